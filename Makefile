@@ -1,0 +1,49 @@
+# Every target makes .venv by itself and installs what it needs. A target that also needs system
+# packages says so, prints the command, and runs it when it can (root, or sudo without a password).
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+ARGS   ?=
+PACKAGES := shared edge center firmware-sim
+
+.PHONY: help setup system demo test check format bench clean
+help:
+	@echo "make demo    a fleet on this machine (ARGS=--exit: ends by itself, exit code 0 if all was true)"
+	@echo "make test    every test          make check   ruff, mypy, import contracts"
+	@echo "make bench   the measured promises, report in bench/report.json"
+	@echo "make setup   only the environment   make system  only the system packages (for tests)"
+
+$(STAMP): constraints.txt pyproject.toml $(PACKAGES:%=%/pyproject.toml)
+	@$(PYTHON) -c 'import sys; sys.exit("Farshore needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade -c constraints.txt pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt $(PACKAGES:%=-e ./%) --group dev
+	@touch $@
+
+setup: $(STAMP)
+
+system:
+	@sh deploy/system-packages.sh
+
+demo: $(STAMP)
+	$(BIN)/farshore-sim demo $(ARGS)
+
+test: $(STAMP) system
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(PACKAGES:%=%/src) tests
+	$(BIN)/lint-imports
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)
+	$(BIN)/python -m bench $(ARGS)
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
