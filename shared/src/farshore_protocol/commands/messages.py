@@ -1,0 +1,75 @@
+"""A command as it travels to a node, and the node's reports about it."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+from farshore_protocol.messages.record import Envelope
+from farshore_protocol.names import NAME
+
+CommandId = Annotated[str, Meta(pattern=f"^{NAME}$")]
+Seconds = Annotated[float, Meta(gt=0, le=7 * 86_400)]
+
+NodeState = Literal[
+    "received",
+    "accepted",
+    "running",
+    "succeeded",
+    "failed",
+    "timed_out",
+    "cancelled",
+    "interrupted",
+    "rejected",
+    "expired",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """``cmd/<verb>``, in its simple form; every field may be missing when a person writes it.
+
+    ``ttl_s`` counts from the receipt at the node, so it needs no common clock; ``iat`` (the
+    sender's wall clock, ms) lets a node that knows the center's time refuse what was long under way.
+    """
+
+    id: CommandId | None = None
+    args: dict[str, Any] = field(default_factory=dict)
+    ttl_s: Seconds | None = None
+    timeout_s: Seconds | None = None
+    iat: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """A chunk of what a command wrote; ``offset``: in bytes, within its stream."""
+
+    offset: int
+    stream: Literal["stdout", "stderr"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandError:
+    """Why a command did not succeed: ``code`` for programs, ``message`` for people."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandReport(Envelope):
+    """``res/<command id>``: the state that a command has reached, ``at`` on the node's wall clock.
+
+    ``via`` are the states that were passed since the report before: a command that ends at once
+    sends one report that holds its whole way.
+    """
+
+    id: CommandId
+    verb: str
+    state: NodeState
+    at: int
+    via: tuple[tuple[NodeState, int], ...] = ()
+    output: tuple[Output, ...] = ()
+    result: dict[str, Any] | None = None
+    error: CommandError | None = None

@@ -1,0 +1,167 @@
+"""An MQTT broker and its links in memory, for tests and simulated worlds.
+
+It behaves as MQTT 3.1.1 with clean sessions does: wildcards, retained messages, wills, take-over by
+the same client id; and it can do what a real link suffers: ``cut`` loses a connection without a
+word, ``down`` makes the whole bus unreachable. Delivery is by the event loop, in order.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+
+from paho.mqtt.matcher import MQTTMatcher
+
+from farshore_protocol.clock import Clock
+from farshore_protocol.link.backoff import Backoff, BackoffSettings
+from farshore_protocol.link.model import LinkHandler, Message, Session
+
+
+def _matches(topic_filter: str, topic: str) -> bool:
+    matcher = MQTTMatcher()
+    matcher[topic_filter] = True
+    return any(matcher.iter_match(topic))
+
+
+class MemoryBus:
+    """The broker's part. ``tap``, when set, sees every published message, with its client id."""
+
+    def __init__(self) -> None:
+        self._links: dict[str, MemoryLink] = {}
+        self._retained: dict[str, Message] = {}
+        self.up = True
+        self.tap: Callable[[str | None, Message], None] | None = None
+
+    def publish(self, message: Message, client_id: str | None = None) -> None:
+        """Delivers to every link with a matching filter; keeps it if it is to be retained."""
+        if message.retain:
+            if message.payload:
+                self._retained[message.topic] = message
+            else:
+                self._retained.pop(message.topic, None)
+        if self.tap is not None:
+            self.tap(client_id, message)
+        live = Message(topic=message.topic, payload=message.payload, qos=message.qos)
+        for link in list(self._links.values()):
+            if any(_matches(f, message.topic) for f in link.filters):
+                link.deliver(live)
+
+    def attach(self, link: "MemoryLink", session: Session) -> None:
+        older = self._links.get(session.client_id)
+        if older is not None:
+            self.cut(session.client_id, "taken over")
+        self._links[session.client_id] = link
+        for message in self._retained.values():
+            if any(_matches(f, message.topic) for f in session.filters):
+                link.deliver(message)
+
+    def detach(self, client_id: str) -> None:
+        """An orderly end: no will."""
+        self._links.pop(client_id, None)
+
+    def cut(self, client_id: str, reason: str = "cut") -> None:
+        """The connection is lost: its will is published, its client learns ``reason``."""
+        link = self._links.pop(client_id, None)
+        if link is not None:
+            will = link.lost(reason)
+            if will is not None:
+                self.publish(will, client_id)
+
+    def set_up(self, up: bool) -> None:
+        """Whether the bus can be reached; going down loses every connection."""
+        self.up = up
+        if not up:
+            for client_id in list(self._links):
+                self.cut(client_id, "the bus is down")
+
+
+class MemoryLink:
+    """A ``Link`` to a ``MemoryBus``."""
+
+    def __init__(
+        self,
+        bus: MemoryBus,
+        *,
+        clock: Clock,
+        rng: random.Random,
+        backoff: BackoffSettings | None = None,
+    ) -> None:
+        self._bus = bus
+        self._clock = clock
+        self._backoff = Backoff(backoff or BackoffSettings(), rng)
+        self._session: Session | None = None
+        self._ended: asyncio.Future[str] | None = None
+        self._handler: LinkHandler | None = None
+        self._closing = asyncio.Event()
+
+    @property
+    def connected(self) -> bool:
+        return self._session is not None
+
+    @property
+    def filters(self) -> tuple[str, ...]:
+        return self._session.filters if self._session is not None else ()
+
+    async def run(self, handler: LinkHandler) -> None:
+        self._handler = handler
+        loop = asyncio.get_running_loop()
+        conn = 0
+        while not self._closing.is_set():
+            conn += 1
+            session = handler.session(conn)
+            up_s = 0.0
+            if self._bus.up:
+                since_s = self._clock.monotonic_s()
+                self._session = session
+                self._ended = loop.create_future()
+                self._bus.attach(self, session)
+                loop.call_soon(self._say_up, handler, conn, session)
+                reason = await self._ended
+                self._session = None
+                handler.link_down(conn, reason)
+                up_s = self._clock.monotonic_s() - since_s
+            if self._closing.is_set():
+                return
+            try:
+                await asyncio.wait_for(self._closing.wait(), self._backoff.failed(up_s=up_s))
+            except TimeoutError:
+                continue
+
+    def _say_up(self, handler: LinkHandler, conn: int, session: Session) -> None:
+        if self._session is session:
+            handler.link_up(conn)
+
+    def deliver(self, message: Message) -> None:
+        """Called by the bus; the handler hears of it in a later turn of the loop, in order."""
+        asyncio.get_running_loop().call_soon(self._hand_over, message, self._session)
+
+    def _hand_over(self, message: Message, session: Session | None) -> None:
+        if self._handler is not None and session is not None and self._session is session:
+            self._handler.received(message)
+
+    def lost(self, reason: str) -> Message | None:
+        """Called by the bus: the connection is gone; the will that it leaves."""
+        will = self._session.will if self._session is not None else None
+        self._session = None
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(reason)
+        return will
+
+    def publish(self, message: Message) -> bool:
+        if self._session is None or not self._bus.up:
+            return False
+        client_id = self._session.client_id
+        asyncio.get_running_loop().call_soon(self._bus.publish, message, client_id)
+        return True
+
+    async def close(self, farewell: Message | None = None) -> None:
+        self._closing.set()
+        session = self._session
+        if session is not None:
+            if farewell is not None:
+                self._bus.publish(farewell, session.client_id)
+            self._bus.detach(session.client_id)
+            self.lost("closed")
+
+    def reconnect(self, reason: str) -> None:
+        if self._session is not None:
+            self._bus.cut(self._session.client_id, reason)

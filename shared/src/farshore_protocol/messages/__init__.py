@@ -1,0 +1,30 @@
+"""Messages about a node and its connection, and the envelope that every stream record wears."""
+
+from farshore_protocol.messages.center import CenterStateMessage, ErrorMessage
+from farshore_protocol.messages.node import (
+    Birth,
+    Capabilities,
+    Heartbeat,
+    Presence,
+    Queue,
+    StreamHead,
+    TimeAnswer,
+    TimeRequest,
+)
+from farshore_protocol.messages.record import Envelope, Event, FactsReport
+
+__all__ = [
+    "Birth",
+    "Capabilities",
+    "CenterStateMessage",
+    "Envelope",
+    "ErrorMessage",
+    "Event",
+    "FactsReport",
+    "Heartbeat",
+    "Presence",
+    "Queue",
+    "StreamHead",
+    "TimeAnswer",
+    "TimeRequest",
+]

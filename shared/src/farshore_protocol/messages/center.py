@@ -1,0 +1,31 @@
+"""What the center says to all nodes, and what it says to the sender of something wrong."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CenterStateMessage:
+    """``fs1/center``, retained, and the center's will.
+
+    ``epoch`` names this life of the center's database. ``rate``: records a second that one node
+    should not exceed; ``hold_s``: seconds that nodes should wait, spread at random, before they
+    send their backlog. Null means no wish.
+    """
+
+    state: Literal["online", "offline"]
+    epoch: str = ""
+    rate: Annotated[float, Meta(gt=0)] | None = None
+    hold_s: Annotated[float, Meta(ge=0)] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorMessage:
+    """``down/<node>/error``: a message of the node was refused; ``at`` is the center's time, ms."""
+
+    topic: str
+    reason: str
+    detail: str
+    at: int
