@@ -65,3 +65,12 @@ def group_to_level(path: str) -> str:
 def group_from_level(level: str) -> str:
     """The inverse of ``group_to_level``."""
     return check_group(level.replace("~", "/"))
+
+
+def check_tree_group(path: str) -> str:
+    """A group of the tree: any group path but ``all``, which stands for everyone."""
+    if path.split("/")[0] == EVERYONE:
+        raise BadNameError(
+            f"group {path!r}: {EVERYONE!r} stands for everyone, expected another name"
+        )
+    return check_group(path)

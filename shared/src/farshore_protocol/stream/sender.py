@@ -156,6 +156,10 @@ class Sender:
         """How many records of the stream are not acknowledged."""
         return len(self._lanes[stream].kept)
 
+    def kept(self, stream: str) -> list[tuple[int, int]]:
+        """What is not acknowledged, as ranges."""
+        return self._lanes[stream].kept.pairs()
+
     def idle(self) -> bool:
         """Whether nothing waits and nothing is under way."""
         return not any(lane.kept for lane in self._lanes.values())

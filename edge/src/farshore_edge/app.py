@@ -1,0 +1,279 @@
+"""Wires the agent together, starts it, stops it. Nothing else makes these objects.
+
+``Machine`` is what the agent sees of its hardware: the real host, or a simulated one.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import random
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import orjson
+from farshore_protocol.clock import Clock
+from farshore_protocol.codec import decode
+from farshore_protocol.errors import RemoteProtocolError
+from farshore_protocol.ids import Ids
+from farshore_protocol.link import Link, Message, Session
+from farshore_protocol.messages import Capabilities, CenterStateMessage, TimeAnswer
+from farshore_protocol.messages import Presence as PresenceMessage
+from farshore_protocol.stream import Ack, Sender
+from farshore_protocol.topics import CenterState, Down, GroupCommand, Up, node_filters, parse
+
+from farshore_edge import VERSION
+from farshore_edge.commands import CommandService, Policy
+from farshore_edge.commands.ledger import Ledger
+from farshore_edge.commands.verbs import exec as exec_verb
+from farshore_edge.commands.verbs import inquiry
+from farshore_edge.database import Database
+from farshore_edge.outbox import Courier, Outbox, Timing
+from farshore_edge.presence import ClockSync, Presence
+from farshore_edge.settings import Settings
+from farshore_edge.telemetry.sampler import Collector, Sampler
+
+log = logging.getLogger(__name__)
+
+
+class Machine(Protocol):
+    def collectors(self) -> Sequence[Collector]: ...
+
+    def facts(self) -> dict[str, Any]: ...
+
+
+class Agent:
+    """One agent. ``link``, ``database`` and ``machine`` may be real or simulated."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        machine: Machine,
+        database: Database,
+        link: Link,
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        self.settings = settings
+        self._clock = clock
+        self._machine = machine
+        self._database = database
+        self._link = link
+        self._ids = Ids(rng)
+        self.boot = self._ids.boot()
+        self._started_s = clock.monotonic_s()
+        self._sync = ClockSync()
+        self._facts: dict[str, Any] = {}
+        self._facts_digest = ""
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopped = asyncio.Event()
+        self._acks: asyncio.Queue[Ack] = asyncio.Queue()
+        self._wire()
+
+    def _wire(self) -> None:
+        settings, clock = self.settings, self._clock
+        sender = Sender()
+        self.outbox = Outbox(
+            self._database,
+            sender,
+            now=self.timing,
+            max_bytes=settings.outbox_max_bytes,
+            woken=lambda: self._courier.wake(),
+        )
+        self._courier = Courier(
+            node=settings.node, outbox=self.outbox, sender=sender, uplink=self._link, clock=clock
+        )
+        self._presence = Presence(
+            node=settings.node,
+            boot=self.boot,
+            heartbeat_s=settings.heartbeat_s,
+            clock=clock,
+            up_ms=self.up_ms,
+            identity=self._identity,
+            heads=self.outbox.heads,
+            queues=self.outbox.queues,
+            sync=self._sync,
+        )
+        self._sampler = Sampler(
+            self._machine.collectors(),
+            interval_s=settings.sample_interval_s,
+            batch_s=settings.batch_s,
+            now=self.timing,
+            append=lambda body, timing: self.outbox.append(
+                "metrics", "tel/host", body, timing=timing
+            ),
+        )
+        self._handlers = {
+            "ping": inquiry.ping(clock.now_ms),
+            "facts": inquiry.facts(self._machine.facts),
+            "status": inquiry.status(self.status),
+            "verbs": inquiry.verbs(lambda: sorted(self._handlers)),
+            "exec": exec_verb.run,
+        }
+        self._commands = CommandService(
+            Ledger(self._database, self.outbox),
+            self._handlers,
+            policy=Policy.development() if settings.dev else Policy(),
+            ids=self._ids,
+            now_ms=clock.now_ms,
+            center_ms=lambda: self._sync.center_ms(up_ms=self.up_ms()),
+            at_once=settings.commands_at_once,
+            output_max_bytes=settings.output_max_bytes,
+        )
+        self._downlinks: dict[str, Callable[[bytes], None]] = {
+            "ack": self._acknowledged,
+            "time": lambda payload: self._presence.time_answered(decode(TimeAnswer, payload)),
+            "error": self._refused,
+        }
+
+    # Time
+
+    def up_ms(self) -> int:
+        """Milliseconds since this agent started, on the monotonic clock."""
+        return int((self._clock.monotonic_s() - self._started_s) * 1000)
+
+    def timing(self) -> Timing:
+        up_ms, now_ms = self.up_ms(), self._clock.now_ms()
+        return Timing(
+            boot=self.boot,
+            up_ms=up_ms,
+            ts=now_ms,
+            synced=self._sync.synced(up_ms=up_ms, now_ms=now_ms),
+        )
+
+    # What it says of itself
+
+    def _identity(self) -> dict[str, object]:
+        return {
+            "agent_version": VERSION,
+            "group": self.settings.group,
+            "labels": dict(self.settings.labels),
+            "capabilities": Capabilities(verbs=tuple(sorted(self._handlers))),
+            "facts_digest": self._facts_digest or None,
+        }
+
+    def status(self) -> dict[str, Any]:
+        return {
+            "node": self.settings.node,
+            "agent_version": VERSION,
+            "boot": self.boot,
+            "up_s": round(self.up_ms() / 1000, 3),
+            "connected": self._link.connected,
+            "clock_offset_ms": self._sync.offset_ms(
+                up_ms=self.up_ms(), now_ms=self._clock.now_ms()
+            ),
+            "streams": {
+                stream: {"records": q.records, "bytes": q.bytes, "head": q.head}
+                for stream, q in self.outbox.queues().items()
+            },
+            "commands": self._commands.running(),
+            "losses": len(self._database.losses()),
+        }
+
+    # LinkHandler
+
+    def session(self, conn: int) -> Session:
+        node = self.settings.node
+        own = Up(node=node, kind="presence").build()
+        return Session(
+            client_id=node,
+            filters=(*node_filters(node, self.settings.group), own),
+            will=self._presence.will(conn),
+            keepalive_s=self.settings.keepalive_s,
+        )
+
+    def link_up(self, conn: int) -> None:
+        log.info("connected", extra={"conn": conn, "center": self.settings.center})
+        self._presence.link_up(conn, self._link)
+        self._courier.link_up()
+
+    def link_down(self, conn: int, reason: str) -> None:
+        log.info("disconnected", extra={"conn": conn, "reason": reason})
+        self._presence.link_down()
+        self._courier.link_down()
+
+    def received(self, message: Message) -> None:
+        try:
+            self._dispatch(message)
+        except RemoteProtocolError as exc:
+            log.warning(
+                "a message was refused",
+                extra={"topic": message.topic, "reason": exc.reason, "detail": exc.detail},
+            )
+
+    def _dispatch(self, message: Message) -> None:
+        match parse(message.topic):
+            case Down(kind="cmd", name=str(verb)) | GroupCommand(verb=verb):
+                if not message.retain:  # a command that lay at a broker has no known age
+                    self._commands.take(verb, message.payload)
+            case Down(kind=kind) if kind in self._downlinks:
+                self._downlinks[kind](message.payload)
+            case CenterState():
+                word = decode(CenterStateMessage, message.payload)
+                self._courier.center_is(word.state == "online")
+            case Up(kind="presence"):
+                self._presence.saw_own(decode(PresenceMessage, message.payload))
+
+    def _acknowledged(self, payload: bytes) -> None:
+        self._acks.put_nowait(decode(Ack, payload))
+
+    def _refused(self, payload: bytes) -> None:
+        log.warning(
+            "the center refused a message", extra={"error": payload.decode(errors="replace")}
+        )
+
+    # Life
+
+    async def run(self) -> None:
+        """Runs until ``stop`` has been called and everything was put away."""
+        await self._commands.recover()
+        self._start(self._link.run(self), "link")
+        self._start(self._courier.run(), "courier")
+        self._start(self._take_acks(), "acknowledgements")
+        self._start(self._presence.run(), "heartbeat")
+        self._start(self._sampler.run(), "sampler")
+        self._start(self._report_facts(), "facts")
+        await self._stopped.wait()
+
+    def _start(self, work: Any, name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._task_ended)
+        self._tasks.append(task)
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            log.critical(
+                "a part of the agent broke; it stops so that it can be started anew",
+                extra={"part": task.get_name()},
+                exc_info=task.exception(),
+            )
+            self._stopped.set()
+
+    async def _take_acks(self) -> None:
+        while True:
+            await self._courier.acknowledged(await self._acks.get())
+
+    async def _report_facts(self) -> None:
+        self._facts = await asyncio.to_thread(self._machine.facts)
+        canonical = orjson.dumps(self._facts, option=orjson.OPT_SORT_KEYS)
+        self._facts_digest = "sha256:" + hashlib.sha256(canonical).hexdigest()
+        await self.outbox.append(
+            "reports", "rep/facts", {"digest": self._facts_digest, "facts": self._facts}
+        )
+
+    async def stop(self) -> None:
+        """Orderly: commands ended, buffer flushed, unsent records given a moment, presence offline."""
+        await self._commands.stop()
+        await self._sampler.flush()
+        if not await self._courier.drained(self.settings.stop_grace_s):
+            log.info("stopped with unsent records; they are kept", extra={"status": self.status()})
+        await self._link.close(self._presence.farewell())
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await task
+        await self.outbox.close()
+        await self._database.close()
+        self._stopped.set()

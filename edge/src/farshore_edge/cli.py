@@ -1,0 +1,126 @@
+"""``farshore-agent``: the agent's command line. Logging is set up here and nowhere else."""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from farshore_edge import VERSION
+from farshore_edge.errors import EdgeError, SettingsError
+from farshore_edge.settings import DOCS, Loaded, Settings, load
+
+log = logging.getLogger(__name__)
+
+_STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {
+    "message",
+    "asctime",
+}
+
+
+class _Fields(logging.Formatter):
+    """A fixed message, then the fields that came with it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        extra = {k: v for k, v in vars(record).items() if k not in _STANDARD and k != "taskName"}
+        return line + "".join(f" {key}={value}" for key, value in extra.items())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="farshore-agent", description="Farshore's agent for edge nodes."
+    )
+    parser.add_argument("--version", action="version", version=VERSION)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (
+        ("run", "run the agent until SIGTERM or Ctrl-C"),
+        ("settings", "print every setting with where its value comes from"),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("--settings", metavar="FILE", type=Path, help="a TOML file")
+        for setting in fields(Settings):
+            _add_flag(command, setting.name)
+        if name == "settings":
+            command.add_argument("--json", action="store_true", help="as JSON")
+    return parser
+
+
+def _add_flag(command: argparse.ArgumentParser, name: str) -> None:
+    flag, text = "--" + name.replace("_", "-"), DOCS[name].replace("%", "%%")
+    if name == "dev":
+        command.add_argument(flag, action="store_true", default=None, help=text)
+    elif name == "labels":
+        command.add_argument("--label", dest=name, action="append", metavar="K=V", help=text)
+    else:
+        command.add_argument(flag, dest=name, metavar="VALUE", help=text)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = vars(_parser().parse_args(argv))
+    command, file, as_json = (
+        options.pop("command"),
+        options.pop("settings"),
+        options.pop("json", False),
+    )
+    try:
+        loaded = load(options, os.environ, file)
+        if command == "settings":
+            _print_settings(loaded, as_json)
+            return 0
+        _set_up_logging(loaded.settings.log_level)
+        return asyncio.run(_run(loaded.settings))
+    except SettingsError as exc:
+        sys.stderr.write(f"farshore-agent: {exc}\n")
+        return 2
+    except EdgeError as exc:
+        sys.stderr.write(f"farshore-agent: {exc}\n")
+        return 1
+
+
+def _print_settings(loaded: Loaded, as_json: bool) -> None:
+    rows: dict[str, dict[str, Any]] = {}
+    for setting in fields(Settings):
+        value = getattr(loaded.settings, setting.name)
+        rows[setting.name] = {"value": value, "origin": loaded.origin[setting.name]}
+    if as_json:
+        sys.stdout.write(json.dumps(rows, indent=2, default=dict) + "\n")
+        return
+    width = max(map(len, rows))
+    values = {name: str(row["value"]) for name, row in rows.items()}
+    value_width = max(map(len, values.values()))
+    for name, row in rows.items():
+        sys.stdout.write(f"{name:<{width}}  {values[name]:<{value_width}}  {row['origin']}\n")
+
+
+def _set_up_logging(level: str) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Fields("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
+
+
+async def _run(settings: Settings) -> int:
+    from farshore_edge.host import host_agent
+
+    agent = host_agent(settings)
+    loop = asyncio.get_running_loop()
+    running = asyncio.create_task(agent.run())
+    asked = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked.set)
+    waiting = asyncio.create_task(asked.wait())
+    await asyncio.wait([running, waiting], return_when=asyncio.FIRST_COMPLETED)
+    broke = running.done()
+    waiting.cancel()
+    await agent.stop()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    log.info("stopped")
+    return 1 if broke else 0

@@ -1,0 +1,108 @@
+"""The ledger of commands: every id that was ever taken, and what became of it.
+
+The id is durable before the verb runs and the final report before it is sent, so a command takes
+effect at most once, whatever dies in between.
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import msgspec
+from farshore_protocol.codec import encode
+from farshore_protocol.commands import NODE_COMMAND, Command, CommandError, Output
+
+from farshore_edge.database import Change, CommandRow, Database
+from farshore_edge.outbox import Outbox
+
+
+@dataclass(slots=True, kw_only=True)
+class Entry:
+    """A command in the making: its state, and the states passed since its last report."""
+
+    id: str
+    verb: str
+    request: bytes
+    state: str = "received"
+    at_ms: int = 0
+    via: list[tuple[str, int]] = field(default_factory=list)
+
+    def move(self, state: str, at_ms: int) -> None:
+        """Takes the next state; a pair that the lifecycle's table does not hold raises."""
+        NODE_COMMAND.check(self.state, state)
+        if self.state != "received":
+            self.via.append((self.state, self.at_ms))
+        self.state, self.at_ms = state, at_ms
+
+
+class Ledger:
+    def __init__(self, database: Database, outbox: Outbox) -> None:
+        self._database = database
+        self._outbox = outbox
+
+    def find(self, command_id: str) -> CommandRow | None:
+        return self._database.command(command_id)
+
+    def unfinished(self) -> list[Entry]:
+        return [
+            Entry(id=row.id, verb=row.verb, request=row.request, state=row.state, at_ms=row.at_ms)
+            for row in self._database.unfinished_commands()
+        ]
+
+    async def note(self, entry: Entry) -> None:
+        """The entry as it stands becomes durable; nothing is sent."""
+        await self._database.commit(Change(commands=[_row(entry, None)]))
+
+    async def report(
+        self,
+        entry: Entry,
+        *,
+        output: tuple[Output, ...] = (),
+        result: dict[str, Any] | None = None,
+        error: CommandError | None = None,
+        keep: bool = True,
+    ) -> None:
+        """The entry with a report becomes durable in one transaction; the report is then sent.
+
+        ``keep``: whether the ledger remembers this report as the answer to a duplicate.
+        """
+        body: dict[str, Any] = {
+            "id": entry.id,
+            "verb": entry.verb,
+            "state": entry.state,
+            "at": entry.at_ms,
+        }
+        if entry.via:
+            body["via"] = entry.via
+        if output:
+            body["output"] = [asdict(chunk) for chunk in output]
+        if result is not None:
+            body["result"] = result
+        if error is not None:
+            body["error"] = asdict(error)
+        row = _row(entry, encode(body) if keep else None)
+        await self._outbox.append("results", f"res/{entry.id}", body, commands=(row,))
+        entry.via = []
+
+    async def repeat(self, row: CommandRow) -> None:
+        """Says again what is recorded of a command; the answer to a duplicate id."""
+        if row.report is not None:
+            body = msgspec.json.decode(row.report)
+        else:
+            body = {"id": row.id, "verb": row.verb, "state": row.state, "at": row.at_ms}
+        await self._outbox.append("results", f"res/{row.id}", body)
+
+
+def _row(entry: Entry, report: bytes | None) -> CommandRow:
+    return CommandRow(
+        id=entry.id,
+        verb=entry.verb,
+        state=entry.state,
+        at_ms=entry.at_ms,
+        request=entry.request,
+        report=report,
+    )
+
+
+def request_of(entry: Entry) -> Command:
+    """The command as it was taken."""
+    return msgspec.json.decode(entry.request, type=Command)

@@ -1,0 +1,75 @@
+"""Whether the node takes a command: known verb, allowed unsigned, fitting arguments, in time. Pure."""
+
+import difflib
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from farshore_protocol.codec import convert
+from farshore_protocol.commands import VERBS, Command, CommandError, Verb
+from farshore_protocol.errors import RemoteProtocolError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """``unsigned_risks``: the risks of verbs that are accepted without a signature."""
+
+    unsigned_risks: frozenset[str] = frozenset({"read"})
+
+    @classmethod
+    def development(cls) -> "Policy":
+        return cls(unsigned_risks=frozenset({"read", "change", "danger"}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    verb: Verb
+    args: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """``state`` is ``rejected`` or ``expired``."""
+
+    state: str
+    error: CommandError
+
+
+def judge(
+    name: str,
+    command: Command,
+    *,
+    policy: Policy,
+    known: Collection[str],
+    center_ms: float | None,
+) -> Accepted | Refused:
+    """``center_ms``: the center's time where the node knows it; see ``Command.iat``."""
+    verb = VERBS.get(name) if name in known else None
+    if verb is None:
+        near = difflib.get_close_matches(name, sorted(known), n=3)
+        hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(sorted(known))}"
+        return _rejected("unknown_verb", f"verb {name!r} is not known here; {hint}")
+    if verb.risk not in policy.unsigned_risks:
+        return _rejected(
+            "unsigned",
+            f"verb {name!r} has the risk {verb.risk!r}; this node takes it only signed "
+            "(an agent started with --dev takes it unsigned)",
+        )
+    try:
+        args = convert(verb.args, command.args)
+    except RemoteProtocolError as exc:
+        return _rejected("bad_args", f"args: {exc.detail}")
+    if command.iat is not None and command.ttl_s is not None and center_ms is not None:
+        late_s = (center_ms - command.iat) / 1000 - command.ttl_s
+        if late_s > 0:
+            return Refused(
+                state="expired",
+                error=CommandError(
+                    code="expired",
+                    message=f"arrived {late_s:.1f} s after its time to live of {command.ttl_s:g} s",
+                ),
+            )
+    return Accepted(verb=verb, args=args)
+
+
+def _rejected(code: str, message: str) -> Refused:
+    return Refused(state="rejected", error=CommandError(code=code, message=message))

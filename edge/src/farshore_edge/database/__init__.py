@@ -1,0 +1,23 @@
+"""The agent's database: outbox, loss ledger and command ledger in one file, one transaction."""
+
+from farshore_edge.database.memory import MemoryDatabase
+from farshore_edge.database.model import (
+    Change,
+    CommandRow,
+    Database,
+    Loss,
+    Record,
+    StreamState,
+)
+from farshore_edge.database.sqlite import SqliteDatabase
+
+__all__ = [
+    "Change",
+    "CommandRow",
+    "Database",
+    "Loss",
+    "MemoryDatabase",
+    "Record",
+    "SqliteDatabase",
+    "StreamState",
+]

@@ -1,0 +1,81 @@
+"""The agent's database in memory: for simulated nodes that need not outlive their process.
+
+It keeps to the contract of ``SqliteDatabase`` in everything but durability.
+"""
+
+from collections.abc import Iterable
+
+from farshore_protocol.ids import Ids
+from farshore_protocol.stream import STREAMS, RangeSet
+
+from farshore_edge.database.model import Change, CommandRow, Loss, Record, StreamState
+
+COMMANDS_KEPT = 1_000
+
+
+class MemoryDatabase:
+    def __init__(self, ids: Ids) -> None:
+        epoch = ids.epoch()
+        self._epochs = dict.fromkeys(STREAMS, epoch)
+        self._heads = dict.fromkeys(STREAMS, 0)
+        self._records: dict[str, dict[int, Record]] = {stream: {} for stream in STREAMS}
+        self._losses: list[Loss] = []
+        self._commands: dict[str, CommandRow] = {}
+
+    def streams(self) -> dict[str, StreamState]:
+        return {
+            stream: StreamState(
+                epoch=self._epochs[stream],
+                head=self._heads[stream],
+                kept=tuple(RangeSet((seq, seq) for seq in records)),
+                bytes=sum(len(record.payload) for record in records.values()),
+            )
+            for stream, records in self._records.items()
+        }
+
+    def records(self, stream: str, seqs: Iterable[int]) -> dict[int, Record]:
+        held = self._records[stream]
+        return {seq: held[seq] for seq in seqs if seq in held}
+
+    def losses(self) -> list[Loss]:
+        return list(self._losses)
+
+    def command(self, command_id: str) -> CommandRow | None:
+        return self._commands.get(command_id)
+
+    def unfinished_commands(self) -> list[CommandRow]:
+        return [row for row in self._commands.values() if row.state in ("accepted", "running")]
+
+    async def commit(self, change: Change) -> None:
+        for record in change.records:
+            self._records[record.stream][record.seq] = record
+            self._heads[record.stream] = max(self._heads[record.stream], record.seq)
+        for stream, first, last in change.settled:
+            held = self._records[stream]
+            if last - first >= len(held):
+                gone = [seq for seq in held if first <= seq <= last]
+            else:
+                gone = [seq for seq in range(first, last + 1) if seq in held]
+            for seq in gone:
+                del held[seq]
+        self._losses.extend(change.losses)
+        for row in change.commands:
+            self._commands.pop(row.id, None)
+            self._commands[row.id] = row
+        self._forget_old_commands()
+
+    def _forget_old_commands(self) -> None:
+        excess = len(self._commands) - COMMANDS_KEPT
+        if excess > 0:
+            finished = (
+                row.id
+                for row in self._commands.values()
+                if row.state not in ("accepted", "running")
+            )
+            for command_id in [
+                command_id for command_id, _ in zip(finished, range(excess), strict=False)
+            ]:
+                del self._commands[command_id]
+
+    async def close(self) -> None:
+        return None

@@ -1,0 +1,86 @@
+"""What the agent keeps, and the contract of the databases that keep it.
+
+``SqliteDatabase`` and ``MemoryDatabase`` pass the same conformance suite.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """A record of a stream as it will be sent; ``path`` is its topic below the node: ``tel/host``."""
+
+    stream: str
+    seq: int
+    path: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """A line of the loss ledger: records that will never be sent, and why."""
+
+    stream: str
+    epoch: str
+    first: int
+    last: int
+    reason: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandRow:
+    """A command in the ledger: ``request`` and ``report`` are JSON; the report is the last one."""
+
+    id: str
+    verb: str
+    state: str
+    at_ms: int
+    request: bytes
+    report: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamState:
+    """A stream as the database holds it; ``kept``: closed ranges of seq, ascending."""
+
+    epoch: str
+    head: int
+    kept: tuple[tuple[int, int], ...] = ()
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What becomes durable together, or not at all; ``settled``: (stream, first, last) to delete."""
+
+    records: Sequence[Record] = ()
+    settled: Sequence[tuple[str, int, int]] = ()
+    losses: Sequence[Loss] = ()
+    commands: Sequence[CommandRow] = ()
+
+
+class Database(Protocol):
+    def streams(self) -> dict[str, StreamState]:
+        """The streams as they stand; every stream of the protocol has one."""
+        ...
+
+    def records(self, stream: str, seqs: Iterable[int]) -> dict[int, Record]:
+        """Those of the records that are there."""
+        ...
+
+    def losses(self) -> list[Loss]: ...
+
+    def command(self, command_id: str) -> CommandRow | None: ...
+
+    def unfinished_commands(self) -> list[CommandRow]:
+        """Commands whose recorded state is ``accepted`` or ``running``."""
+        ...
+
+    async def commit(self, change: Change) -> None:
+        """Returns once the change is durable. Raises DatabaseError, and then nothing was kept."""
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,48 @@
+"""The agent on a real machine: its disk, its hardware, its link."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from farshore_protocol.clock import SystemClock
+from farshore_protocol.ids import Ids, system_rng
+from farshore_protocol.link import BackoffSettings
+from farshore_protocol.link.mqtt import MqttLink, MqttSettings
+
+from farshore_edge.app import Agent
+from farshore_edge.database import SqliteDatabase
+from farshore_edge.facts.host import host_facts
+from farshore_edge.settings import Settings
+from farshore_edge.telemetry.collectors.host import host_collectors
+from farshore_edge.telemetry.sampler import Collector
+
+
+class HostMachine:
+    """The machine that the agent runs on."""
+
+    def collectors(self) -> Sequence[Collector]:
+        return host_collectors()
+
+    def facts(self) -> dict[str, Any]:
+        return host_facts()
+
+
+def mqtt_link_settings(settings: Settings) -> MqttSettings:
+    host, port = settings.host_port
+    return MqttSettings(
+        host=host,
+        port=port,
+        backoff=BackoffSettings(first_s=settings.backoff_first_s, max_s=settings.backoff_max_s),
+    )
+
+
+def host_agent(settings: Settings) -> Agent:
+    clock, rng = SystemClock(), system_rng()
+    return Agent(
+        settings,
+        machine=HostMachine(),
+        database=SqliteDatabase(Path(settings.data) / "agent.db", Ids(rng)),
+        link=MqttLink(mqtt_link_settings(settings), clock=clock, rng=rng),
+        clock=clock,
+        rng=rng,
+    )

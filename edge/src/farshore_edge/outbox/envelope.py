@@ -1,0 +1,17 @@
+"""Putting records into their envelope, and marking one that is sent from the backlog."""
+
+from typing import Any
+
+from farshore_protocol.codec import encode
+from farshore_protocol.telemetry import inflate, pack_body
+
+
+def seal(body: dict[str, Any], *, epoch: str, seq: int, timing: dict[str, Any]) -> bytes:
+    """A record's payload: the envelope's fields, then the body's; compressed where that pays."""
+    return pack_body(encode({"epoch": epoch, "seq": seq, **timing, **body}))
+
+
+def as_backlog(payload: bytes) -> bytes:
+    """The same record with ``"hist":true``; its other bytes stay as they were."""
+    plain = inflate(payload)
+    return pack_body(plain[:-1] + b',"hist":true}')

@@ -1,0 +1,144 @@
+"""Says that the node is there: presence and birth on every connection, heartbeats, time requests."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from farshore_protocol.clock import Clock
+from farshore_protocol.codec import encode
+from farshore_protocol.link import Message
+from farshore_protocol.messages import (
+    Birth,
+    Heartbeat,
+    Queue,
+    StreamHead,
+    TimeAnswer,
+    TimeRequest,
+)
+from farshore_protocol.messages import Presence as PresenceMessage
+from farshore_protocol.topics import Up, UpKind
+from farshore_protocol.version import PROTOCOL
+
+from farshore_edge.presence.clock_sync import ClockSync
+
+log = logging.getLogger(__name__)
+
+TIME_EVERY_S = 600.0
+REPAIR_EVERY_S = 1.0
+
+
+class Uplink(Protocol):
+    def publish(self, message: Message) -> bool: ...
+
+
+class Presence:
+    """``identity`` gives the birth's fields that are not presence's own."""
+
+    def __init__(
+        self,
+        *,
+        node: str,
+        boot: str,
+        heartbeat_s: float,
+        clock: Clock,
+        up_ms: Callable[[], int],
+        identity: Callable[[], dict[str, object]],
+        heads: Callable[[], dict[str, StreamHead]],
+        queues: Callable[[], dict[str, Queue]],
+        sync: ClockSync,
+    ) -> None:
+        self._node = node
+        self._boot = boot
+        self._heartbeat_s = heartbeat_s
+        self._clock = clock
+        self._up_ms = up_ms
+        self._identity = identity
+        self._heads = heads
+        self._queues = queues
+        self._sync = sync
+        self._conn = 0
+        self._uplink: Uplink | None = None
+        self._repaired_s = 0.0
+        self._asked_time_s = 0.0
+
+    def _topic(self, kind: UpKind) -> str:
+        return Up(node=self._node, kind=kind).build()
+
+    def _state(self, online: bool, conn: int) -> Message:
+        word = PresenceMessage(state="online" if online else "offline", boot=self._boot, conn=conn)
+        return Message(topic=self._topic("presence"), payload=encode(word), qos=1, retain=True)
+
+    def will(self, conn: int) -> Message:
+        return self._state(False, conn)
+
+    def farewell(self) -> Message:
+        return self._state(False, max(1, self._conn))
+
+    def link_up(self, conn: int, uplink: Uplink) -> None:
+        self._conn, self._uplink = conn, uplink
+        uplink.publish(self._state(True, conn))
+        uplink.publish(Message(topic=self._topic("birth"), payload=encode(self._birth()), qos=1))
+        self._ask_time()
+
+    def link_down(self) -> None:
+        self._uplink = None
+
+    def _birth(self) -> Birth:
+        identity = self._identity()
+        return Birth(
+            protocol=PROTOCOL,
+            boot=self._boot,
+            conn=self._conn,
+            up_ms=self._up_ms(),
+            ts=self._clock.now_ms(),
+            streams=self._heads(),
+            heartbeat_s=self._heartbeat_s,
+            **identity,  # type: ignore[arg-type] # the agent's own fields, checked by the tests
+        )
+
+    def _ask_time(self) -> None:
+        self._asked_time_s = self._clock.monotonic_s()
+        self._publish(
+            "time", TimeRequest(boot=self._boot, up_ms=self._up_ms(), ts=self._clock.now_ms())
+        )
+
+    def _publish(self, kind: UpKind, word: object) -> None:
+        if self._uplink is not None:
+            self._uplink.publish(Message(topic=self._topic(kind), payload=encode(word)))
+
+    def time_answered(self, answer: TimeAnswer) -> None:
+        if answer.boot == self._boot:
+            self._sync.answered(answer, up_ms=self._up_ms(), now_ms=self._clock.now_ms())
+
+    def saw_own(self, word: PresenceMessage) -> None:
+        """What others are told of this node; a false word about it is repaired."""
+        mine = word.boot == self._boot and word.conn == self._conn
+        if self._uplink is None or (mine and word.state == "online"):
+            return
+        now_s = self._clock.monotonic_s()
+        if now_s - self._repaired_s >= REPAIR_EVERY_S:
+            self._repaired_s = now_s
+            log.warning("a false presence was seen and repaired", extra={"seen": str(word)})
+            self._uplink.publish(self._state(True, self._conn))
+
+    async def run(self) -> None:
+        """The heartbeat."""
+        while True:
+            await asyncio.sleep(self._heartbeat_s)
+            if self._uplink is None:
+                continue
+            self._publish(
+                "heartbeat",
+                Heartbeat(
+                    boot=self._boot,
+                    conn=self._conn,
+                    up_s=round(self._up_ms() / 1000, 3),
+                    queue=self._queues(),
+                    offset_ms=self._sync.offset_ms(
+                        up_ms=self._up_ms(), now_ms=self._clock.now_ms()
+                    ),
+                ),
+            )
+            if self._clock.monotonic_s() - self._asked_time_s >= TIME_EVERY_S:
+                self._ask_time()

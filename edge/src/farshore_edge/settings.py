@@ -1,0 +1,208 @@
+"""The agent's settings: one frozen dataclass, from flags over environment over file over defaults.
+
+Every value remembers where it came from (``Loaded.origin``); units stand in the names. The table in
+``docs/settings.md`` is compared with ``DOCS`` by a test.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from farshore_protocol.errors import RemoteProtocolError
+from farshore_protocol.names import check_name, check_tree_group
+
+from farshore_edge.errors import SettingsError
+
+ENV_PREFIX = "FARSHORE_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    node: str
+    center: str = "mqtt://127.0.0.1:1883"
+    data: str = "farshore-data/agent"
+    group: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    dev: bool = False
+    sample_interval_s: float = 5.0
+    batch_s: float = 10.0
+    heartbeat_s: float = 30.0
+    keepalive_s: int = 60
+    backoff_first_s: float = 2.0
+    backoff_max_s: float = 120.0
+    outbox_max_bytes: int = 256 * 1024 * 1024
+    commands_at_once: int = 8
+    output_max_bytes: int = 256 * 1024
+    stop_grace_s: float = 5.0
+    log_level: str = "INFO"
+
+    @property
+    def host_port(self) -> tuple[str, int]:
+        parts = urlsplit(self.center)
+        return parts.hostname or "127.0.0.1", parts.port or 1883
+
+
+DOCS: Mapping[str, str] = {
+    "node": "the node's name, unique in the fleet",
+    "center": "where the center's broker is, mqtt://HOST:PORT",
+    "data": "the folder of the agent's database",
+    "group": "the group to be in until a person at the center decides otherwise, like eu/hamburg",
+    "labels": "labels, as K=V (several: comma-separated in the environment, a table in the file)",
+    "dev": "accept unsigned commands of every verb; without it only verbs that change nothing",
+    "sample_interval_s": "seconds between two samples of the machine",
+    "batch_s": "seconds of samples that travel together",
+    "heartbeat_s": "seconds between two heartbeats",
+    "keepalive_s": "MQTT keep-alive; 1.5 times this long without a word and the link counts as dead",
+    "backoff_first_s": "the ceiling of the first wait before connecting again; it doubles",
+    "backoff_max_s": "the ceiling of all waits before connecting again",
+    "outbox_max_bytes": "what the outbox may hold before the oldest metrics are given up, in the ledger",
+    "commands_at_once": "commands that run at the same time; more of them wait",
+    "output_max_bytes": "what is kept of one command's output",
+    "stop_grace_s": "at an orderly stop: how long to wait for what is unsent to be acknowledged",
+    "log_level": "DEBUG, INFO, WARNING or ERROR",
+}
+
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "sample_interval_s": (0.1, 3600),
+    "batch_s": (0.1, 3600),
+    "heartbeat_s": (1, 3600),
+    "keepalive_s": (2, 3600),
+    "backoff_first_s": (0.05, 3600),
+    "backoff_max_s": (0.05, 86_400),
+    "outbox_max_bytes": (1024 * 1024, 2**50),
+    "commands_at_once": (1, 256),
+    "output_max_bytes": (0, 64 * 1024 * 1024),
+    "stop_grace_s": (0, 600),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """Settings with the origin of each: ``default``, ``file PATH``, ``environment NAME``, ``flag``."""
+
+    settings: Settings
+    origin: Mapping[str, str]
+
+
+def load(
+    flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None = None
+) -> Loaded:
+    """Merges the sources and checks every value once.
+
+    Raises SettingsError, which names the key, the value and what was expected.
+    """
+    known = {f.name for f in fields(Settings)}
+    values: dict[str, Any] = {}
+    origin = dict.fromkeys(known, "default")
+    for key, value in _read_file(file).items():
+        if key not in known:
+            raise SettingsError(
+                f"{file}: {key}: no such setting; known: {', '.join(sorted(known))}"
+            )
+        values[key], origin[key] = value, f"file {file}"
+    for key in known:
+        name = ENV_PREFIX + key.upper()
+        if name in environment:
+            values[key], origin[key] = environment[name], f"environment {name}"
+    for key, value in flags.items():
+        if value is not None:
+            values[key], origin[key] = value, "flag"
+    if "node" not in values:
+        raise SettingsError("node: no name given; use --node NAME or FARSHORE_NODE")
+    checked = {key: _check(key, value, origin[key]) for key, value in values.items()}
+    return Loaded(settings=Settings(**checked), origin=origin)
+
+
+def _read_file(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except OSError as exc:
+        raise SettingsError(f"settings file {file}: {exc.strerror}") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise SettingsError(f"settings file {file}: not TOML: {exc}") from exc
+
+
+def _check(key: str, value: Any, origin: str) -> Any:
+    try:
+        return _convert(key, value)
+    except (ValueError, TypeError, RemoteProtocolError) as exc:
+        raise SettingsError(f"{key} = {value!r} (from {origin}): {exc}") from exc
+
+
+def _convert(key: str, value: Any) -> Any:
+    match key:
+        case "node":
+            return check_name(str(value), "node")
+        case "group":
+            return check_tree_group(str(value))
+        case "labels":
+            return _labels(value)
+        case "dev":
+            return _flag(value)
+        case "center":
+            return _center(str(value))
+        case "log_level":
+            level = str(value).upper()
+            if level not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
+                raise ValueError("expected DEBUG, INFO, WARNING or ERROR")
+            return level
+        case "data":
+            return str(value)
+    return _number(key, value)
+
+
+def _number(key: str, value: Any) -> float | int:
+    low, high = _RANGES[key]
+    whole = isinstance(Settings.__dataclass_fields__[key].default, int)
+    expected = f"expected a {'whole ' if whole else ''}number from {low:g} to {high:g}"
+    try:
+        number = int(value) if whole else float(value)
+    except (ValueError, TypeError) as exc:
+        raise ValueError(expected) from exc
+    if isinstance(value, bool) or not low <= number <= high:
+        raise ValueError(expected)
+    return number
+
+
+def _flag(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    text = str(value).lower()
+    if text in {"1", "true", "yes", "on"}:
+        return True
+    if text in {"0", "false", "no", "off", ""}:
+        return False
+    raise ValueError("expected true or false")
+
+
+def _center(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme != "mqtt" or not parts.hostname:
+        raise ValueError("expected mqtt://HOST:PORT")
+    if parts.port is not None and not 1 <= parts.port <= 65535:
+        raise ValueError("expected a port from 1 to 65535")
+    return value
+
+
+def _labels(value: Any) -> dict[str, str]:
+    if isinstance(value, str):
+        value = [part for part in value.split(",") if part]
+    if isinstance(value, Mapping):
+        pairs = [(str(k), str(v)) for k, v in value.items()]
+    else:
+        pairs = []
+        for item in value:
+            name, separator, text = str(item).partition("=")
+            if not separator:
+                raise ValueError(f"label {item!r}: expected K=V")
+            pairs.append((name.strip(), text.strip()))
+    for name, text in pairs:
+        check_name(name, "label")
+        if len(text) > 256:
+            raise ValueError(f"label {name}: {len(text)} characters, expected 256 or fewer")
+    return dict(pairs)

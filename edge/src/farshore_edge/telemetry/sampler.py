@@ -1,0 +1,85 @@
+"""Samples the machine at an interval and puts the samples into the outbox, a batch at a time."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+from farshore_protocol.telemetry.batch import columns
+
+from farshore_edge.outbox import Timing
+
+log = logging.getLogger(__name__)
+
+COMPLAIN_EVERY_S = 3600.0
+
+
+class Collector(Protocol):
+    name: str
+
+    def sample(self) -> dict[str, float]: ...
+
+
+class Sampler:
+    """``append`` takes a finished batch's body with the timing of its first sample."""
+
+    def __init__(
+        self,
+        collectors: Sequence[Collector],
+        *,
+        interval_s: float,
+        batch_s: float,
+        now: Callable[[], Timing],
+        append: Callable[[dict[str, Any], Timing], Awaitable[object]],
+    ) -> None:
+        self._collectors = collectors
+        self._interval_s = interval_s
+        self._batch_s = batch_s
+        self._now = now
+        self._append = append
+        self._timing: Timing | None = None
+        self._samples: list[dict[str, float]] = []
+        self._offsets: list[int] = []
+        self._complained_ms: dict[str, int] = {}
+        self._changing = asyncio.Lock()
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        due_s = loop.time()
+        while True:
+            self.take()
+            if self._timing is not None and self._offsets[-1] + self._interval_s * 1000 >= (
+                self._batch_s * 1000
+            ):
+                await self.flush()
+            due_s = max(due_s + self._interval_s, loop.time())
+            await asyncio.sleep(due_s - loop.time())
+
+    def take(self) -> None:
+        """One sample of every collector; one that fails leaves its series out of this sample."""
+        now = self._now()
+        sample: dict[str, float] = {}
+        for collector in self._collectors:
+            try:
+                sample.update(collector.sample())
+            except Exception as exc:  # a driver may raise anything; the others must go on
+                self._complain(collector.name, exc, now.up_ms)
+        if self._timing is None or now.boot != self._timing.boot:
+            self._timing = now
+        self._samples.append(sample)
+        self._offsets.append(now.up_ms - self._timing.up_ms)
+
+    def _complain(self, name: str, exc: Exception, up_ms: int) -> None:
+        last = self._complained_ms.get(name)
+        if last is None or up_ms - last >= COMPLAIN_EVERY_S * 1000:
+            self._complained_ms[name] = up_ms
+            log.warning("a collector failed", extra={"collector": name, "error": str(exc)})
+
+    async def flush(self) -> None:
+        """Hands over what was sampled, if anything."""
+        async with self._changing:
+            if self._timing is None:
+                return
+            timing, offsets, samples = self._timing, self._offsets, self._samples
+            self._timing, self._offsets, self._samples = None, [], []
+            await self._append({"dt": offsets, "m": columns(samples)}, timing)
