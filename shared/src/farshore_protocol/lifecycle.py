@@ -38,9 +38,10 @@ class Lifecycle:
     def check(self, current: str, new: str) -> str:
         """``new``, or IllegalTransitionError."""
         if not self.may(current, new):
-            allowed = (
-                ", ".join(sorted(self.table.get(current, frozenset()))) or "nothing: it is final"
-            )
+            if current not in self.table:
+                allowed = "nothing: there is no such state"
+            else:
+                allowed = ", ".join(sorted(self.table[current])) or "nothing: it is final"
             raise IllegalTransitionError(
                 f"{self.noun}: {current} → {new} is not allowed; after {current}: {allowed}"
             )

@@ -40,6 +40,8 @@ def check_group(path: str) -> str:
     if path == "":
         return path
     segments = path.split("/")
+    if segments[0] == EVERYONE:
+        raise BadNameError(f"group {path!r}: {EVERYONE!r} stands for every node, and is no group")
     if len(segments) > MAX_GROUP_DEPTH:
         raise BadNameError(
             f"group {path!r}: {len(segments)} levels, expected {MAX_GROUP_DEPTH} or fewer"
@@ -58,13 +60,13 @@ def group_ancestors(path: str) -> tuple[str, ...]:
 
 
 def group_to_level(path: str) -> str:
-    """A group path as one topic level."""
-    return check_group(path).replace("/", "~")
+    """A group path, or ``EVERYONE``, as one topic level."""
+    return path if path == EVERYONE else check_group(path).replace("/", "~")
 
 
 def group_from_level(level: str) -> str:
     """The inverse of ``group_to_level``."""
-    return check_group(level.replace("~", "/"))
+    return level if level == EVERYONE else check_group(level.replace("~", "/"))
 
 
 def check_tree_group(path: str) -> str:

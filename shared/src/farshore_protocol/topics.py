@@ -6,8 +6,9 @@ Nowhere else in Farshore is a topic put together or taken apart.
 from dataclasses import dataclass
 from typing import Literal
 
-from farshore_protocol.errors import TopicError
+from farshore_protocol.errors import LocalProtocolError, TopicError
 from farshore_protocol.names import (
+    EVERYONE,
     BadNameError,
     check_name,
     group_ancestors,
@@ -69,12 +70,17 @@ class DownFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupCommand:
-    """A command to everyone below a group: ``fs1/group/<path>/cmd/<verb>``."""
+    """A command to everyone below a group: ``fs1/group/<path>/cmd/<verb>``.
+
+    ``group`` is a path or ``EVERYONE``; the root's ``""`` is no topic level.
+    """
 
     group: str
     verb: str
 
     def build(self) -> str:
+        if not self.group:
+            raise LocalProtocolError(f"command to the root group: expected {EVERYONE!r} or a path")
         return f"{PREFIX}/group/{group_to_level(self.group)}/cmd/{self.verb}"
 
 
@@ -100,7 +106,7 @@ def parse(topic: str) -> Topic:
                 return _parse_up(topic, check_name(node, "node"), rest)
             case ["down", node, *rest]:
                 return _parse_down(topic, check_name(node, "node"), rest)
-            case ["group", level, "cmd", verb]:
+            case ["group", level, "cmd", verb] if level:
                 return GroupCommand(group=group_from_level(level), verb=check_name(verb, "verb"))
             case ["center"]:
                 return CenterState()
@@ -145,7 +151,7 @@ def _is_count(text: str) -> bool:
 
 def node_filters(node: str, group: str) -> tuple[str, ...]:
     """Everything that a node listens to: its own topics, its groups' commands, the center's state."""
-    groups = (*group_ancestors(group), "all")
+    groups = (*group_ancestors(group), EVERYONE)
     return (
         f"{PREFIX}/down/{node}/#",
         *(f"{PREFIX}/group/{group_to_level(path)}/cmd/+" for path in groups),

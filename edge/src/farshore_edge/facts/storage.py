@@ -46,9 +46,9 @@ def disk_facts(root: Path) -> list[dict[str, object]]:
 
 def filesystem_facts(root: Path) -> list[dict[str, object]]:
     mounts = measurable_mounts(parse_mounts(read_file(root / "proc/self/mounts")))
+    # A container's single mounted files (/etc/hosts) are no file systems.
+    folders = [mount for mount in mounts if (root / mount.point.lstrip("/")).is_dir()]
     return [
-        {"mount": mount.point, "type": mount.fstype, "device": mount.device}
-        for mount in mounts
-        # A container's single mounted files (/etc/hosts) are no file systems.
-        if (root / mount.point.lstrip("/")).is_dir()
-    ][:FILE_SYSTEMS_MAX]
+        known(mount=mount.point, type=mount.fstype, device=mount.device)
+        for mount in folders[:FILE_SYSTEMS_MAX]
+    ]

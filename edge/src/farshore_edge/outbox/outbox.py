@@ -115,7 +115,13 @@ class Outbox:
 
     def _seal(self, stream: str, path: str, body: dict[str, Any], timing: Timing) -> Record:
         seq = self._head[stream] + 1
-        payload = seal(body, epoch=self._epoch[stream], seq=seq, timing=timing.fields())
+        payload = seal(
+            body,
+            epoch=self._epoch[stream],
+            seq=seq,
+            timing=timing.fields(),
+            compress=stream == "metrics",  # the rest stays readable for people at a broker
+        )
         self._head[stream] = seq
         self._bytes[stream] += len(payload)
         return Record(stream=stream, seq=seq, path=path, payload=payload)

@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from farshore_protocol.messages.record import Envelope
+from farshore_protocol.messages.record import Count, Envelope, WallMillis
 from farshore_protocol.names import NAME
 
-CommandId = Annotated[str, Meta(pattern=f"^{NAME}$")]
+CommandId = Annotated[str, Meta(pattern=rf"\A{NAME}\Z")]
 Seconds = Annotated[float, Meta(gt=0, le=7 * 86_400)]
 
 NodeState = Literal[
@@ -37,14 +37,14 @@ class Command:
     args: dict[str, Any] = field(default_factory=dict)
     ttl_s: Seconds | None = None
     timeout_s: Seconds | None = None
-    iat: int | None = None
+    iat: WallMillis | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
     """A chunk of what a command wrote; ``offset``: in bytes, within its stream."""
 
-    offset: int
+    offset: Count
     stream: Literal["stdout", "stderr"]
     text: str
 
@@ -68,8 +68,8 @@ class CommandReport(Envelope):
     id: CommandId
     verb: str
     state: NodeState
-    at: int
-    via: tuple[tuple[NodeState, int], ...] = ()
+    at: WallMillis
+    via: tuple[tuple[NodeState, WallMillis], ...] = ()
     output: tuple[Output, ...] = ()
     result: dict[str, Any] | None = None
     error: CommandError | None = None

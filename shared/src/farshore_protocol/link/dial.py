@@ -7,7 +7,7 @@ import asyncio
 import socket
 from ipaddress import ip_address
 
-_Address = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]
+_Address = tuple[int, tuple[str | int | bytes, ...]]
 
 
 async def dial(host: str, port: int) -> socket.socket:

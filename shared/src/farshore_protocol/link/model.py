@@ -3,8 +3,12 @@
 Real MQTT (``mqtt.py``) and the in-memory bus (``memory.py``) pass the same conformance suite.
 """
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +23,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """What one connection is opened with."""
+    """What one connection is opened with; ``keepalive_s``: at least 1."""
 
     client_id: str
     filters: tuple[str, ...] = ()
@@ -28,7 +32,13 @@ class Session:
 
 
 class LinkHandler(Protocol):
-    """Told by a link what happens. Every call is quick and synchronous: it only takes note."""
+    """Told by a link what happens. Every call is quick and synchronous: it only takes note.
+
+    What ``link_up``, ``link_down`` or ``received`` raises is logged and costs the link nothing; what
+    ``session`` raises ends ``run``. Each ``link_up`` is followed by one ``link_down`` of the same
+    ``conn``, and messages come only in between: retained ones too, however early the broker sends
+    them.
+    """
 
     def session(self, conn: int) -> Session:
         """The session for connection number ``conn`` (1, 2, 3 …), asked before each attempt."""
@@ -50,7 +60,10 @@ class Link(Protocol):
     def connected(self) -> bool: ...
 
     async def run(self, handler: LinkHandler) -> None:
-        """Connects, and connects again, until ``close``."""
+        """Connects, and connects again, until ``close``.
+
+        When it is cancelled, the connection is lost without a word, and its will is published.
+        """
         ...
 
     def publish(self, message: Message) -> bool:
@@ -67,3 +80,11 @@ class Link(Protocol):
     def reconnect(self, reason: str) -> None:
         """Drops the present connection without ceremony; ``run`` opens another."""
         ...
+
+
+def tell(call: Callable[..., None], *what: object) -> None:
+    """One call of a handler; what it raises is logged."""
+    try:
+        call(*what)
+    except Exception:
+        log.exception("the link's handler failed", extra={"call": call.__name__})

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from farshore_protocol.messages.record import WallMillis
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CenterStateMessage:
@@ -28,4 +30,4 @@ class ErrorMessage:
     topic: str
     reason: str
     detail: str
-    at: int
+    at: WallMillis

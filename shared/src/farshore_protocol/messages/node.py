@@ -9,10 +9,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from farshore_protocol.messages.record import Millis, Token
+from farshore_protocol.messages.record import Count, Millis, Token, WallMillis
 
 Conn = Annotated[int, Meta(ge=1, le=2**53 - 1)]
-Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 Label = Annotated[str, Meta(max_length=256)]
 
 
@@ -46,17 +45,17 @@ class Capabilities:
 class Birth:
     """``birth``: the first word on every connection."""
 
-    protocol: int
+    protocol: Count
     agent_version: Annotated[str, Meta(max_length=64)]
     boot: Token
     conn: Conn
     up_ms: Millis
-    ts: int
+    ts: WallMillis
     group: str = ""
     labels: dict[str, Label] = field(default_factory=dict)
     capabilities: Capabilities = Capabilities()
     facts_digest: str | None = None
-    revisions: dict[str, int] = field(default_factory=dict)
+    revisions: dict[str, Count] = field(default_factory=dict)
     streams: dict[str, StreamHead] = field(default_factory=dict)
     heartbeat_s: Annotated[float, Meta(gt=0, le=86_400)] = 30.0
 
@@ -87,7 +86,7 @@ class TimeRequest:
 
     boot: Token
     up_ms: Millis
-    ts: int
+    ts: WallMillis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +99,6 @@ class TimeAnswer:
 
     boot: Token
     up_ms: Millis
-    ts: int
-    received_ms: int
-    sent_ms: int
+    ts: WallMillis
+    received_ms: WallMillis
+    sent_ms: WallMillis

@@ -14,6 +14,9 @@ Seq = Annotated[int, Meta(ge=1, le=2**53 - 1)]
 """1, 2, 3 … within an epoch; no larger than every JSON reader holds exactly."""
 Token = Annotated[str, Meta(min_length=1, max_length=64)]
 Millis = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+WallMillis = Annotated[int, Meta(ge=-(2**53) + 1, le=2**53 - 1)]
+"""Milliseconds since 1970 by a clock that may be wrong."""
 
 STREAM_OF = {"res": "results", "evt": "events", "rep": "reports", "tel": "metrics"}
 """The stream that a topic's kind belongs to."""
@@ -27,7 +30,7 @@ class Envelope:
     seq: Seq
     boot: Token
     up_ms: Millis
-    ts: int
+    ts: WallMillis
     synced: bool = False
     hist: bool = False
 

@@ -1,9 +1,8 @@
 """The four streams and their acknowledgement."""
 
 from dataclasses import dataclass
-from typing import Annotated
 
-from msgspec import Meta
+from farshore_protocol.messages.record import Seq
 
 STREAMS: tuple[str, ...] = ("results", "events", "reports", "metrics")
 """In order of urgency: what a person waits for goes first."""
@@ -11,7 +10,7 @@ STREAMS: tuple[str, ...] = ("results", "events", "reports", "metrics")
 MAX_RANGES = 256
 """Ranges in one acknowledgement; of more, the newest are sent first and the rest later."""
 
-Range = tuple[Annotated[int, Meta(ge=1)], Annotated[int, Meta(ge=1)]]
+Range = tuple[Seq, Seq]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

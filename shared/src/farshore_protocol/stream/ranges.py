@@ -40,6 +40,8 @@ class RangeSet:
     def discard(self, first: int, last: int | None = None) -> int:
         """Takes ``first`` to ``last`` inclusive out; how many of them were there."""
         last = first if last is None else last
+        if last < first:
+            raise ValueError(f"range {first}..{last}: expected first <= last")
         low = bisect_left(self._ends, first)
         high = bisect_right(self._starts, last)
         gone = 0
@@ -77,6 +79,8 @@ class RangeSet:
 
     def within(self, first: int, last: int) -> list[tuple[int, int]]:
         """The parts of the set's ranges that lie in ``first..last``."""
+        if last < first:
+            return []
         low = bisect_left(self._ends, first)
         high = bisect_right(self._starts, last)
         return [(max(first, self._starts[i]), min(last, self._ends[i])) for i in range(low, high)]

@@ -5,7 +5,7 @@ and the backlog drains beside them in a bounded share of the window; at most ``w
 all streams together are under way.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from farshore_protocol.stream.model import STREAMS
@@ -21,6 +21,16 @@ class SenderSettings:
     ack_timeout_s: float = 15.0
     ack_timeout_max_s: float = 120.0
 
+    def __post_init__(self) -> None:
+        if self.window < 1:
+            raise ValueError(f"window {self.window}: expected 1 or more")
+        if not 0 <= self.backlog_share <= 1:
+            raise ValueError(f"backlog_share {self.backlog_share}: expected 0 to 1")
+
+    @property
+    def backlog_window(self) -> int:
+        return max(1, int(self.window * self.backlog_share))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pick:
@@ -33,6 +43,8 @@ class Pick:
 
 @dataclass(slots=True)
 class _Lane:
+    """``tries`` has an entry for all of ``sent_at``, and for what was sent before and waits again."""
+
     epoch: str
     kept: RangeSet
     head: int
@@ -97,10 +109,10 @@ class Sender:
             return []
         settled: list[tuple[int, int]] = []
         for first, last in ranges:
-            if first <= last:
-                settled += lane.kept.within(first, last)
-        for first, last in settled:
-            self._forget(lane, first, last)
+            parts = lane.kept.within(first, last)
+            if parts:
+                self._forget(lane, parts[0][0], parts[-1][1])
+                settled += parts
         return settled
 
     def asked_again(
@@ -130,23 +142,23 @@ class Sender:
         if not self._connected:
             return []
         self._expire(now_s)
-        picks: list[Pick] = []
+        window, share = self._settings.window, self._settings.backlog_window
         live, backlog = self._under_way()
-        window = self._settings.window
-        backlog_window = max(1, int(window * self._settings.backlog_share))
-        for stream in STREAMS:
-            for seq in self._take(stream, live=True, room=window - live - backlog):
-                picks.append(self._sent(stream, seq, now_s, backlog=False))
-                live += 1
-        for stream in STREAMS:
-            room = min(window - live - backlog, backlog_window - backlog)
-            for seq in self._take(stream, live=False, room=room):
-                picks.append(self._sent(stream, seq, now_s, backlog=True))
-                backlog += 1
-        return picks
+        free = window - live - backlog
+        # A waiting backlog has its share for itself, or a steady flow of live records would starve
+        # it; the last place in the window is never its own.
+        reserved = min(free, self._backlog_waiting(min(share, window - 1) - backlog))
+        picks = self._pick(now_s, live=True, room=free - reserved)
+        room = min(free - len(picks), share - backlog)
+        return picks + self._pick(now_s, live=False, room=room)
 
     def next_timeout_s(self) -> float | None:
-        """When the oldest record under way will count as lost on the link, on ``now_s``'s clock."""
+        """When the oldest record under way will count as lost on the link, on ``now_s``'s clock.
+
+        None while there is no connection: nothing is under way.
+        """
+        if not self._connected:
+            return None
         deadlines = [
             self._deadline(lane, seq) for lane in self._lanes.values() for seq in lane.sent_at
         ]
@@ -176,6 +188,20 @@ class Sender:
                     backlog += 1
         return live, backlog
 
+    def _backlog_waiting(self, limit: int) -> int:
+        """How many backlog records could be sent now, counted up to ``limit``."""
+        found = 0
+        for stream in STREAMS:
+            found += len(self._take(stream, live=False, room=limit - found))
+        return found
+
+    def _pick(self, now_s: float, *, live: bool, room: int) -> list[Pick]:
+        picks: list[Pick] = []
+        for stream in STREAMS:
+            for seq in self._take(stream, live=live, room=room - len(picks)):
+                picks.append(self._sent(stream, seq, now_s, backlog=not live))
+        return picks
+
     def _take(self, stream: str, *, live: bool, room: int) -> list[int]:
         """Up to ``room`` waiting seqs, oldest first within their kind (metrics: newest live first)."""
         lane = self._lanes.get(stream)
@@ -203,7 +229,8 @@ class Sender:
         return Pick(stream=stream, seq=seq, backlog=backlog)
 
     def _deadline(self, lane: _Lane, seq: int) -> float:
-        patience = self._settings.ack_timeout_s * 2.0 ** (lane.tries[seq] - 1)
+        doublings = min(lane.tries[seq] - 1, 30)  # a center can stay silent for days
+        patience = self._settings.ack_timeout_s * 2.0**doublings
         return lane.sent_at[seq] + min(patience, self._settings.ack_timeout_max_s)
 
     def _expire(self, now_s: float) -> None:
@@ -214,12 +241,19 @@ class Sender:
 
     def _again(self, lane: _Lane, first: int, last: int) -> None:
         lane.waiting.add(first, last)
-        for seq in [seq for seq in lane.sent_at if first <= seq <= last]:
+        for seq in _inside(lane.sent_at, first, last):
             del lane.sent_at[seq]
 
     def _forget(self, lane: _Lane, first: int, last: int) -> None:
         lane.kept.discard(first, last)
         lane.waiting.discard(first, last)
-        for seq in [seq for seq in lane.sent_at if first <= seq <= last]:
-            del lane.sent_at[seq]
-            lane.tries.pop(seq, None)
+        for seq in _inside(lane.tries, first, last):
+            lane.sent_at.pop(seq, None)
+            del lane.tries[seq]
+
+
+def _inside(seqs: Mapping[int, object], first: int, last: int) -> list[int]:
+    """The keys within ``first..last``, by the shorter of the two ways."""
+    if last - first < len(seqs):
+        return [seq for seq in range(first, last + 1) if seq in seqs]
+    return [seq for seq in seqs if first <= seq <= last]

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 from farshore_protocol.codec import MAX_MESSAGE_BYTES
 from farshore_protocol.errors import MessageError
-from farshore_protocol.messages.record import Envelope
+from farshore_protocol.messages.record import Envelope, WallMillis
 
 COMPRESS_ABOVE_BYTES = 1024
 MAX_INFLATED_BYTES = 20 * MAX_MESSAGE_BYTES
+"""The limit to decode an inflated batch with."""
 _ZLIB_FIRST = 0x78
 
 
@@ -20,7 +21,7 @@ _ZLIB_FIRST = 0x78
 class TelemetryBatch(Envelope):
     """``tel/<set>``: sample ``i`` was taken ``dt[i]`` ms after ``ts``; a value may be null."""
 
-    dt: list[int]
+    dt: list[WallMillis]
     m: dict[str, list[float | None]]
 
 
@@ -56,12 +57,12 @@ def inflate(payload: bytes) -> bytes:
         return payload
     unpacker = zlib.decompressobj()
     try:
-        plain = unpacker.decompress(payload, MAX_INFLATED_BYTES)
+        plain = unpacker.decompress(payload, MAX_INFLATED_BYTES + 1)
     except zlib.error as exc:
         raise MessageError("bad_zlib", f"compressed payload: {exc}") from exc
-    if not unpacker.eof:
+    if not unpacker.eof or unpacker.unused_data or len(plain) > MAX_INFLATED_BYTES:
         raise MessageError(
             "bad_zlib",
-            f"compressed payload: torn, or more than {MAX_INFLATED_BYTES} bytes when inflated",
+            f"compressed payload: torn, with a tail, or more than {MAX_INFLATED_BYTES} bytes inflated",
         )
     return plain

@@ -20,7 +20,8 @@ NOT_DISKS = ("loop", "ram", "zram", "sr", "fd")
 def _read_counters() -> Mapping[str, Any]:
     # Raw counters: psutil's own mending of wrapped ones lasts as long as the process at best,
     # and a reader has to treat a counter that fell as restarted anyway.
-    return psutil.disk_io_counters(perdisk=True, nowrap=False)
+    counters: Mapping[str, Any] = psutil.disk_io_counters(perdisk=True, nowrap=False)
+    return counters
 
 
 def whole_disks(root: Path = Path("/")) -> frozenset[str] | None:

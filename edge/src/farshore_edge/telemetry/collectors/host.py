@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
+from collections.abc import Callable
 
-from farshore_edge.errors import CollectorError
 from farshore_edge.telemetry.collectors.battery import BatteryCollector
 from farshore_edge.telemetry.collectors.disk import DiskCollector
 from farshore_edge.telemetry.collectors.filesystem import FilesystemCollector
@@ -25,39 +24,44 @@ def host_collectors() -> tuple[Collector, ...]:
 
     That first sample also gives the processor's collector the reading that its next one is
     compared with. A collector without devices stays where devices may be plugged in (disks,
-    interfaces) and goes where they can't (sensors, battery).
+    interfaces) and goes where they can't (sensors, battery, GPUs).
     """
-    everywhere: list[Collector] = [
-        CpuCollector(),
-        MemoryCollector(),
-        FilesystemCollector(),
-        DiskCollector(),
-        NetworkCollector(),
-        SystemCollector(),
-        AgentCollector(),
-    ]
-    somewhere: list[Collector] = [TemperatureCollector(), BatteryCollector(), *_gpu_collectors()]
-    working = [collector for collector in everywhere if _probe(collector) is not None]
-    working += [collector for collector in somewhere if _probe(collector)]
-    return tuple(working)
+    everywhere: tuple[Callable[[], Collector], ...] = (
+        CpuCollector,
+        MemoryCollector,
+        FilesystemCollector,
+        DiskCollector,
+        NetworkCollector,
+        SystemCollector,
+        AgentCollector,
+    )
+    somewhere: tuple[Callable[[], Collector | None], ...] = (
+        TemperatureCollector,
+        BatteryCollector,
+        _gpu_collector,
+    )
+    found = [_working(make, needs_devices=False) for make in everywhere]
+    found += [_working(make, needs_devices=True) for make in somewhere]
+    return tuple(collector for collector in found if collector is not None)
 
 
-def _gpu_collectors() -> list[Collector]:
-    nvml = load_nvml(Path("/"))
+def _gpu_collector() -> Collector | None:
+    nvml = load_nvml()
     if nvml is None:
-        return []
+        return None
     from farshore_edge.telemetry.collectors.gpu import GpuCollector
 
-    return [GpuCollector(nvml)]
+    return GpuCollector(nvml)
 
 
-def _probe(collector: Collector) -> int | None:
-    """How many series the collector has now, or None when it can't work here."""
+def _working(make: Callable[[], Collector | None], *, needs_devices: bool) -> Collector | None:
+    """The collector, or None when it can't work here."""
     try:
-        return len(collector.sample())
-    except CollectorError as exc:
-        _log.info(
-            "collector does not work here",
-            extra={"collector": collector.name, "error": str(exc)},
-        )
+        collector = make()
+        if collector is None:
+            return None
+        sample = collector.sample()
+    except Exception as exc:  # a kernel may surprise any reader; the agent has to start
+        _log.warning("collector does not work here", extra={"error": str(exc)})
         return None
+    return None if needs_devices and not sample else collector

@@ -29,7 +29,8 @@ _SERIES = (
 
 
 def _read_counters() -> Mapping[str, Any]:
-    return psutil.net_io_counters(pernic=True, nowrap=False)
+    counters: Mapping[str, Any] = psutil.net_io_counters(pernic=True, nowrap=False)
+    return counters
 
 
 def is_reported(interface: str) -> bool:

@@ -19,7 +19,8 @@ CoreTimes = Sequence[Any]
 
 
 def _read_core_times() -> CoreTimes:
-    return psutil.cpu_times(percpu=True)
+    times: CoreTimes = psutil.cpu_times(percpu=True)
+    return times
 
 
 class CpuCollector:

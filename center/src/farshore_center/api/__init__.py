@@ -1,0 +1,1 @@
+"""What every route of the center's HTTP API shares."""

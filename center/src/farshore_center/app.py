@@ -1,0 +1,256 @@
+"""Wires the center together, starts it, stops it. Nothing else makes these objects."""
+
+import asyncio
+import random
+from collections.abc import Coroutine, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import structlog
+from farshore_protocol.clock import Clock
+from farshore_protocol.errors import TopicError
+from farshore_protocol.ids import Ids
+from farshore_protocol.link import Message
+from farshore_protocol.topics import Up, parse
+from fastapi import FastAPI
+
+from farshore_center.api import problems
+from farshore_center.api.metrics import Readings
+from farshore_center.api.operation import operation_routes
+from farshore_center.broker import Client, Refusal, websocket_route
+from farshore_center.commands.request import NodeChoice
+from farshore_center.commands.routes import command_routes
+from farshore_center.commands.service import CommandService
+from farshore_center.db.database import Database
+from farshore_center.events import EventLog
+from farshore_center.events.routes import event_routes
+from farshore_center.ingest.intake import Intake
+from farshore_center.ingest.rejected import RejectedList
+from farshore_center.ingest.routes import ingest_routes
+from farshore_center.ingest.service import IngestService
+from farshore_center.nodes.choice import chosen
+from farshore_center.nodes.routes import node_routes
+from farshore_center.nodes.service import NodeService
+from farshore_center.settings import Settings
+from farshore_center.telemetry.routes import telemetry_routes
+from farshore_center.telemetry.service import TelemetryHistory
+from farshore_center.uplink import EmbeddedUplink, ExternalUplink, Uplink
+
+log = structlog.get_logger(__name__)
+
+API_VERSION = "0.1.0"
+
+
+class Center:
+    """One center. ``start`` it before its ``api`` serves, ``stop`` it after."""
+
+    def __init__(self, settings: Settings, *, clock: Clock, rng: random.Random) -> None:
+        self.settings = settings
+        self._clock = clock
+        self._ids = Ids(rng)
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._told: set[asyncio.Task[None]] = set()
+        self.broken = asyncio.Event()
+        now_ms, now_s = clock.now_ms, clock.monotonic_s
+        self.database = Database(settings.database)
+        self.events = EventLog(self.database, now_ms)
+        self.history = TelemetryHistory(self.database, now_ms)
+        self.rejected = RejectedList(now_ms=now_ms, now_s=now_s, tell=self._tell)
+        self.nodes = NodeService(self.database, self.events, self, now_ms=now_ms, now_s=now_s)
+        self.commands = CommandService(
+            self.database,
+            self.events,
+            self,
+            self.nodes.registry.online,
+            now_ms=now_ms,
+            ids=self._ids,
+        )
+        self.nodes.arrived = self.commands.node_arrived
+        self.ingest = IngestService(
+            self.database,
+            self.events,
+            self,
+            self.history,
+            self.commands,
+            self.rejected,
+            now_ms=now_ms,
+            now_s=now_s,
+            facts_committed=self.nodes.facts_committed,
+        )
+        self.intake = Intake(self.nodes, self.ingest, self.rejected)
+        self.uplink = self._make_uplink(rng)
+        self.api = self._make_api()
+
+    def _make_uplink(self, rng: random.Random) -> Uplink:
+        epoch = self._ids.epoch()
+        if self.settings.external_broker:
+            return ExternalUplink(
+                self.settings.mqtt, take=self.intake.take, epoch=epoch, clock=self._clock, rng=rng
+            )
+        return EmbeddedUplink(
+            self.settings.mqtt, take=self.intake.take, rejected=self._refused, epoch=epoch
+        )
+
+    # Downlink
+
+    async def send(self, message: Message) -> None:
+        await self.uplink.send(message)
+
+    def _tell(self, message: Message) -> None:
+        task = asyncio.create_task(self.uplink.send(message))
+        self._told.add(task)
+        task.add_done_callback(self._told.discard)
+
+    # What the broker refused
+
+    def _refused(
+        self, client: Client | None, topic: str | None, payload: bytes, refusal: Refusal
+    ) -> None:
+        self.rejected.add(
+            reason=refusal.reason,
+            detail=refusal.detail,
+            payload=payload,
+            topic=topic,
+            node=_node_of(topic),
+            client_id=client.client_id if client is not None else None,
+        )
+
+    # The API
+
+    def _make_api(self) -> FastAPI:
+        app = FastAPI(
+            title="Farshore",
+            version=API_VERSION,
+            openapi_url="/api/v1/openapi.json",
+            docs_url=None,
+            redoc_url=None,
+        )
+        problems.install(app)
+        registry = self.nodes.registry
+
+        async def known_node(name: str) -> bool:
+            return registry.get(name) is not None
+
+        async def resolve(choice: NodeChoice) -> list[str]:
+            return chosen(registry, choice)
+
+        app.include_router(node_routes(self.nodes, self.database, self.history))
+        app.include_router(ingest_routes(self.database, self.rejected, known_node))
+        app.include_router(telemetry_routes(self.history, known_node, self._clock.now_ms))
+        app.include_router(command_routes(self.commands, resolve))
+        app.include_router(event_routes(self.events))
+        app.include_router(operation_routes(self._checks, self._readings()))
+        if isinstance(self.uplink, EmbeddedUplink):
+            app.add_api_websocket_route("/mqtt", websocket_route(self.uplink.broker))
+        return app
+
+    def _checks(self) -> Mapping[str, bool]:
+        return {
+            "broker": self.uplink.ready,
+            "loops": bool(self._tasks) and not any(task.done() for task in self._tasks),
+        }
+
+    def _readings(self) -> Readings:
+        return Readings(
+            counters={
+                "ingest": (
+                    "Records and groups of ingest, since the start.",
+                    lambda: asdict(self.ingest.counts),
+                ),
+                "database": ("Transactions of the database, since the start.", self._db_counters),
+            },
+            gauges={
+                "nodes": ("Nodes of the fleet.", self._node_counts),
+                "commands": ("Commands, since the start, and what waits.", self.commands.stats),
+                "broker": ("The embedded broker.", self._broker_counts),
+            },
+            labelled={
+                "rejected": (
+                    "Messages that were refused, by reason.",
+                    "reason",
+                    lambda: self.rejected.counts,
+                ),
+                "received": (
+                    "Messages of nodes that were taken, by kind.",
+                    "kind",
+                    lambda: self.intake.received,
+                ),
+            },
+        )
+
+    def _db_counters(self) -> dict[str, float]:
+        stats = self.database.stats()
+        return {
+            "transactions": stats.transactions,
+            "failed_transactions": stats.failed_transactions,
+            "works": stats.works,
+            "commit_seconds": stats.commit_s_sum,
+        }
+
+    def _node_counts(self) -> dict[str, float]:
+        registry = self.nodes.registry
+        return {"registered": len(registry), "online": len(registry.online())}
+
+    def _broker_counts(self) -> dict[str, float]:
+        if not isinstance(self.uplink, EmbeddedUplink):
+            return {}
+        stats = self.uplink.broker.stats()
+        return {
+            name: value for name, value in asdict(stats).items() if isinstance(value, int | float)
+        }
+
+    # Life
+
+    async def start(self) -> None:
+        await self.database.start()
+        await self.nodes.start()
+        self._run(self.ingest.run(), "ingest")
+        self._run(self.ingest.run_holes(self.nodes.registry.online), "holes")
+        self._run(self.nodes.run(), "presence")
+        self._run(self.commands.run(), "commands")
+        self._run(self.history.run(), "telemetry history")
+        await self.uplink.start()
+        log.info(
+            "the center is up",
+            http=str(self.settings.http),
+            mqtt=str(self.settings.mqtt),
+            external_broker=self.settings.external_broker,
+            data=str(self.settings.data),
+        )
+
+    def _run(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            log.critical(
+                "a part of the center broke; it stops so that it can be started anew",
+                part=task.get_name(),
+                exc_info=task.exception(),
+            )
+            self.broken.set()
+
+    async def stop(self) -> None:
+        """Orderly: no new messages, what came is settled, then everything is put away."""
+        self.events.close()
+        await self.uplink.stop()
+        if not self.broken.is_set():
+            await asyncio.wait_for(self.ingest.drained(), 10)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.nodes.stop()
+        await self.database.stop()
+
+
+def _node_of(topic: str | None) -> str | None:
+    """The node that a refused topic speaks of, if it is one of ours."""
+    if topic is None:
+        return None
+    try:
+        parsed = parse(topic)
+    except TopicError:
+        return None
+    return parsed.node if isinstance(parsed, Up) else None

@@ -1,0 +1,142 @@
+"""``farshore-center``: starts the center. Logging is set up here and nowhere else."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from farshore_center.errors import CenterError
+from farshore_center.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    import uvicorn
+    from fastapi import FastAPI
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+
+
+@app.callback()
+def center() -> None:
+    """Farshore's center."""
+
+
+@app.command()
+def run(
+    data: Annotated[Path, typer.Option(envvar="FARSHORE_DATA", help="folder of its data")] = Path(
+        "farshore-data/center"
+    ),
+    http: Annotated[str, typer.Option(help="HOST:PORT of API and web")] = "127.0.0.1:8080",
+    mqtt: Annotated[
+        str,
+        typer.Option(
+            help="HOST:PORT starts the embedded broker there, mqtt://HOST:PORT uses another one"
+        ),
+    ] = "127.0.0.1:1883",
+    database: Annotated[
+        str | None, typer.Option(help="database URL; default: SQLite in the data folder")
+    ] = None,
+    dev: Annotated[bool, typer.Option("--dev", help="loopback only, no login, no TLS")] = False,
+    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR")] = "INFO",
+) -> None:
+    """Runs the center until SIGTERM or Ctrl-C."""
+    try:
+        settings = read_settings(
+            data=data, http=http, mqtt=mqtt, database=database, dev=dev, log_level=log_level
+        )
+    except CenterError as exc:
+        sys.stderr.write(f"farshore-center: {exc}\n")
+        raise typer.Exit(2) from exc
+    try:
+        code = asyncio.run(_serve(settings))
+    except (CenterError, OSError) as exc:
+        sys.stderr.write(f"farshore-center: {exc}\n")
+        raise typer.Exit(1) from exc
+    raise typer.Exit(code)
+
+
+def _set_up_logging(level: str) -> None:
+    import structlog
+
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+            if sys.stderr.isatty()
+            else structlog.processors.LogfmtRenderer(
+                key_order=["timestamp", "level", "event"], bool_as_flag=False
+            ),
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+
+
+async def _serve(settings: Settings) -> int:
+    from farshore_protocol.clock import SystemClock
+    from farshore_protocol.ids import system_rng
+
+    from farshore_center.app import Center
+
+    _set_up_logging(settings.log_level)
+    center = Center(settings, clock=SystemClock(), rng=system_rng())
+    server = _server(settings, center.api)
+
+    def leave() -> None:
+        center.events.close()  # open event streams would hold the server
+        server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, leave)
+    await center.start()
+    try:
+        serving = asyncio.create_task(server.serve())
+        broken = asyncio.create_task(center.broken.wait())
+        await asyncio.wait([serving, broken], return_when=asyncio.FIRST_COMPLETED)
+        broken.cancel()
+        leave()
+        await serving
+    finally:
+        await center.stop()
+    return 1 if center.broken.is_set() or not server.started else 0
+
+
+def _server(settings: Settings, api: "FastAPI") -> "uvicorn.Server":
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        """Leaves the signals to us: uvicorn would raise them again before the center has stopped."""
+
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield
+
+    return Server(
+        uvicorn.Config(
+            api,
+            host=settings.http.host,
+            port=settings.http.port,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="websockets-sansio",
+            timeout_graceful_shutdown=3,
+        )
+    )
+
+
+def main() -> None:
+    app()

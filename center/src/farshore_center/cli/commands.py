@@ -1,0 +1,228 @@
+"""``farshore run``, ``command``, ``commands`` and ``cancel``: let nodes do something, and see it.
+
+Ctrl-C while following detaches: the command goes on. Only ``cancel`` cancels.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from farshore_center.cli import progress_view
+from farshore_center.cli.cells import NOTHING, age, clean, counted
+from farshore_center.cli.errors import DONE, FAILED, BadUsageError
+from farshore_center.cli.progress import (
+    Command,
+    all_succeeded,
+    is_done,
+    summary_text,
+    targets_of,
+)
+from farshore_center.cli.session import DEFAULT_URL, Session, SplitAtDashes, command
+from farshore_center.cli.tables import Sheet, left, right
+
+ARGV = "argv"
+
+CommandId = Annotated[str, typer.Argument(metavar="ID", help="The command's id.")]
+
+
+def register(app: typer.Typer) -> None:
+    command(app, "run", cls=SplitAtDashes)(run)
+    command(app, "command")(show)
+    command(app, "commands")(recent)
+    command(app, "cancel")(cancel)
+
+
+async def run(
+    session: Session,
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TARGET... VERB [-- ARGV...]",
+            help="Nodes, then the verb; with --all the verb alone. Words after -- are its argv.",
+        ),
+    ],
+    every: Annotated[bool, typer.Option("--all", help="Every node of the fleet.")] = False,
+    arg: Annotated[
+        list[str] | None,
+        typer.Option(metavar="K=V", help="An argument; V is JSON where it parses, else a string."),
+    ] = None,
+    ttl: Annotated[
+        float, typer.Option(min=0.001, metavar="SECONDS", help="How long a node may be absent.")
+    ] = 60,
+    timeout: Annotated[
+        float, typer.Option(min=0.001, metavar="SECONDS", help="How long the work may take.")
+    ] = 30,
+    detach: Annotated[bool, typer.Option("--detach", help="Send it and do not wait.")] = False,
+) -> int:
+    """Let nodes execute a verb and follow it: farshore run pi-1 pi-2 exec -- uptime -p"""
+    nodes, verb = split_words(words, every=every)
+    body: dict[str, Any] = {
+        **address(nodes, every=every),
+        "verb": verb,
+        "args": arguments(arg or (), session.after_dashes),
+        "ttl_s": ttl,
+        "timeout_s": timeout,
+    }
+    async with session.connect() as client:
+        try:
+            made = await client.post("/commands", body)
+        except asyncio.CancelledError:
+            session.note(
+                "\nended before the center answered; see whether it took it: farshore commands"
+            )
+            raise
+        if not detach:
+            return await _to_the_end(session, client, made)
+    if session.as_json:
+        session.document(made)
+    else:
+        number = len(targets_of(made))
+        session.text(f"{made['id']}  {clean(verb)} for {counted(number, 'node')}")
+        session.note(f"see it: {_again(session, made)}")
+    return DONE
+
+
+def split_words(words: Sequence[str], *, every: bool) -> tuple[list[str], str]:
+    """Nodes, each once, and the verb: the last of the words."""
+    *nodes, verb = words
+    if every and nodes:
+        raise BadUsageError(
+            f"--all takes the verb alone, not {len(words)} words; "
+            "words for a program stand after --"
+        )
+    if not every and not nodes:
+        raise BadUsageError(
+            f"which nodes? Name some before {clean(verb)!r}, or --all for every node"
+        )
+    return list(dict.fromkeys(nodes)), verb
+
+
+def address(nodes: Sequence[str], *, every: bool) -> dict[str, Any]:
+    if every:
+        return {"all": True}
+    return {"node": nodes[0]} if len(nodes) == 1 else {"nodes": list(nodes)}
+
+
+def arguments(given: Sequence[str], argv: Sequence[str] | None) -> dict[str, Any]:
+    """``--arg`` options and the words after ``--`` as the verb's arguments."""
+    args: dict[str, Any] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise BadUsageError(f"--arg {clean(text)!r}: expected K=V")
+        if key in args:
+            raise BadUsageError(f"--arg {clean(key)} is given twice")
+        args[key] = json_or_text(value)
+    if argv is not None:
+        if ARGV in args:
+            raise BadUsageError(f"--arg {ARGV} and words after --: give one of them")
+        args[ARGV] = list(argv)
+    return args
+
+
+def json_or_text(text: str) -> Any:
+    """What ``text`` is as JSON, or itself. NaN and Infinity are no JSON."""
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+async def _to_the_end(session: Session, client: Any, made: Command) -> int:
+    from farshore_center.cli.follow import follow
+
+    view = progress_view.of(session, client.now_ms)
+    try:
+        with view:
+            end = await follow(client, made, view.show)
+    except asyncio.CancelledError:
+        if session.as_json:
+            session.document(view.last or made)
+        session.note(f"\ndetached; the command goes on. See it again: {_again(session, made)}")
+        raise
+    view.conclude(end)
+    return DONE if all_succeeded(end) else FAILED
+
+
+def _again(session: Session, made: Command) -> str:
+    url = "" if session.url == DEFAULT_URL else f" --url {session.url}"
+    return f"farshore{url} command {made['id']}"
+
+
+async def show(
+    session: Session,
+    command_id: CommandId,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Follow it to its end, as run does.")
+    ] = False,
+) -> int:
+    """One command: every target, its state and its output."""
+    from farshore_center.cli.client import segment
+
+    async with session.connect() as client:
+        found = await client.get(f"/commands/{segment(command_id)}")
+        if follow:
+            return await _to_the_end(session, client, found)
+        now_ms = client.now_ms()
+    if session.as_json:
+        session.document(found)
+        return DONE
+    session.text(
+        f"{clean(found['verb'])}  {clean(found['id'])}  {age(found.get('created_at'), now_ms)} ago  "
+        f"{clean(json.dumps(found.get('args') or {}, ensure_ascii=False))}"
+    )
+    progress_view.show_whole(session, found, now_ms)
+    return DONE
+
+
+async def recent(
+    session: Session,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 20,
+) -> None:
+    """The latest commands, newest first."""
+    async with session.connect() as client:
+        found = await client.items("/commands", at_most=limit)
+        now_ms = client.now_ms()
+    if session.as_json:
+        session.document({"items": found, "next": None})
+    elif found:
+        session.table(commands_sheet(found, now_ms))
+    else:
+        session.text("no commands yet")
+
+
+def commands_sheet(items: Sequence[Mapping[str, Any]], now_ms: int) -> Sheet:
+    sheet = Sheet(columns=[*left("id", "verb"), *right("ago"), *left("done"), *left("targets")])
+    for item in items:
+        sheet.add(
+            clean(item["id"]),
+            clean(item["verb"]),
+            age(item.get("created_at"), now_ms),
+            "yes" if is_done(item) else "no",
+            summary_text(item.get("summary") or {}) or NOTHING,
+        )
+    return sheet
+
+
+async def cancel(session: Session, command_id: CommandId) -> int:
+    """Cancel a command wherever it has not ended yet."""
+    from farshore_center.cli.client import segment
+
+    async with session.connect() as client:
+        found = await client.post(f"/commands/{segment(command_id)}/cancel")
+    if session.as_json:
+        session.document(found)
+    else:
+        session.text(f"{clean(found['id'])}: {summary_text(found.get('summary') or {})}")
+    late = found.get("not_cancelled") or []
+    if late:
+        nodes = ", ".join(f"{clean(each['node'])} ({clean(each['state'])})" for each in late)
+        session.note(f"farshore: too far on to be cancelled: {nodes}")
+    return FAILED if late else DONE

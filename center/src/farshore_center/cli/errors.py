@@ -1,0 +1,74 @@
+"""What ends a ``farshore`` command early, and with which exit code.
+
+CommandLineError(CenterError)  1  the work failed somewhere
+├── BadUsageError              2  what was asked for makes no sense
+├── UnreachableError           3  no center answers at the address
+└── RefusedError            1, 2  the center answered with a problem (2 where the request was wrong)
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from farshore_center.cli.cells import clean
+from farshore_center.errors import CenterError
+
+DONE = 0
+FAILED = 1
+BAD_USAGE = 2
+UNREACHABLE = 3
+INTERRUPTED = 130
+
+_WRONG_REQUEST = frozenset({400, 413, 415, 422})
+
+
+class CommandLineError(CenterError):
+    """Root: something an operator should read, not a traceback."""
+
+    exit_code = FAILED
+    title = "failed"
+
+    def problem(self) -> dict[str, Any]:
+        """The same as a problem document, for ``--json``."""
+        return {"type": "about:blank", "title": self.title, "detail": str(self)}
+
+
+class BadUsageError(CommandLineError):
+    """The command line itself is wrong; the center was not asked."""
+
+    exit_code = BAD_USAGE
+    title = "bad usage"
+
+
+class UnreachableError(CommandLineError):
+    """No center answered, or what answered is no center."""
+
+    exit_code = UNREACHABLE
+    title = "the center can't be reached"
+
+
+class RefusedError(CommandLineError):
+    """The center answered with an error; ``document`` is its problem document."""
+
+    def __init__(self, status: int, document: Mapping[str, Any]) -> None:
+        self.status = status
+        self.document = {"status": status, **document}
+        super().__init__(explain(status, document))
+        self.exit_code = BAD_USAGE if status in _WRONG_REQUEST else FAILED
+
+    def problem(self) -> dict[str, Any]:
+        return self.document
+
+
+def explain(status: int, document: Mapping[str, Any]) -> str:
+    """A problem document as text: what, then one line for each field that was wrong."""
+    title = document.get("title") or "the center refused"
+    detail = document.get("detail")
+    lines = [f"{title} ({status})" + (f": {detail}" if detail else "")]
+    errors = document.get("errors")
+    for error in errors if isinstance(errors, list) else ():
+        if not isinstance(error, Mapping):
+            continue
+        line = f"  {error.get('field', '?')}: {error.get('detail', '')}"
+        expected = error.get("expected")
+        lines.append(line + (f" (expected {expected})" if expected else ""))
+    return "\n".join(clean(line) for line in lines)

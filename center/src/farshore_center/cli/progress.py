@@ -1,0 +1,118 @@
+"""A command on its way to its targets, as the command line sees it. Pure.
+
+The center's record is the truth; events only bring it nearer to now. ``with_event`` never takes a
+target back from a final state, whatever arrives late or twice; the record alone may.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from farshore_center.cli.cells import NOTHING, clean, scalar
+
+Command = Mapping[str, Any]
+Target = Mapping[str, Any]
+
+SUCCEEDED = "succeeded"
+FINAL = (SUCCEEDED, "failed", "timed_out", "cancelled", "interrupted", "rejected", "expired")
+"""States of a target at which nothing more is awaited, as the API names them."""
+
+
+def targets_of(command: Command) -> Sequence[Target]:
+    return command.get("targets") or ()
+
+
+def is_final(target: Target) -> bool:
+    return target["state"] in FINAL
+
+
+def is_done(command: Command) -> bool:
+    """Whether nothing more will happen: what the center says, or what its targets say."""
+    targets = targets_of(command)
+    return bool(command.get("done")) or (bool(targets) and all(is_final(t) for t in targets))
+
+
+def all_succeeded(command: Command) -> bool:
+    targets = targets_of(command)
+    return bool(targets) and all(t["state"] == SUCCEEDED for t in targets)
+
+
+def with_event(command: Command, event: Mapping[str, Any]) -> Command:
+    """The command after a ``command.target`` event; any other event changes nothing."""
+    if event.get("kind") != "command.target" or event.get("command") != command["id"]:
+        return command
+    targets = [
+        _moved(target, event) if target["node"] == event.get("node") else target
+        for target in targets_of(command)
+    ]
+    return {**command, "targets": targets, "summary": summary_of(targets)}
+
+
+def _moved(target: Target, event: Mapping[str, Any]) -> Target:
+    data = event.get("data") or {}
+    state = data.get("state") or target["state"]
+    if is_final(target) and state not in FINAL:
+        return target
+    return {
+        **target,
+        "state": state,
+        "updated_at": event.get("at") or target.get("updated_at"),
+        "result": data.get("result") or target.get("result"),
+        "error": data.get("error") or target.get("error"),
+        "output": _joined(target.get("output") or (), data.get("output") or ()),
+    }
+
+
+def _joined(had: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """Chunks of output, each (stream, offset) once, in the order of their offsets."""
+    chunks = {(c.get("stream"), c.get("offset")): c for c in (*had, *new)}
+    return sorted(chunks.values(), key=lambda c: c.get("offset") or 0)
+
+
+def summary_of(targets: Sequence[Target]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for target in targets:
+        counts[target["state"]] = counts.get(target["state"], 0) + 1
+    return counts
+
+
+def summary_text(summary: Mapping[str, int]) -> str:
+    """``3 succeeded, 1 queued``; the most frequent first."""
+    ordered = sorted(summary.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{number:,} {clean(state)}" for state, number in ordered) or NOTHING
+
+
+def output_of(target: Target, stream: str | None = None) -> str:
+    """What the node's program wrote, of one stream or of both."""
+    chunks = _joined((), target.get("output") or ())
+    return "".join(c.get("text", "") for c in chunks if stream in (None, c.get("stream")))
+
+
+def first_line(target: Target) -> str:
+    """The one line that says most: the error, what was written, the result, the reason."""
+    said = [_error(target), _first(output_of(target)), _result(target), _reason(target)]
+    parts = [part for part in said if part]
+    if is_final(target) and target["state"] != SUCCEEDED:
+        return ": ".join(dict.fromkeys(parts[:2])) or NOTHING
+    return parts[0] if parts else NOTHING
+
+
+def _error(target: Target) -> str:
+    error = target.get("error") or {}
+    exit_code = (target.get("result") or {}).get("exit_code")
+    text = clean(str(error.get("message") or error.get("code") or ""))
+    return text or (f"exit code {exit_code}" if exit_code else "")
+
+
+def _first(text: str) -> str:
+    return next((clean(line.strip()) for line in text.splitlines() if line.strip()), "")
+
+
+def _result(target: Target) -> str:
+    result = target.get("result")
+    if not result:
+        return ""
+    return " ".join(f"{clean(k)}={scalar(v)}" for k, v in result.items() if v is not None)
+
+
+def _reason(target: Target) -> str:
+    return clean(str(target.get("reason") or ""))

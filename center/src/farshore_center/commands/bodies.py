@@ -1,0 +1,103 @@
+"""The shapes of requests and answers about commands, checked and documented by pydantic."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from farshore_center.api.problems import Problem
+from farshore_center.commands.request import DEFAULT_TTL_S, MAX_S, NOT_VALID, NodeChoice
+
+MAX_NODES = 10_000
+
+Seconds = Annotated[float, Field(gt=0, le=MAX_S, allow_inf_nan=False)]
+
+
+class CommandBody(BaseModel):
+    """A new command, for exactly one of `node`, `nodes` and `all`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    node: str | None = None
+    nodes: Annotated[list[str], Field(max_length=MAX_NODES)] | None = None
+    all: bool | None = None
+    verb: str
+    args: dict[str, Any] = Field(default_factory=dict)
+    ttl_s: Seconds = DEFAULT_TTL_S
+    timeout_s: Seconds | None = None
+
+    def choice(self) -> NodeChoice:
+        given = [name for name in ("node", "nodes", "all") if getattr(self, name) is not None]
+        if len(given) != 1 or self.all is False:
+            raise Problem(
+                status=422,
+                title=NOT_VALID,
+                field=given[0] if given else "node",
+                detail=f"{' and '.join(given)} given" if given else "no node is chosen",
+                expected="exactly one of node, nodes and all (true)",
+            )
+        if self.nodes is not None and not self.nodes:
+            raise Problem(
+                status=422,
+                title=NOT_VALID,
+                field="nodes",
+                detail="the list is empty",
+                expected="at least one node",
+            )
+        nodes = None if self.nodes is None else tuple(dict.fromkeys(self.nodes))
+        return NodeChoice(node=self.node, nodes=nodes, all=bool(self.all))
+
+
+class ErrorOut(BaseModel):
+    code: str
+    message: str
+
+
+class OutputOut(BaseModel):
+    offset: int
+    stream: str
+    text: str
+
+
+class TargetOut(BaseModel):
+    node: str
+    state: str
+    reason: str | None
+    updated_at: str
+    result: dict[str, Any] | None
+    error: ErrorOut | None
+    output: list[OutputOut]
+    history: list[tuple[str, str]]
+
+
+class CommandSummaryOut(BaseModel):
+    """`summary` counts the targets by their state; `done`: every one is at its end."""
+
+    id: str
+    verb: str
+    args: dict[str, Any]
+    created_at: str
+    expires_at: str
+    timeout_s: float | None
+    by: str
+    done: bool
+    summary: dict[str, int]
+
+
+class CommandOut(CommandSummaryOut):
+    targets: list[TargetOut]
+
+
+class CommandListOut(BaseModel):
+    items: list[CommandSummaryOut]
+    next: str | None
+
+
+class NotCancelledOut(BaseModel):
+    node: str
+    state: str
+
+
+class CancellationOut(CommandOut):
+    """`not_cancelled`: the targets that had been sent already, and how far they are."""
+
+    not_cancelled: list[NotCancelledOut]

@@ -1,0 +1,195 @@
+"""A new command as somebody asks for it, and what must be true of it. Pure."""
+
+import difflib
+import hashlib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import orjson
+from farshore_protocol import codec
+from farshore_protocol.commands import VERBS, Verb
+from farshore_protocol.errors import LocalProtocolError, MessageError
+
+from farshore_center.api.problems import Problem
+
+NOT_VALID = "The request is not valid"
+DEFAULT_TTL_S = 60.0
+MAX_S = 7 * 86_400
+MAX_KEY_LENGTH = 255
+
+_ENVELOPE_BYTES = 1024
+"""More than the message needs around its arguments."""
+
+_AT_PATH = re.compile(r" - at `\$(?P<path>[^`]*)`$")
+_MISSING = re.compile(r"missing required field `(?P<name>[^`]*)`")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeChoice:
+    """Which nodes somebody means: exactly one of the three."""
+
+    node: str | None = None
+    nodes: tuple[str, ...] | None = None
+    all: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewCommand:
+    """`nodes` is what the choice means now; `by` is who asks."""
+
+    choice: NodeChoice
+    nodes: tuple[str, ...]
+    verb: str
+    args: Mapping[str, Any] = field(default_factory=dict)
+    ttl_s: float = DEFAULT_TTL_S
+    timeout_s: float | None = None
+    by: str = "api"
+
+    def to(self, nodes: Sequence[str]) -> "NewCommand":
+        """The same for these nodes."""
+        return replace(self, nodes=tuple(nodes))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedCommand:
+    """A command that can be sent. `digest` is of the question, not of the nodes that it means now."""
+
+    verb: Verb
+    nodes: tuple[str, ...]
+    args: str
+    ttl_ms: int
+    timeout_s: float
+    by: str
+    digest: str
+
+
+def checked(request: NewCommand) -> CheckedCommand:
+    """The request in the form in which it is stored, or the Problem that it has."""
+    verb = _verb(request.verb)
+    args = _args(verb, request.args)
+    if not request.nodes:
+        raise Problem(
+            status=422,
+            title="The command has no target",
+            field="nodes",
+            detail="no node is chosen",
+            expected="at least one node",
+        )
+    timeout_s = request.timeout_s
+    if timeout_s is not None:
+        _check_seconds("timeout_s", timeout_s)
+    return CheckedCommand(
+        verb=verb,
+        nodes=tuple(dict.fromkeys(request.nodes)),
+        args=args,
+        ttl_ms=_check_seconds("ttl_s", request.ttl_s),
+        timeout_s=verb.timeout_s if timeout_s is None else timeout_s,
+        by=request.by,
+        digest=digest(request),
+    )
+
+
+def digest(request: NewCommand) -> str:
+    """Equal for requests that ask for the same."""
+    asked = {
+        "choice": request.choice,
+        "verb": request.verb,
+        "args": request.args,
+        "ttl_s": float(request.ttl_s),
+        "timeout_s": None if request.timeout_s is None else float(request.timeout_s),
+    }
+    try:
+        text = orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)
+    except (TypeError, ValueError) as exc:
+        raise _not_json(str(exc)) from exc
+    return hashlib.sha256(text).hexdigest()
+
+
+def check_key(key: str) -> str:
+    """An Idempotency-Key, as it may be stored."""
+    if not key or len(key) > MAX_KEY_LENGTH or not key.isascii() or not key.isprintable():
+        raise Problem(
+            status=422,
+            title=NOT_VALID,
+            field="Idempotency-Key",
+            detail=f"{key[:MAX_KEY_LENGTH]!a} can't be a key",
+            expected=f"1 to {MAX_KEY_LENGTH} printable ASCII characters",
+        )
+    return key
+
+
+def _verb(name: str) -> Verb:
+    verb = VERBS.get(name)
+    if verb is not None:
+        return verb
+    near = difflib.get_close_matches(name, VERBS, n=3)
+    raise Problem(
+        status=422,
+        title=NOT_VALID,
+        field="verb",
+        detail=f"there is no verb {name[:64]!a}"
+        + (f"; did you mean {' or '.join(near)}?" if near else ""),
+        expected=f"one of {', '.join(sorted(VERBS))}",
+    )
+
+
+def _args(verb: Verb, args: Mapping[str, Any]) -> str:
+    known = [each.name for each in fields(verb.args)]
+    for name in args:
+        if name not in known:
+            # A node ignores what it does not know; for who asks it is a slip of the pen.
+            raise _bad_args(
+                f"args.{name[:64]}".encode("ascii", "backslashreplace").decode(),
+                f"the verb {verb.name} has no argument {name[:64]!a}",
+                f"of {', '.join(known)}" if known else "no arguments",
+            )
+    try:
+        codec.convert(verb.args, args)
+    except MessageError as exc:
+        raise _misfit(verb, exc.detail) from exc
+    try:
+        text = codec.encode(args)
+    except LocalProtocolError as exc:
+        raise _not_json(str(exc)) from exc
+    if len(text) > codec.MAX_MESSAGE_BYTES - _ENVELOPE_BYTES:
+        raise _bad_args(
+            "args",
+            f"{len(text)} bytes as JSON",
+            f"{codec.MAX_MESSAGE_BYTES - _ENVELOPE_BYTES} bytes or fewer",
+        )
+    return text.decode()
+
+
+def _misfit(verb: Verb, said: str) -> Problem:
+    """msgspec's sentence, with the field that it speaks of."""
+    place = _AT_PATH.search(said)
+    path = place["path"] if place else ""
+    detail = _AT_PATH.sub("", said).removeprefix(f"{verb.args.__name__}: ")
+    missing = _MISSING.search(detail)
+    if missing:
+        path += f".{missing['name']}"
+    return _bad_args(f"args{path}", detail, f"what the verb {verb.name} needs")
+
+
+def _bad_args(field: str, detail: str, expected: str) -> Problem:
+    return Problem(status=422, title=NOT_VALID, field=field, detail=detail, expected=expected)
+
+
+def _not_json(why: str) -> Problem:
+    return _bad_args("args", f"can't be written as JSON: {why}", "JSON with valid Unicode text")
+
+
+def _check_seconds(field: str, value: float) -> int:
+    """In milliseconds, at least one."""
+    if not math.isfinite(value) or not 0 < value <= MAX_S:
+        raise Problem(
+            status=422,
+            title=NOT_VALID,
+            field=field,
+            detail=f"{value} s",
+            expected=f"more than 0 and at most {MAX_S} s (7 days)",
+        )
+    return max(1, round(value * 1000))

@@ -1,0 +1,257 @@
+"""Commands for the rest of the center: make, look at, cancel; take in what nodes report.
+
+It does not know HTTP, and it does not choose nodes: the nodes are named when it is asked.
+"""
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import asdict, replace
+from typing import Any, TypeVar
+
+import structlog
+from farshore_protocol.commands import CommandReport
+from farshore_protocol.ids import Ids
+from sqlalchemy import Connection
+
+from farshore_center.api.problems import Problem
+from farshore_center.commands import engine, store
+from farshore_center.commands.dispatch import Dispatcher, Downlink
+from farshore_center.commands.engine import Target
+from farshore_center.commands.reports import drafts_of, record_many
+from farshore_center.commands.request import (
+    NOT_VALID,
+    CheckedCommand,
+    NewCommand,
+    check_key,
+    checked,
+    digest,
+)
+from farshore_center.commands.settings import CommandSettings
+from farshore_center.commands.views import Cancellation, CommandPage, CommandView, TargetView
+from farshore_center.db.database import Database
+from farshore_center.events import Draft, Event, EventLog
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+
+class CommandService:
+    def __init__(
+        self,
+        database: Database,
+        events: EventLog,
+        downlink: Downlink,
+        online: Callable[[], AbstractSet[str]],
+        *,
+        now_ms: Callable[[], int],
+        ids: Ids,
+        settings: CommandSettings | None = None,
+    ) -> None:
+        self._database = database
+        self._events = events
+        self._now_ms = now_ms
+        self._ids = ids
+        self._dispatcher = Dispatcher(
+            database,
+            events,
+            downlink,
+            online,
+            now_ms=now_ms,
+            settings=settings or CommandSettings(),
+        )
+        self._created = self._cancelled = self._reports = self._strays = 0
+        self._under_way: set[asyncio.Task[Any]] = set()
+
+    async def run(self) -> None:
+        """Sends and expires until it is cancelled; what was unanswered at the start included."""
+        await self._dispatcher.run()
+
+    def node_arrived(self, node: str) -> None:
+        """On a node's birth: what waits for it is sent at once."""
+        self._dispatcher.node_arrived(node)
+
+    async def create(self, request: NewCommand, idempotency_key: str | None = None) -> CommandView:
+        """Makes a command, or finds the one that the key has made before (`repeated`)."""
+        command = checked(request)
+        if idempotency_key is not None:
+            check_key(idempotency_key)
+        return await self._finish(self._create(command, idempotency_key))
+
+    async def _create(self, command: CheckedCommand, key: str | None) -> CommandView:
+        def work(conn: Connection) -> tuple[CommandView, list[Event]]:
+            earlier = _earlier(conn, key, command.digest)
+            if earlier is not None:
+                return earlier, []
+            now_ms = self._now_ms()
+            view, row = _new(command, self._ids.command(now_ms), now_ms)
+            row |= {"idempotency_key": key, "request_digest": command.digest}
+            store.add_commands(conn, [row])
+            store.add_targets(conn, [each.target for each in view.targets or ()])
+            data = {"verb": view.verb, "targets": len(command.nodes), "by": command.by}
+            draft = Draft(kind="command.created", command=view.id, data=data, at_ms=now_ms)
+            return view, self._events.append(conn, [draft])
+
+        view, events = await self._database.write(work)
+        if not view.repeated:
+            self._created += 1
+            log.info("command created", command=view.id, verb=view.verb, targets=len(command.nodes))
+            self._events.announce(events)
+            self._dispatcher.look_now((view.id, node) for node in command.nodes)
+        return view
+
+    async def find_repeated(self, request: NewCommand, key: str) -> CommandView | None:
+        """What the key has made; Problem when that was for another request.
+
+        Does not look at the request's nodes: what a choice means may have changed since.
+        """
+        check_key(key)
+        asked = digest(request)
+        return await self._database.read(lambda conn: _earlier(conn, key, asked))
+
+    async def get(self, command_id: str) -> CommandView:
+        view = await self._database.read(lambda conn: store.view(conn, command_id))
+        if view is None:
+            raise _unknown(command_id)
+        return view
+
+    async def cancel(self, command_id: str) -> Cancellation:
+        """Cancels the targets that were not sent yet; Problem when there is none."""
+        return await self._finish(self._cancel(command_id))
+
+    async def _cancel(self, command_id: str) -> Cancellation:
+        def work(conn: Connection) -> tuple[list[Target], list[Event]]:
+            targets = store.targets_of(conn, command_id)
+            if not targets:
+                raise _unknown(command_id)
+            now_ms = self._now_ms()
+            cancelled = [t for t in (engine.cancel(t, now_ms) for t in targets) if t is not None]
+            if not cancelled:
+                raise _nothing_to_cancel(targets)
+            store.save_targets(conn, cancelled)
+            return cancelled, self._events.append(conn, drafts_of(cancelled, now_ms))
+
+        cancelled, events = await self._database.write(work)
+        self._cancelled += len(cancelled)
+        log.info("command cancelled", command=command_id, targets=len(cancelled))
+        self._events.announce(events)
+        view = await self.get(command_id)
+        left = tuple(t.target for t in view.targets or () if t.target.state != "cancelled")
+        return Cancellation(command=view, not_cancelled=left)
+
+    def record_reports(
+        self, conn: Connection, node: str, reports: Sequence[CommandReport]
+    ) -> list[Draft]:
+        """One node's accepted reports, inside the transaction that accepts them."""
+        return self.record_many(conn, [(node, report) for report in reports])
+
+    def record_many(
+        self, conn: Connection, pairs: Sequence[tuple[str, CommandReport]]
+    ) -> list[Draft]:
+        """Accepted reports of many nodes in bulk; the events are the caller's to append."""
+        recorded = record_many(conn, pairs, self._now_ms())
+        self._reports += len(pairs)
+        self._strays += recorded.strays
+        return recorded.drafts
+
+    def stats(self) -> dict[str, int]:
+        """Counts since the start; `waiting` is how many targets will be looked at."""
+        return {
+            "created": self._created,
+            "cancelled": self._cancelled,
+            "reports": self._reports,
+            "strays": self._strays,
+            "waiting": self._dispatcher.waiting,
+            **asdict(self._dispatcher.counts),
+        }
+
+    async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
+        """Whoever asked may go away; what was committed must still be announced and sent."""
+        task = asyncio.create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(task)
+
+    async def list(self, limit: int = 50, cursor: str | None = None) -> CommandPage:
+        """Without targets, the newest first."""
+        before = None if cursor is None else _read_cursor(cursor)
+        found = await self._database.read(lambda conn: store.newest(conn, limit + 1, before))
+        items, more = found[:limit], found[limit:]
+        return CommandPage(items=tuple(items), next=_write_cursor(items[-1]) if more else None)
+
+
+def _new(
+    command: CheckedCommand, command_id: str, now_ms: int
+) -> tuple[CommandView, dict[str, Any]]:
+    """The view of a new command, and its row."""
+    expires_ms = now_ms + command.ttl_ms
+    targets = [
+        engine.queued(command_id=command_id, node=node, expires_ms=expires_ms, now_ms=now_ms)
+        for node in command.nodes
+    ]
+    row: dict[str, Any] = {
+        "id": command_id,
+        "verb": command.verb.name,
+        "args": command.args,
+        "created_ms": now_ms,
+        "expires_ms": expires_ms,
+        "timeout_s": command.timeout_s,
+        "by": command.by,
+    }
+    views = [TargetView(target=target) for target in targets]
+    return CommandView(**row, summary={"queued": len(targets)}, targets=views), row
+
+
+def _earlier(conn: Connection, key: str | None, asked: str) -> CommandView | None:
+    """The command that the key has made, if it was asked for the same."""
+    made = None if key is None else store.by_key(conn, key)
+    if made is None:
+        return None
+    command_id, digest_then = made
+    if digest_then != asked:
+        raise Problem(
+            status=422,
+            title="The key was used for another request",
+            field="Idempotency-Key",
+            detail=f"it made the command {command_id}, of which the request says something else",
+            expected="a new key, or the same request",
+        )
+    view = store.view(conn, command_id)
+    return None if view is None else replace(view, repeated=True)
+
+
+def _unknown(command_id: str) -> Problem:
+    return Problem(
+        status=404, title="No such command", detail=f"there is no command {command_id[:64]!a}"
+    )
+
+
+def _nothing_to_cancel(targets: Sequence[Target]) -> Problem:
+    left = [{"node": target.node, "state": target.state} for target in targets]
+    return Problem(
+        status=409,
+        title="Nothing can be cancelled",
+        detail="every target was sent already or is at its end; only the node can stop it",
+        extra={"not_cancelled": left},
+    )
+
+
+def _write_cursor(view: CommandView) -> str:
+    return base64.urlsafe_b64encode(f"{view.created_ms}.{view.id}".encode()).decode()
+
+
+def _read_cursor(cursor: str) -> tuple[int, str]:
+    try:
+        created, _, command_id = base64.urlsafe_b64decode(cursor).decode("ascii").partition(".")
+        return int(created), command_id
+    except (ValueError, binascii.Error) as exc:
+        raise Problem(
+            status=422,
+            title=NOT_VALID,
+            field="cursor",
+            detail=f"{cursor[:100]!a} is no cursor",
+            expected="the value of `next` in the page before",
+        ) from exc

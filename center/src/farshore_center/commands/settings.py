@@ -1,0 +1,15 @@
+"""Settings of the commands room."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandSettings:
+    """`resend_after_s` doubles with every sending, up to `resend_most_s`.
+
+    `send_timeout_s`: how long the downlink may take for one message before it counts as stuck.
+    """
+
+    resend_after_s: float = 10.0
+    resend_most_s: float = 60.0
+    send_timeout_s: float = 10.0

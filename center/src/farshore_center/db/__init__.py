@@ -1,0 +1,1 @@
+"""The center's database: one durable writer, snapshot reads, migrations."""

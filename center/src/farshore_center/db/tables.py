@@ -1,0 +1,23 @@
+"""The complete metadata: every room's tables in one list.
+
+A room that gets tables adds its model module here; migrations compare against this metadata
+alone, so a table that is missing here does not exist.
+"""
+
+from sqlmodel import SQLModel
+
+import farshore_center.commands.model
+import farshore_center.events.model
+import farshore_center.ingest.model
+import farshore_center.nodes.model
+import farshore_center.telemetry.model
+
+metadata = SQLModel.metadata
+
+ROOMS = (
+    farshore_center.commands.model,
+    farshore_center.events.model,
+    farshore_center.ingest.model,
+    farshore_center.nodes.model,
+    farshore_center.telemetry.model,
+)

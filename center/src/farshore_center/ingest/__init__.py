@@ -1,0 +1,1 @@
+"""Ingest: accept once, commit, acknowledge."""

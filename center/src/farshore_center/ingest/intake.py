@@ -1,0 +1,107 @@
+"""The door: every message of a node comes through here, is parsed once, and goes to its room.
+
+What is wrong is put on the list of the rejected; nothing that comes in can stop anything.
+"""
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+from farshore_protocol.codec import decode
+from farshore_protocol.errors import MessageError, RemoteProtocolError
+from farshore_protocol.messages import Birth, Heartbeat, Presence, StreamHead, TimeRequest
+from farshore_protocol.names import check_name, check_tree_group
+from farshore_protocol.stream import STREAMS
+from farshore_protocol.topics import Up, parse
+
+from farshore_center.db.errors import DatabaseError
+from farshore_center.ingest.arrival import read
+from farshore_center.ingest.engine import Greeting
+from farshore_center.ingest.rejected import RejectedList
+from farshore_center.ingest.service import IngestService
+from farshore_center.nodes.service import NodeService
+
+log = structlog.get_logger(__name__)
+
+
+class Intake:
+    def __init__(self, nodes: NodeService, ingest: IngestService, rejected: RejectedList) -> None:
+        self._nodes = nodes
+        self._ingest = ingest
+        self._rejected = rejected
+        self._by_kind: dict[str, Callable[[Up, bytes], Awaitable[None]]] = {
+            "presence": self._presence,
+            "birth": self._birth,
+            "heartbeat": self._heartbeat,
+            "time": self._time,
+            "res": self._record,
+            "evt": self._record,
+            "rep": self._record,
+            "tel": self._record,
+            "log": self._live,
+        }
+        self.received: dict[str, int] = dict.fromkeys(self._by_kind, 0)
+
+    async def take(self, topic: str, payload: bytes, client_id: str | None) -> None:
+        """A message below ``fs1/up``; waits only when ingest has no room."""
+        up: Up | None = None
+        try:
+            parsed = parse(topic)
+            if not isinstance(parsed, Up):
+                return
+            up = parsed
+            if up.device is not None:
+                raise MessageError("unknown_topic", f"{topic!r}: devices are not served yet")
+            self._nodes.heard(up.node)
+            await self._by_kind[up.kind](up, payload)
+            self.received[up.kind] += 1
+        except RemoteProtocolError as exc:
+            self._rejected.add(
+                reason=exc.reason,
+                detail=exc.detail,
+                payload=payload,
+                topic=topic,
+                node=up.node if up is not None else None,
+                client_id=client_id,
+            )
+        except DatabaseError as exc:
+            log.error("a message could not be kept", topic=topic, error=str(exc))
+
+    async def _record(self, up: Up, payload: bytes) -> None:
+        await self._ingest.submit(read(up, payload))
+
+    async def _presence(self, up: Up, payload: bytes) -> None:
+        await self._nodes.said(up.node, decode(Presence, payload))
+
+    async def _birth(self, up: Up, payload: bytes) -> None:
+        birth = decode(Birth, payload)
+        _check_birth(birth)
+        await self._nodes.born(up.node, birth)
+        await self._ingest.submit(Greeting(node=up.node, heads=birth.streams, acknowledge=True))
+
+    async def _heartbeat(self, up: Up, payload: bytes) -> None:
+        await self._nodes.beat(up.node, decode(Heartbeat, payload))
+
+    async def _time(self, up: Up, payload: bytes) -> None:
+        request = decode(TimeRequest, payload)
+        await self._nodes.asked_time(up.node, request)
+        await self._ingest.exchanged_time(up.node, request)
+
+    async def _live(self, up: Up, payload: bytes) -> None:
+        """Live tails are for whoever listens at the broker; the center keeps nothing of them."""
+
+
+def _check_birth(birth: Birth) -> None:
+    check_tree_group(birth.group)
+    for label in birth.labels:
+        check_name(label, "label")
+    for stream, head in birth.streams.items():
+        _check_head(stream, head)
+
+
+def _check_head(stream: str, head: StreamHead) -> None:
+    if stream not in STREAMS:
+        raise MessageError("bad_message", f"Birth: stream {stream!r}: expected one of {STREAMS}")
+    if head.head >= 2**53:
+        raise MessageError(
+            "bad_sequence", f"Birth: head {head.head} of {stream!r} is out of the world"
+        )

@@ -1,0 +1,94 @@
+"""Where accepted records go, by stream: prepared on the loop, stored in ingest's transaction."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from farshore_protocol.commands import CommandReport
+from farshore_protocol.messages import Event, FactsReport
+from farshore_protocol.telemetry import TelemetryBatch
+from sqlalchemy import Connection
+
+from farshore_center.events.model import Draft
+from farshore_center.ingest.arrival import Arrival
+from farshore_center.nodes import store as node_store
+from farshore_center.telemetry import store as telemetry_store
+from farshore_center.telemetry.inbox import pack
+from farshore_center.telemetry.samples import Batch
+
+Write = Callable[[Connection], list[Draft]]
+Timed = tuple[Arrival, int, bool]
+"""An accepted record, its time in ms on the center's clock, and whether that is approximate."""
+
+
+class ReportRecorder(Protocol):
+    """What the commands' room does with reports, inside the transaction."""
+
+    def record_many(
+        self, conn: Connection, reports: Sequence[tuple[str, CommandReport]], /
+    ) -> list[Draft]: ...
+
+
+def telemetry_write(records: Sequence[Timed], received_ms: int) -> Write:
+    rows = [
+        pack(arrival.node, batch, received_ms=received_ms, wire=arrival.wire)
+        for arrival, batch in telemetry_batches(records)
+    ]
+
+    def write(connection: Connection) -> list[Draft]:
+        telemetry_store.insert_batches(connection, rows)
+        return []
+
+    return write
+
+
+def telemetry_batches(records: Sequence[Timed]) -> list[tuple[Arrival, Batch]]:
+    return [
+        (
+            arrival,
+            Batch(ts_ms=at_ms, dt_ms=arrival.body.dt, series=arrival.body.m, approximate=rough),
+        )
+        for arrival, at_ms, rough in records
+        if isinstance(arrival.body, TelemetryBatch)
+    ]
+
+
+def results_write(records: Sequence[Timed], recorder: ReportRecorder) -> Write:
+    reports = [
+        (arrival.node, arrival.body)
+        for arrival, _, _ in records
+        if isinstance(arrival.body, CommandReport)
+    ]
+    return lambda connection: recorder.record_many(connection, reports)
+
+
+def events_write(records: Sequence[Timed]) -> Write:
+    drafts = [
+        Draft(
+            kind="stream.loss" if arrival.topic.name == "loss" else f"evt.{arrival.topic.name}",
+            node=arrival.node,
+            data={
+                **arrival.body.data,
+                **({"approximate": True} if rough else {}),
+                **({"hist": True} if arrival.envelope.hist else {}),
+            },
+            at_ms=at_ms,
+        )
+        for arrival, at_ms, rough in records
+        if isinstance(arrival.body, Event)
+    ]
+    return lambda _connection: drafts
+
+
+def reports_write(records: Sequence[Timed], received_ms: int) -> Write:
+    # The newest of each node is enough; a later one in the list was made later.
+    newest = {
+        arrival.node: (arrival.node, arrival.body.digest, arrival.body.facts)
+        for arrival, _, _ in sorted(records, key=lambda record: record[1])
+        if isinstance(arrival.body, FactsReport)
+    }
+
+    def write(connection: Connection) -> list[Draft]:
+        node_store.set_facts(connection, newest.values(), received_ms)
+        return []
+
+    return write

@@ -1,0 +1,103 @@
+"""Books, losses and boot clocks in the database."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import orjson
+from farshore_protocol.stream import Book
+from sqlalchemy import Connection, RowMapping, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from farshore_center.ingest.engine import Key, LossLine
+from farshore_center.ingest.model import books, boot_clocks, losses
+
+
+def load_books(connection: Connection, nodes: Sequence[str]) -> dict[Key, Book]:
+    """Every book of these nodes."""
+    rows = connection.execute(select(books).where(books.c.node.in_(nodes))).mappings()
+    return {(row["node"], row["stream"], row["epoch"]): _book(row) for row in rows}
+
+
+def _book(row: RowMapping) -> Book:
+    return Book(
+        accepted=orjson.loads(row["accepted"]),
+        lost=orjson.loads(row["lost"]),
+        duplicates=row["duplicates"],
+        head=row["head"],
+    )
+
+
+def book_row(key: Key, book: Book, now_ms: int) -> dict[str, Any]:
+    node, stream, epoch = key
+    return {
+        "node": node,
+        "stream": stream,
+        "epoch": epoch,
+        "accepted": orjson.dumps(book.accepted.pairs()),
+        "lost": orjson.dumps(book.lost.pairs()),
+        "duplicates": book.duplicates,
+        "head": book.head,
+        "created_ms": now_ms,
+        "updated_ms": now_ms,
+    }
+
+
+def save_books(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    if not rows:
+        return
+    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = make(books)
+    kept = ("node", "stream", "epoch", "created_ms")
+    changed = {name: statement.excluded[name] for name in rows[0] if name not in kept}
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=list(kept[:3]), set_=changed), list(rows)
+    )
+
+
+def add_losses(connection: Connection, lines: Iterable[LossLine], now_ms: int) -> None:
+    rows = [
+        {
+            "node": line.key[0],
+            "stream": line.key[1],
+            "epoch": line.key[2],
+            "first": line.first,
+            "last": line.last,
+            "reason": line.reason[:256],
+            "at_ms": now_ms,
+        }
+        for line in lines
+    ]
+    if rows:
+        connection.execute(insert(losses), rows)
+
+
+def load_losses(connection: Connection, node: str) -> list[RowMapping]:
+    statement = select(losses).where(losses.c.node == node).order_by(losses.c.id)
+    return list(connection.execute(statement).mappings())
+
+
+def all_books(connection: Connection) -> list[RowMapping]:
+    """Every book, ordered by node and stream, the oldest epoch first."""
+    order = (books.c.node, books.c.stream, books.c.created_ms, books.c.epoch)
+    return list(connection.execute(select(books).order_by(*order)).mappings())
+
+
+def load_boot_clocks(connection: Connection, nodes: Sequence[str]) -> dict[tuple[str, str], int]:
+    rows = connection.execute(
+        select(boot_clocks.c.node, boot_clocks.c.boot, boot_clocks.c.base_ms).where(
+            boot_clocks.c.node.in_(nodes)
+        )
+    )
+    return {(node, boot): base_ms for node, boot, base_ms in rows}
+
+
+def save_boot_clock(
+    connection: Connection, *, node: str, boot: str, base_ms: int, now_ms: int
+) -> None:
+    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = make(boot_clocks).values(node=node, boot=boot, base_ms=base_ms, updated_ms=now_ms)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["node", "boot"], set_={"base_ms": base_ms, "updated_ms": now_ms}
+        )
+    )

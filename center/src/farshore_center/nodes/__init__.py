@@ -1,0 +1,1 @@
+"""The registry of nodes and their presence."""

@@ -1,0 +1,174 @@
+"""``/api/v1/nodes`` and ``/api/v1/groups`` over HTTP."""
+
+from typing import Annotated, Any, Literal
+
+import orjson
+from farshore_protocol.errors import RemoteProtocolError
+from farshore_protocol.names import check_name, check_tree_group
+from fastapi import APIRouter, Header, Query, Response
+from pydantic import BaseModel, ConfigDict
+
+from farshore_center.api.problems import Problem
+from farshore_center.db.database import Database
+from farshore_center.events.model import Draft
+from farshore_center.nodes import store
+from farshore_center.nodes.choice import known
+from farshore_center.nodes.registry import NodeEntry
+from farshore_center.nodes.service import NodeService
+from farshore_center.nodes.tree import counts
+from farshore_center.nodes.views import SHOWN_SERIES, etag, node_document
+from farshore_center.telemetry import store as telemetry_store
+from farshore_center.telemetry.service import TelemetryHistory
+
+MAX_LIMIT = 1000
+
+
+class NodePatch(BaseModel):
+    """What a person may change of a node."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    group: str | None = None
+    labels: dict[str, str] | None = None
+
+
+def _json(document: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(
+        orjson.dumps(document), status_code=status, media_type="application/json", headers=headers
+    )
+
+
+def _select(
+    entries: list[NodeEntry], state: str | None, group: str | None, cursor: str | None
+) -> list[NodeEntry]:
+    return [
+        entry
+        for entry in entries
+        if (state is None or entry.standing.online == (state == "online"))
+        and (not group or entry.group == group or entry.group.startswith(group + "/"))
+        and (cursor is None or entry.name > cursor)
+    ]
+
+
+def node_routes(service: NodeService, database: Database, history: TelemetryHistory) -> APIRouter:
+    router = APIRouter(prefix="/api/v1", tags=["nodes"])
+    registry = service.registry
+
+    async def documents(entries: list[NodeEntry], with_facts: bool) -> list[dict[str, Any]]:
+        names = [entry.name for entry in entries]
+        latest = await history.latest(names, SHOWN_SERIES)
+        facts = (
+            await database.read(lambda connection: store.facts_of(connection, names))
+            if with_facts
+            else {}
+        )
+        return [
+            node_document(entry, facts=facts.get(entry.name), latest=latest.get(entry.name, {}))
+            for entry in entries
+        ]
+
+    @router.get("/nodes")
+    async def list_nodes(
+        state: Literal["online", "offline"] | None = None,
+        group: Annotated[str | None, Query(description="a group and everything below it")] = None,
+        facts: bool = False,
+        limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 200,
+        cursor: str | None = None,
+    ) -> Response:
+        """The nodes by name."""
+        found = _select(registry.all(), state, group, cursor)
+        page = found[:limit]
+        more = page[-1].name if len(found) > limit else None
+        return _json({"items": await documents(page, facts), "next": more})
+
+    @router.get("/nodes/{node}")
+    async def get_node(node: str) -> Response:
+        """One node with its facts."""
+        entry = known(registry, node)
+        (document,) = await documents([entry], True)
+        return _json(document, headers={"ETag": etag(entry)})
+
+    @router.patch("/nodes/{node}")
+    async def patch_node(
+        node: str, patch: NodePatch, if_match: Annotated[str | None, Header()] = None
+    ) -> Response:
+        """Moves a node to another group, or replaces its labels."""
+        entry = known(registry, node)
+        _check_match(entry, if_match)
+        _check_patch(patch)
+        # No await stands between the check and the change.
+        if patch.group is not None:
+            entry.group, entry.group_by = patch.group, "person"
+        if patch.labels is not None:
+            entry.labels, entry.labels_by = dict(patch.labels), "person"
+        entry.revision += 1
+        data = patch.model_dump(exclude_none=True)
+        await service.write(entry, [Draft(kind="node.changed", node=node, data=data)])
+        return await get_node(node)
+
+    @router.delete("/nodes/{node}", status_code=204)
+    async def delete_node(node: str, if_match: Annotated[str | None, Header()] = None) -> Response:
+        """Forgets a node that is offline, with its telemetry; the books of its streams stay."""
+        entry = known(registry, node)
+        _check_match(entry, if_match)
+        if entry.standing.online:
+            raise Problem(
+                status=409,
+                title="The node is online",
+                detail=f"{node} would register again at once; stop its agent first",
+            )
+        registry.remove(node)
+        history.forget(node)
+
+        def work(connection: Any) -> Any:
+            store.remove(connection, node)
+            telemetry_store.delete_node(connection, node)
+            return service.events.append(connection, [Draft(kind="node.deleted", node=node)])
+
+        service.events.announce(await database.write(work))
+        return Response(status_code=204)
+
+    @router.get("/groups")
+    async def list_groups() -> Response:
+        """Every group that a node is in, and their ancestors, with the counts of their subtrees."""
+        places = [(entry.group, entry.standing.online) for entry in registry.all()]
+        items = [
+            {"path": path, "nodes": total, "online": online}
+            for path, (total, online) in counts(places).items()
+        ]
+        return _json({"items": items, "next": None})
+
+    return router
+
+
+def _check_match(entry: NodeEntry, if_match: str | None) -> None:
+    if if_match is not None and if_match not in ("*", etag(entry)):
+        raise Problem(
+            status=412,
+            title="The node was changed meanwhile",
+            field="If-Match",
+            detail=f"{entry.name} is at {etag(entry)}, the request was made for {if_match}",
+            expected="the ETag of a new GET",
+        )
+
+
+def _check_patch(patch: NodePatch) -> None:
+    field = "group"
+    try:
+        if patch.group is not None:
+            check_tree_group(patch.group)
+        for name, text in (patch.labels or {}).items():
+            field = f"labels.{name[:64]}"
+            check_name(name, "label")
+            if len(text) > 256:
+                raise Problem(
+                    status=422,
+                    title="The request is not valid",
+                    field=field,
+                    detail=f"{len(text)} characters",
+                    expected="256 or fewer",
+                )
+    except RemoteProtocolError as exc:
+        raise Problem(
+            status=422, title="The request is not valid", field=field, detail=exc.detail
+        ) from exc

@@ -1,0 +1,216 @@
+"""Presence, birth, heartbeats and time requests of nodes, as they come in; and the loop that waits
+for those that do not.
+
+A change of standing is decided in ``presence.py``, written with its event in one transaction, and
+then announced.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import structlog
+from farshore_protocol.codec import encode
+from farshore_protocol.link import Message
+from farshore_protocol.messages import (
+    Birth,
+    FactsReport,
+    Heartbeat,
+    Presence,
+    TimeAnswer,
+    TimeRequest,
+)
+from farshore_protocol.topics import Down
+
+from farshore_center.db.database import Database
+from farshore_center.db.errors import DatabaseError
+from farshore_center.events.model import Draft
+from farshore_center.events.service import EventLog
+from farshore_center.nodes import presence, store
+from farshore_center.nodes.presence import Change, Standing
+from farshore_center.nodes.registry import NodeEntry, Registry, load
+
+log = structlog.get_logger(__name__)
+
+
+class Downlink(Protocol):
+    async def send(self, message: Message) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSettings:
+    """``write_every_s``: how often last-seen times and queues are written."""
+
+    watch_every_s: float = 1.0
+    write_every_s: float = 10.0
+
+
+def _nobody_waits(_node: str) -> None:
+    """Until the commands' room listens for arrivals."""
+
+
+class NodeService:
+    def __init__(
+        self,
+        database: Database,
+        events: EventLog,
+        downlink: Downlink,
+        *,
+        now_ms: Callable[[], int],
+        now_s: Callable[[], float],
+        settings: NodeSettings | None = None,
+    ) -> None:
+        self._database = database
+        self.events = events
+        self._downlink = downlink
+        self._now_ms = now_ms
+        self._now_s = now_s
+        self._settings = settings or NodeSettings()
+        self.registry = Registry()
+        self.arrived: Callable[[str], None] = _nobody_waits
+        self._dirty: set[str] = set()
+
+    async def start(self) -> None:
+        self.registry.fill(await self._database.read(load))
+
+    # What nodes say
+
+    def heard(self, node: str) -> None:
+        """Any message of a node."""
+        entry = self.registry.get(node)
+        if entry is not None:
+            entry.last_seen_ms = self._now_ms()
+            entry.standing = presence.heard(entry.standing, now_s=self._now_s())
+            self._dirty.add(node)
+
+    async def born(self, node: str, birth: Birth) -> None:
+        entry, new = self.registry.obtain(node, self._now_ms())
+        standing, change = presence.born(
+            entry.standing,
+            boot=birth.boot,
+            conn=birth.conn,
+            heartbeat_s=birth.heartbeat_s,
+            now_s=self._now_s(),
+        )
+        if standing is entry.standing:
+            return
+        if entry.group_by == "node":
+            entry.group = birth.group
+        if entry.labels_by == "node":
+            entry.labels = dict(birth.labels)
+        entry.agent_version, entry.protocol = birth.agent_version, birth.protocol
+        entry.capabilities = asdict(birth.capabilities)
+        data = {"boot": birth.boot, "conn": birth.conn, "agent_version": birth.agent_version}
+        drafts = [self._draft("node.registered", node, {"group": entry.group})] if new else []
+        drafts.append(self._draft("node.birth", node, data))
+        await self._stand(entry, standing, change, drafts, reason="birth")
+        self.arrived(node)
+
+    async def said(self, node: str, word: Presence) -> None:
+        entry = self.registry.get(node)
+        if entry is None:
+            return  # the birth that follows makes it known
+        standing, change = presence.said(
+            entry.standing,
+            online=word.state == "online",
+            boot=word.boot,
+            conn=word.conn,
+            now_s=self._now_s(),
+        )
+        entry.standing = standing
+        if change is not None:
+            await self._stand(entry, standing, change, [], reason="its own word or its will")
+
+    async def beat(self, node: str, word: Heartbeat) -> None:
+        entry = self.registry.get(node)
+        if entry is None:
+            return
+        standing, change = presence.beat(
+            entry.standing, boot=word.boot, conn=word.conn, now_s=self._now_s()
+        )
+        entry.queue = {stream: asdict(queue) for stream, queue in word.queue.items()}
+        entry.clock_offset_ms = word.offset_ms
+        entry.standing = standing
+        if change is not None:
+            await self._stand(entry, standing, change, [], reason="heartbeat")
+
+    async def asked_time(self, node: str, request: TimeRequest) -> None:
+        received_ms = self._now_ms()
+        answer = TimeAnswer(
+            boot=request.boot,
+            up_ms=request.up_ms,
+            ts=request.ts,
+            received_ms=received_ms,
+            sent_ms=self._now_ms(),
+        )
+        topic = Down(node=node, kind="time").build()
+        await self._downlink.send(Message(topic=topic, payload=encode(answer)))
+
+    def facts_committed(self, node: str, report: FactsReport) -> None:
+        entry = self.registry.get(node)
+        if entry is not None:
+            entry.facts_digest = report.digest
+
+    # Changes
+
+    def _draft(self, kind: str, node: str, data: dict[str, Any]) -> Draft:
+        return Draft(kind=kind, node=node, data=data, at_ms=self._now_ms())
+
+    async def _stand(
+        self,
+        entry: NodeEntry,
+        standing: Standing,
+        change: Change,
+        drafts: list[Draft],
+        *,
+        reason: str,
+    ) -> None:
+        entry.standing = standing
+        entry.last_seen_ms = self._now_ms() if standing.online else entry.last_seen_ms
+        if change is not None:
+            log.info("node is " + change, node=entry.name, reason=reason)
+            drafts.append(self._draft(f"node.{change}", entry.name, {"reason": reason}))
+        await self.write(entry, drafts)
+
+    async def write(self, entry: NodeEntry, drafts: list[Draft]) -> None:
+        """The entry as it stands, and the events, in one transaction; then announces them."""
+        row = entry.row()
+
+        def work(connection: Any) -> Any:
+            store.upsert(connection, [row])
+            return self.events.append(connection, drafts)
+
+        try:
+            self.events.announce(await self._database.write(work))
+        except DatabaseError as exc:
+            self._dirty.add(entry.name)
+            log.error("a node's change can't be written yet", node=entry.name, error=str(exc))
+
+    async def run(self) -> None:
+        """Waits for silence to make nodes offline, and writes what was only noted."""
+        written_s = self._now_s()
+        while True:
+            await asyncio.sleep(self._settings.watch_every_s)
+            now_s = self._now_s()
+            for entry in self.registry.all():
+                standing, change = presence.passed(entry.standing, now_s=now_s)
+                if change is not None:
+                    await self._stand(entry, standing, change, [], reason="silence")
+            if now_s - written_s >= self._settings.write_every_s:
+                written_s = now_s
+                await self._write_dirty()
+
+    async def _write_dirty(self) -> None:
+        names, self._dirty = self._dirty, set()
+        rows = [e.row() for name in names if (e := self.registry.get(name)) is not None]
+        if not rows:
+            return
+        try:
+            await self._database.write(lambda connection: store.upsert(connection, rows))
+        except DatabaseError as exc:
+            self._dirty |= names
+            log.error("the nodes' last-seen times can't be written", error=str(exc))
+
+    async def stop(self) -> None:
+        await self._write_dirty()

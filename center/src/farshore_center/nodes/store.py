@@ -1,0 +1,43 @@
+"""Rows of nodes: upserts of what the registry holds, and the facts."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from farshore_center.nodes.model import nodes
+
+
+def upsert(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Writes the rows, new or not; what a row does not name stays as it is."""
+    if not rows:
+        return
+    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    insert = make(nodes)
+    changed = {
+        name: insert.excluded[name] for name in rows[0] if name not in ("name", "created_ms")
+    }
+    statement = insert.on_conflict_do_update(index_elements=["name"], set_=changed)
+    connection.execute(statement, list(rows))
+
+
+def set_facts(
+    connection: Connection, found: Iterable[tuple[str, str, dict[str, Any]]], now_ms: int
+) -> None:
+    """(node, digest, facts) of nodes; one whose birth is still under way gets its row here."""
+    rows = [
+        {"name": node, "created_ms": now_ms, "facts": orjson.dumps(facts), "facts_digest": digest}
+        for node, digest, facts in found
+    ]
+    upsert(connection, rows)
+
+
+def facts_of(connection: Connection, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    rows = connection.execute(select(nodes.c.name, nodes.c.facts).where(nodes.c.name.in_(names)))
+    return {name: orjson.loads(facts) for name, facts in rows}
+
+
+def remove(connection: Connection, name: str) -> None:
+    connection.execute(delete(nodes).where(nodes.c.name == name))

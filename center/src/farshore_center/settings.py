@@ -1,0 +1,86 @@
+"""The center's settings: validated once, units in the names."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from farshore_center.errors import CenterError
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class SettingsError(CenterError):
+    """A setting that can't be used: names the key, the value and what was expected."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """``external_broker``: ``mqtt`` names a broker that runs elsewhere, not where to listen."""
+
+    data: Path
+    http: Address
+    mqtt: Address
+    external_broker: bool
+    database: str
+    dev: bool
+    log_level: str = "INFO"
+
+
+def read_settings(
+    *, data: Path, http: str, mqtt: str, database: str | None, dev: bool, log_level: str
+) -> Settings:
+    """Checks every value. Raises SettingsError."""
+    external = mqtt.startswith("mqtt://")
+    settings = Settings(
+        data=data,
+        http=_address("--http", http),
+        mqtt=_address("--mqtt", mqtt.removeprefix("mqtt://")),
+        external_broker=external,
+        database=database or f"sqlite:///{data.absolute() / 'center.db'}",
+        dev=dev,
+        log_level=_level(log_level),
+    )
+    _check_safety(settings)
+    return settings
+
+
+def _address(key: str, text: str) -> Address:
+    parts = urlsplit(f"//{text}")
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    if not parts.hostname or port is None or parts.path:
+        raise SettingsError(f"{key} = {text!r}: expected HOST:PORT, like 127.0.0.1:8080")
+    return Address(host=parts.hostname, port=port)
+
+
+def _level(text: str) -> str:
+    level = text.upper()
+    if level not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
+        raise SettingsError(f"--log-level = {text!r}: expected DEBUG, INFO, WARNING or ERROR")
+    return level
+
+
+def _check_safety(settings: Settings) -> None:
+    if not settings.dev:
+        raise SettingsError(
+            "without --dev the center serves only with login, TLS and enrolled nodes, and these "
+            "are not part of this version; for a first fleet on this machine, use --dev "
+            "(loopback only)"
+        )
+    for key, address in (("--http", settings.http), ("--mqtt", settings.mqtt)):
+        if address.host not in LOOPBACK:
+            raise SettingsError(
+                f"{key} = {address}: --dev has no login and no TLS, so it takes loopback "
+                f"addresses only, expected one of {', '.join(LOOPBACK)}"
+            )

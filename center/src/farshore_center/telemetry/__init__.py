@@ -1,0 +1,1 @@
+"""The telemetry history: an inbox of batches, compressed chunks, queries over both."""

@@ -1,0 +1,70 @@
+"""The REST client and the following of a command, against a center that stumbles."""
+
+from typing import TYPE_CHECKING
+
+import pytest
+from farshore_center.cli.client import connect
+from farshore_center.cli.errors import UnreachableError
+from farshore_center.cli.follow import follow
+from farshore_center.cli.main import app as farshore
+from farshore_center.cli.progress import Command, is_done
+from farshore_protocol.clock import ManualClock, SystemClock
+from typer.testing import CliRunner
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import ContractCenter
+
+PING = {"node": "pi-1", "verb": "ping", "args": {}, "ttl_s": 60, "timeout_s": 30}
+
+
+@pytest.fixture(autouse=True)
+def one_node(center: "ContractCenter") -> None:
+    center.add_node("pi-1")
+    center.plan["pi-1"] = [{"state": "running"}, {"state": "succeeded"}]
+
+
+async def test_a_center_that_is_away_in_the_middle_is_waited_for(
+    center: "ContractCenter", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("farshore_center.cli.follow.POLL_S", 0.05)
+    center.sse, center.when = False, "look"
+    shown: list[Command] = []
+    async with connect(center.url, SystemClock()) as client:
+        made = await client.post("/commands", PING)
+        center.fail_next = [503] * 8
+        end = await follow(client, made, shown.append)
+    assert center.fail_next == []
+    assert is_done(end)
+    assert [command["targets"][0]["state"] for command in (shown[0], shown[-1])] == [
+        "queued", "succeeded",
+    ]  # fmt: skip
+
+
+async def test_a_center_that_stays_away_is_given_up(
+    center: "ContractCenter", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("farshore_center.cli.follow.POLL_S", 0.01)
+    monkeypatch.setattr("farshore_center.cli.follow.PATIENCE_S", 0.2)
+    async with connect(center.url, SystemClock()) as client:
+        made = await client.post("/commands", PING)
+        center.fail_next = [503] * 1000
+        with pytest.raises(UnreachableError):
+            await follow(client, made, lambda _command: None)
+    center.fail_next = []
+
+
+async def test_the_time_is_the_centers(center: "ContractCenter") -> None:
+    wrong = ManualClock(now_ms=1_000_000)
+    async with connect(center.url, wrong) as client:
+        assert client.now_ms() == 1_000_000
+        await client.get("/nodes")
+        assert abs(client.now_ms() - SystemClock().now_ms()) < 5000
+
+
+def test_the_address_on_the_command_line_beats_the_environment(
+    center: "ContractCenter", nowhere: str
+) -> None:
+    env = {"FARSHORE_URL": nowhere}
+    for args in (["--url", center.url, "nodes"], ["nodes", "--url", center.url + "/"]):
+        assert CliRunner().invoke(farshore, args, env=env).exit_code == 0
+    assert CliRunner().invoke(farshore, ["nodes"], env=env).exit_code == 3

@@ -1,0 +1,103 @@
+"""docs/cli.md says all that ``farshore`` can do; and ``farshore`` starts quickly."""
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from farshore_center.cli.main import app
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = str(Path(sys.executable).with_name("farshore"))
+
+TREE: Any = typer.main.get_command(app)
+HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
+EVERYWHERE = {"--url", "--json", "--no-color", "--help", "-h"}
+
+
+def sections() -> dict[str, str]:
+    """The page's sections by their headings; what stands before the first one is ``""``."""
+    parts = HEADING.split((ROOT / "docs" / "cli.md").read_text())
+    return {"": parts[0], **dict(zip(parts[1::2], parts[2::2], strict=True))}
+
+
+def options_of(command: Any) -> set[str]:
+    outer = TREE.make_context("farshore", [], resilient_parsing=True)
+    parent = None if command is TREE else outer
+    context = command.make_context("command", [], parent=parent, resilient_parsing=True)
+    params = command.get_params(context)
+    return {
+        opt for p in params if p.param_type_name == "option" for opt in (*p.opts, *p.secondary_opts)
+    }
+
+
+def documented(text: str) -> set[str]:
+    """Options that a table's first column or running text names in backticks."""
+    return {
+        opt for code in re.findall(r"`([^`\n]+)`", text) for opt in code.split() if opt[0] == "-"
+    }
+
+
+def test_every_command_has_its_section_and_no_other() -> None:
+    found = {name for name in sections() if name.startswith("`farshore ")}
+    assert found == {f"`farshore {name}`" for name in TREE.commands}
+
+
+@pytest.mark.parametrize("name", sorted(TREE.commands))
+def test_every_option_stands_in_its_commands_section(name: str) -> None:
+    text = sections()[f"`farshore {name}`"]
+    options = options_of(TREE.commands[name])
+    rows = {re.split(r"[ ,`]", row)[0] for row in re.findall(r"^\| `(-[^|]*)", text, re.MULTILINE)}
+    assert options >= EVERYWHERE
+    assert options - EVERYWHERE <= documented(text)
+    assert rows <= options
+
+
+def test_options_of_the_program_itself_are_documented() -> None:
+    assert options_of(TREE) <= documented(sections()["For every command"])
+
+
+def test_defaults_are_those_of_the_program() -> None:
+    for name, command in TREE.commands.items():
+        for param in command.params:
+            if param.param_type_name == "option" and param.default not in (None, False, [], ()):
+                row = rf"\| `{param.opts[0]}[^|]*\|[^|]*Default: {param.default}\b"
+                assert re.search(row, sections()[f"`farshore {name}`"]), param.opts[0]
+
+
+def test_what_the_command_line_asks_for_stands_in_the_reference_of_the_api() -> None:
+    page = (ROOT / "docs" / "api.md").read_text()
+    sources = (ROOT / "center" / "src" / "farshore_center" / "cli").glob("*.py")
+    code = "".join(path.read_text() for path in sources)
+    asked = set(re.findall(r'\("(/[a-z]+)"', code)) | {
+        re.sub(r"\{segment\(\w+\)\}", "{}", path)
+        for path in re.findall(r'f"(/[a-z]+/\{segment[^"]*)"', code)
+    }
+    routes = {
+        re.sub(r"\{\w+\}", "{}", p) for p in re.findall(r"^### `\w+ /api/v1(\S+)`", page, re.M)
+    }
+    assert len(asked) >= 9
+    assert asked <= routes
+
+
+@pytest.mark.processes
+def test_help_is_there_within_half_a_second() -> None:
+    """The best of three: the promise is about the program, not about a busy machine."""
+    times = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        subprocess.run([PROGRAM, "--help"], check=True, capture_output=True, timeout=20)
+        times.append(time.perf_counter() - begun)
+    assert min(times) <= 0.5
+
+
+@pytest.mark.processes
+def test_the_program_starts_without_what_it_may_not_need() -> None:
+    heavy = ["httpx", "rich", "tenacity", "fastapi", "sqlmodel", "pydantic", "numpy", "msgspec"]
+    code = f"import sys, farshore_center.cli.main; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == "[]\n"

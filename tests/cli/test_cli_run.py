@@ -1,0 +1,191 @@
+"""``farshore run`` and what belongs to it, as a process on a pipe: it follows to the true end."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from farshore_center.cli.follow import POLL_S
+from typer.testing import Result
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import ContractCenter
+
+pytestmark = pytest.mark.processes
+
+Farshore = Callable[..., "subprocess.CompletedProcess[str]"]
+PROGRAM = str(Path(sys.executable).with_name("farshore"))
+DEADLINE_S = 20
+
+RUNNING = {"state": "running"}
+OK = {"state": "succeeded", "result": {"rtt_ms": 3}}
+BROKEN = {"state": "failed", "error": {"code": "exit", "message": "exit code 3"}}
+
+
+def wrote(*texts: str, stream: str = "stdout") -> dict[str, Any]:
+    chunks, offset = [], 0
+    for text in texts:
+        chunks.append({"offset": offset, "stream": stream, "text": text})
+        offset += len(text)
+    return {"state": "running", "output": chunks}
+
+
+@pytest.fixture
+def farshore(center: "ContractCenter", environment: dict[str, str]) -> Farshore:
+    def run(*args: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [PROGRAM, *args], env=environment, capture_output=True, text=True, timeout=DEADLINE_S,
+            check=False,
+        )  # fmt: skip
+
+    for name in ("pi-1", "pi-2"):
+        center.add_node(name)
+        center.plan[name] = [RUNNING, OK]
+    return run
+
+
+@pytest.mark.parametrize("when", ["post", "subscribe", "look"])
+def test_the_end_is_seen_whenever_it_comes(
+    center: "ContractCenter", farshore: Farshore, when: str
+) -> None:
+    """Before the subscription, at its beginning, and after the record was looked at."""
+    center.when = when
+    done = farshore("run", "pi-1", "pi-2", "ping")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "pi-1  succeeded   0.25s  rtt_ms=3",
+        "pi-2  succeeded   0.25s  rtt_ms=3",
+        "c1: 2 targets, 2 succeeded",
+    ]
+
+
+def test_it_subscribes_before_it_looks(center: "ContractCenter", farshore: Farshore) -> None:
+    farshore("run", "pi-1", "ping")
+    asked = [(method, path, params["!accept"]) for method, path, params, _ in center.asked]
+    assert asked[:3] == [
+        ("POST", "/commands", "application/json"),
+        ("GET", "/events", "text/event-stream"),
+        ("GET", "/commands/c1", "application/json"),
+    ]
+    assert center.asked[1][2]["command"] == "c1"
+
+
+def test_without_live_events_it_polls(center: "ContractCenter", farshore: Farshore) -> None:
+    center.sse = False
+    center.when = "look"
+    assert farshore("run", "--all", "ping").returncode == 0
+    assert POLL_S <= 1
+
+
+def test_a_cut_stream_is_taken_up_where_it_ended(
+    center: "ContractCenter", farshore: Farshore
+) -> None:
+    center.cut_streams_after = 1
+    assert farshore("run", "pi-1", "pi-2", "ping").returncode == 0
+
+
+def test_one_failed_target_is_exit_code_1(center: "ContractCenter", farshore: Farshore) -> None:
+    center.plan["pi-2"] = [RUNNING, wrote("no such file\n", stream="stderr"), BROKEN]
+    done = farshore("run", "pi-1", "pi-2", "exec", "--", "false")
+    assert done.returncode == 1
+    assert "pi-2  failed      0.25s  exit code 3: no such file" in done.stdout.splitlines()
+    assert done.stdout.splitlines()[-1] == "c1: 2 targets, 1 failed, 1 succeeded"
+
+
+def test_exec_prints_what_the_program_wrote(center: "ContractCenter", farshore: Farshore) -> None:
+    center.plan["pi-1"] = [
+        wrote("up 3 days\n", "a \x1b[31mred\x1b[0m line\n"),
+        {"state": "succeeded", "result": {"exit_code": 0, "signal": None}},
+    ]
+    done = farshore("run", "pi-1", "exec", "--ttl", "5", "--", "uptime", "-p", "--", "--json")
+    assert done.stdout.splitlines() == [
+        "pi-1  succeeded   0.25s  up 3 days",
+        "--- pi-1 stdout",
+        "up 3 days",
+        "a \\x1b[31mred\\x1b[0m line",
+        "c1: 1 target, 1 succeeded",
+    ]
+    assert center.asked[0][3] == {
+        "node": "pi-1",
+        "verb": "exec",
+        "args": {"argv": ["uptime", "-p", "--", "--json"]},
+        "ttl_s": 5.0,
+        "timeout_s": 30.0,
+    }
+
+
+def test_a_line_that_was_shown_is_not_shown_twice(
+    center: "ContractCenter", farshore: Farshore
+) -> None:
+    center.plan["pi-1"] = [wrote("up 3 days\n"), {"state": "succeeded"}]
+    assert farshore("run", "pi-1", "exec", "--", "uptime").stdout.splitlines() == [
+        "pi-1  succeeded   0.25s  up 3 days",
+        "c1: 1 target, 1 succeeded",
+    ]
+
+
+def test_arguments_are_json_where_they_parse(center: "ContractCenter", farshore: Farshore) -> None:
+    args = ("--arg", "n=3", "--arg", "list=[1,2]", "--arg", "name=a=b", "--arg", "x=NaN")
+    farshore("run", "--all", "ping", *args)
+    body = center.asked[0][3]
+    assert body["all"] is True
+    assert body["args"] == {"n": 3, "list": [1, 2], "name": "a=b", "x": "NaN"}
+
+
+def test_json_is_the_commands_record_at_its_end(farshore: Farshore) -> None:
+    done = farshore("run", "pi-1", "ping", "--json")
+    document = json.loads(done.stdout)
+    assert document["done"]
+    assert [target["state"] for target in document["targets"]] == ["succeeded"]
+
+
+def test_detach_does_not_wait(center: "ContractCenter", farshore: Farshore) -> None:
+    center.plan.clear()
+    done = farshore("run", "pi-1", "pi-2", "ping", "--detach")
+    assert done.returncode == 0
+    assert done.stdout == "c1  ping for 2 nodes\n"
+    assert f"farshore --url {center.url} command c1" in done.stderr
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_ctrl_c_detaches_and_cancels_nothing(
+    center: "ContractCenter", farshore: Farshore, environment: dict[str, str], as_json: bool
+) -> None:
+    center.plan.clear()
+    args = [PROGRAM, "run", "pi-1", "ping", *(["--json"] if as_json else [])]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(args, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
+        assert center.subscribed.wait(DEADLINE_S)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 130
+    assert f"See it again: farshore --url {center.url} command c1" in err
+    assert "Traceback" not in err
+    assert not [path for _, path, _, _ in center.asked if path.endswith("/cancel")]
+    if as_json:
+        assert json.loads(out)["done"] is False
+    else:
+        assert out == ""
+
+
+def test_a_command_can_be_seen_listed_and_cancelled(
+    center: "ContractCenter", cli: Callable[..., Result]
+) -> None:
+    center.add_node("pi-1")
+    cli("run", "pi-1", "ping", "--detach")
+    assert "queued" in cli("command", "c1").stdout
+    listed = cli("commands").stdout.splitlines()[1].split()
+    assert listed[:2] == ["c1", "ping"]
+    assert listed[-3:] == ["no", "1", "queued"]
+    assert cli("cancel", "c1").stdout == "c1: 1 cancelled\n"
+    again = cli("cancel", "c1")
+    assert again.exit_code == 1
+    assert "too far on to be cancelled: pi-1 (cancelled)" in again.stderr
+    assert cli("command", "c1").stdout.splitlines()[-1] == "c1: 1 target, 1 cancelled"
+    assert cli("command", "c1").exit_code == 0
+    assert cli("command", "c1", "--follow").exit_code == 1
+    assert json.loads(cli("command", "c1", "--json").stdout)["id"] == "c1"

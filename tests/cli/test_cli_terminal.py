@@ -1,0 +1,158 @@
+"""``farshore`` on a real terminal and on a pipe: colours for people, plain text for programs."""
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import ContractCenter
+
+pytestmark = pytest.mark.processes
+
+PROGRAM = str(Path(sys.executable).with_name("farshore"))
+DEADLINE_S = 20
+COLOUR = re.compile(rb"\x1b\[[0-9;]*3[0-7]m")
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+class Terminal:
+    """A program on a pseudo-terminal; ``until`` reads what it shows."""
+
+    def __init__(self, *args: str, env: dict[str, str]) -> None:
+        self._master, slave = pty.openpty()
+        self.process = subprocess.Popen([PROGRAM, *args], env=env, stdout=slave, stderr=slave)
+        os.close(slave)
+        self.shown = b""
+
+    def until(self, pattern: bytes) -> bytes:
+        deadline = time.monotonic() + DEADLINE_S
+        while not re.search(pattern, self.shown):
+            left = deadline - time.monotonic()
+            assert left > 0, self.shown
+            assert self._read(left), self.shown
+        return self.shown
+
+    def end(self) -> int:
+        while self._read(DEADLINE_S):
+            pass
+        os.close(self._master)
+        return self.process.wait(DEADLINE_S)
+
+    def _read(self, timeout_s: float) -> bool:
+        if not select.select([self._master], [], [], timeout_s)[0]:
+            return False
+        try:
+            piece = os.read(self._master, 65536)
+        except OSError:  # the other end is closed
+            return False
+        self.shown += piece
+        return bool(piece)
+
+
+@pytest.fixture
+def fleet(center: "ContractCenter") -> "ContractCenter":
+    for n in range(3):
+        center.add_node(f"a-node-with-a-rather-long-name-{n}", group="eu/" + "x" * 40, online=n > 0)
+    center.groups = [{"path": "eu", "nodes": 3, "online": 2}]
+    return center
+
+
+def test_states_have_colours_on_a_terminal(
+    fleet: "ContractCenter", environment: dict[str, str]
+) -> None:
+    terminal = Terminal("nodes", env={**environment, "COLUMNS": "160"})
+    terminal.until(rb"3 nodes")
+    assert terminal.end() == 0
+    assert re.search(rb"\x1b\[32monline", terminal.shown)
+    assert re.search(rb"\x1b\[31moffline", terminal.shown)
+
+
+@pytest.mark.parametrize(("flag", "variable"), [("--no-color", ""), ("--json", ""), ("", "1")])
+def test_colours_can_be_refused(
+    fleet: "ContractCenter", environment: dict[str, str], flag: str, variable: str
+) -> None:
+    env = {**environment, **({"NO_COLOR": variable} if variable else {})}
+    terminal = Terminal("nodes", *([flag] if flag else []), env=env)
+    terminal.until(rb"offline")
+    assert terminal.end() == 0
+    assert not COLOUR.search(terminal.shown)
+
+
+def test_groups_are_a_tree_on_a_terminal(
+    fleet: "ContractCenter", environment: dict[str, str]
+) -> None:
+    terminal = Terminal("groups", env=environment)
+    terminal.until(rb"2 of 3 online")
+    assert terminal.end() == 0
+
+
+def test_a_run_is_a_live_table_and_ctrl_c_leaves_it_readable(
+    fleet: "ContractCenter", environment: dict[str, str]
+) -> None:
+    terminal = Terminal("run", "--all", "ping", env={**environment, "COLUMNS": "160"})
+    terminal.until(rb"queued")
+    terminal.process.send_signal(signal.SIGINT)
+    shown = terminal.until(rb"command c1")
+    assert b"detached; the command goes on" in shown
+    assert terminal.end() == 130
+    assert terminal.shown.rfind(b"\x1b[?25h") > terminal.shown.rfind(b"\x1b[?25l"), "no cursor"
+
+
+def test_a_run_ends_with_the_whole_table(
+    fleet: "ContractCenter", environment: dict[str, str]
+) -> None:
+    for name in fleet.nodes:
+        output = [{"offset": 0, "stream": "stdout", "text": "up\n3 days\n"}]
+        fleet.plan[name] = [{"state": "succeeded", "output": output}]
+    terminal = Terminal(
+        "run", "--all", "exec", "--", "uptime", env={**environment, "COLUMNS": "160"}
+    )
+    terminal.until(rb"3 targets, 3 succeeded")
+    assert terminal.end() == 0
+    assert terminal.shown.count(b"stdout") == 3
+
+
+def test_numbers_are_whole_on_a_narrow_terminal(
+    fleet: "ContractCenter", environment: dict[str, str]
+) -> None:
+    t = [n * 1000 for n in range(60)]
+    series = "net.receive_bytes_total{interface=a-rather-long-name}"
+    fleet.series = {series: {"t": t, "v": [n * 123456 for n in range(60)]}}
+    terminal = Terminal("telemetry", next(iter(fleet.nodes)), env={**environment, "COLUMNS": "80"})
+    terminal.until(rb"newest sample")
+    assert terminal.end() == 0
+    assert terminal.shown.count(b"121 KiB/s") == 4
+
+
+@pytest.mark.parametrize("forced", ["", "1"])
+@pytest.mark.parametrize("command", ["nodes", "groups", "run --all ping --detach", "nodes --json"])
+def test_a_pipe_gets_plain_whole_text(
+    fleet: "ContractCenter", environment: dict[str, str], command: str, forced: str
+) -> None:
+    env = {**environment, "COLUMNS": "20", **({"FORCE_COLOR": forced} if forced else {})}
+    done = subprocess.run(
+        [PROGRAM, *command.split()], env=env, capture_output=True, text=True, timeout=DEADLINE_S,
+        check=True,
+    )  # fmt: skip
+    assert not CONTROL.search(done.stdout)
+    assert "…" not in done.stdout
+    if command == "nodes":
+        assert done.stdout.count("x" * 40) == 3
+
+
+def test_an_ascii_locale_is_no_crash(fleet: "ContractCenter", environment: dict[str, str]) -> None:
+    fleet.series = {"cpu.percent": {"t": [0, 1000], "v": [1, 2]}}
+    node = next(iter(fleet.nodes))
+    env = {**environment, "PYTHONIOENCODING": "ascii"}
+    args = [PROGRAM, "telemetry", node]
+    done = subprocess.run(args, env=env, capture_output=True, timeout=DEADLINE_S, check=True)
+    assert b"??" in done.stdout
