@@ -68,6 +68,15 @@ def subscribe_packet(*filters: str, qos: int = 0, packet_id: int = 1) -> bytes:
     return packet(SUBSCRIBE, body, 2)
 
 
+async def small_buffered_socket(port: int) -> socket.socket:
+    """For a client that won't read: the kernel takes in as little as it can, and not 32 MB."""
+    sock = socket.socket()
+    sock.setblocking(False)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+    return sock
+
+
 @dataclass(frozen=True)
 class Message:
     topic: str
@@ -88,14 +97,10 @@ class RawClient:
     async def open(
         cls, port: int, *, tls: ssl.SSLContext | None = None, small_buffer: bool = False
     ) -> Self:
-        """``small_buffer``: the kernel takes in as little as it can for a client that won't read."""
-        sock = socket.socket()
-        sock.setblocking(False)
         if small_buffer:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+            return cls(*await asyncio.open_connection(sock=await small_buffered_socket(port)))
         name = "localhost" if tls else None
-        return cls(*await asyncio.open_connection(sock=sock, ssl=tls, server_hostname=name))
+        return cls(*await asyncio.open_connection("127.0.0.1", port, ssl=tls, server_hostname=name))
 
     @classmethod
     async def connect(

@@ -222,6 +222,26 @@ async def test_the_older_will_is_ingested_before_the_newer_connection_is_accepte
     assert [p.topic for p in bench.ingested] == ["will", "hello"]
 
 
+async def test_a_connection_that_was_never_accepted_has_no_will(bench: Bench) -> None:
+    """It waited for the end of an older one, and was taken over meanwhile."""
+    begun, may_go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold_wills(publication: Publication) -> None:
+        begun.set()
+        await may_go_on.wait()
+
+    bench.before_ingest = hold_wills
+    await bench.client("bob", will=("will", b"older"))
+    waiting, newest = await bench.stranger(), await bench.stranger()
+    waiting.send(connect_packet("bob", will=("will", b"waiting")))
+    await begun.wait()
+    newest.send(connect_packet("bob"))
+    assert await waiting.closed() == b""
+    may_go_on.set()
+    await newest.expect(CONNACK)
+    assert [p.payload for p in bench.ingested] == [b"older"]
+
+
 async def test_a_storm_of_take_overs_ends_with_one_connection_that_works(bench: Bench) -> None:
     strangers = [await bench.stranger() for _ in range(30)]
     for stranger in strangers:

@@ -70,6 +70,8 @@ async def test_a_client_that_is_faster_than_the_ingest_is_slowed_down(bench: Ben
     for _ in range(20):
         await (await bench.client("other")).nothing_before_pong()
     assert bench.broker.stats().bytes_received < 2_000_000, "of 40 MB"
+    unsent = client.writer.transport.get_write_buffer_size()
+    assert unsent > 20_000_000, "nor does the broker hold it in a buffer"
     held.go_on.set()
     await eventually(lambda: len(bench.ingested) == 400)
 

@@ -1,6 +1,7 @@
 """MQTT over WebSocket, under a real web server, with the broker's own guarantees."""
 
 import asyncio
+import random
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
@@ -13,6 +14,7 @@ from broker.rawclient import (
     connect_packet,
     packet,
     publish_packet,
+    small_buffered_socket,
     subscribe_packet,
 )
 from broker.workbench import Bench, MakeBench, eventually
@@ -59,8 +61,10 @@ async def web(bench: Bench) -> AsyncIterator[Web]:
     await web.stop()
 
 
-async def opened(web: Web, connection: bytes) -> ClientConnection:
-    client = await connect(web.url, subprotocols=[MQTT])
+async def opened(
+    web: Web, connection: bytes, *, own_socket: socket.socket | None = None
+) -> ClientConnection:
+    client = await connect(web.url, subprotocols=[MQTT], sock=own_socket)
     assert client.subprotocol == "mqtt"
     await client.send(connection)
     assert await received(client, len(ACCEPTED)) == ACCEPTED
@@ -159,24 +163,41 @@ async def test_connections_over_websocket_count(make_bench: MakeBench) -> None:
     await web.stop()
 
 
-async def test_a_client_that_does_not_read_is_cut(make_bench: MakeBench) -> None:
+@pytest.mark.parametrize("qos", [0, 1])
+async def test_a_client_that_does_not_read_harms_itself_alone(
+    make_bench: MakeBench, qos: int
+) -> None:
     bench = await make_bench(max_queued_messages=10)
     web = Web(bench)
     await web.started()
-    client = await opened(web, connect_packet("slow", will=("will", b"gone")))
-    await client.send(subscribe_packet("t", qos=1))
+    small = await small_buffered_socket(web.port)
+    client = await opened(web, connect_packet("slow", will=("will", b"gone")), own_socket=small)
+    await client.send(subscribe_packet("t", qos=qos))
     await received(client, 5)
     client.transport.pause_reading()
     other = await bench.client("other")
-    for _ in range(500):
-        await bench.broker.publish("t", bytes(100_000), qos=1)
+    payload = random.Random(1).randbytes(100_000)  # WebSockets compress what is monotonous
+    for _ in range(200):
+        await bench.broker.publish("t", payload, qos=qos)
         await other.nothing_before_pong()
-        if bench.broker.stats().closed:
-            break
-    assert bench.broker.stats().closed == {"slow_consumer": 1}
-    await eventually(lambda: [p.topic for p in bench.ingested] == ["will"])
+    stats = bench.broker.stats()
+    assert stats.dropped > 0
+    if qos == 0:
+        assert stats.closed == {}
+    else:
+        assert stats.closed == {"slow_consumer": 1}
+        await eventually(lambda: [p.topic for p in bench.ingested] == ["will"])
     client.transport.abort()
     await web.stop()
+
+
+async def test_a_client_gets_more_than_fits_into_a_buffer(bench: Bench, web: Web) -> None:
+    for number in range(2_000):
+        await bench.broker.publish(f"t/{number:04}", bytes(100), retain=True)
+    client = await opened(web, connect_packet("c"))
+    await client.send(subscribe_packet("t/#"))
+    await received(client, 5 + 2_000 * len(publish_packet("t/0000", bytes(100))))
+    await client.close()
 
 
 @pytest.mark.parametrize("first", ["web server", "broker"])

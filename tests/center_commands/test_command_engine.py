@@ -25,9 +25,7 @@ from hypothesis import strategies as st
 
 NOW = 1_000_000
 NEW = queued(command_id="c1", node="pi-17", expires_ms=NOW + 60_000, now_ms=NOW)
-SENT = replace(
-    NEW, state="sent", sent_ms=NOW, sends=1, history=(*NEW.history, Step("sent", NOW))
-)
+SENT = replace(NEW, state="sent", sent_ms=NOW, sends=1, history=(*NEW.history, Step("sent", NOW)))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
+import orjson
 import pytest
 from center_commands.stage import CommandError, Output, Stage, report
 from farshore_center.api.problems import Problem
@@ -17,12 +18,10 @@ from sqlalchemy import Connection
 
 async def kinds(stage: Stage, command: str) -> list[tuple[str, str | None, str | None]]:
     page = await stage.events.page(EventFilter(command=command), 0, 10_000)
-    return [(e.kind, e.node, e.document()["data"] and _state(e.data)) for e in page.items]
+    return [(e.kind, e.node, _state(e.data)) for e in page.items]
 
 
 def _state(data: str) -> str | None:
-    import orjson
-
     state: str | None = orjson.loads(data).get("state")
     return state
 

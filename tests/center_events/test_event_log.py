@@ -17,9 +17,7 @@ from sqlalchemy import Connection, func, select
 KINDS = ["command.created", "command.target", "commands", "node.online", "COMMAND.target", "a_b"]
 
 
-async def test_events_come_back_in_the_order_of_their_drafts(
-    log: EventLog, happen: Happen
-) -> None:
+async def test_events_come_back_in_the_order_of_their_drafts(log: EventLog, happen: Happen) -> None:
     drafts = [Draft(kind="k", data={"n": n}) for n in range(2500)]
     written = await happen(*drafts)
     assert [event.id for event in written] == list(range(written[0].id, written[0].id + 2500))
@@ -74,7 +72,9 @@ async def test_a_list_holds_what_was_asked_for(
     assert [event.kind for event in await log.list(**wanted)] == kinds  # type: ignore[arg-type]
 
 
-@given(kind=st.sampled_from(KINDS), pattern=st.sampled_from([*KINDS, "command.*", "com*", "a?b*", "*"]))
+@given(
+    kind=st.sampled_from(KINDS), pattern=st.sampled_from([*KINDS, "command.*", "com*", "a?b*", "*"])
+)
 def test_a_pattern_matches_by_its_beginning(kind: str, pattern: str) -> None:
     event = Event(id=1, at_ms=0, kind=kind, node=None, command=None, data="{}")
     expected = kind.startswith(pattern[:-1]) if pattern.endswith("*") else kind == pattern

@@ -45,7 +45,6 @@ class ContractCenter:
         self.plan: dict[str, list[Step]] = {}
         self.when = "subscribe"
         self.sse = True
-        self.cut_streams_after = 0
         self.page = 500
         self.fail_next: list[int] = []
         self.subscribed = threading.Event()
@@ -280,12 +279,8 @@ async def _stream(
     center: ContractCenter, queue: asyncio.Queue[dict[str, Any] | None]
 ) -> AsyncIterator[str]:
     yield ": here we go\n\n"
-    sent = 0
     while (event := await queue.get()) is not None:
         yield f"id: {event['id']}\nevent: {event['kind']}\ndata: {json.dumps(event)}\n\n"
-        sent += 1
-        if sent == center.cut_streams_after:
-            break
     center.queues = [(q, wanted) for q, wanted in center.queues if q is not queue]
 
 

@@ -1,5 +1,6 @@
 """The REST client and the following of a command, against a center that stumbles."""
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,6 +39,34 @@ async def test_a_center_that_is_away_in_the_middle_is_waited_for(
     assert [command["targets"][0]["state"] for command in (shown[0], shown[-1])] == [
         "queued", "succeeded",
     ]  # fmt: skip
+
+
+async def test_a_cut_stream_is_taken_up_after_the_last_event_seen(
+    center: "ContractCenter", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("farshore_center.cli.follow.POLL_S", 0.05)
+    monkeypatch.setattr("farshore_center.cli.follow.NET_S", 3600)
+    center.when = "by hand"
+    running = asyncio.Event()
+
+    def show(command: Command) -> None:
+        if command["targets"][0]["state"] == "running":
+            running.set()
+
+    async with connect(center.url, SystemClock()) as client:
+        made = await client.post("/commands", PING)
+        record = center.commands[made["id"]]
+        task = asyncio.create_task(follow(client, made, show))
+        await asyncio.to_thread(center.subscribed.wait, 20)
+        center.on_loop(lambda: center.step(record, record["targets"][0], {"state": "running"}))
+        await asyncio.wait_for(running.wait(), 20)
+        center.subscribed.clear()
+        center.on_loop(center.cut)
+        await asyncio.to_thread(center.subscribed.wait, 20)
+        center.on_loop(lambda: center.step(record, record["targets"][0], {"state": "succeeded"}))
+        assert is_done(await asyncio.wait_for(task, 20))
+    subscriptions = [params["!last"] for _, path, params, _ in center.asked if path == "/events"]
+    assert subscriptions == ["", "1"]
 
 
 async def test_a_center_that_stays_away_is_given_up(

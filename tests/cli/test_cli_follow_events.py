@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,10 +28,14 @@ def following(
     args = [PROGRAM, "events", "--follow", *request.param]
     pipe = subprocess.PIPE
     with subprocess.Popen(args, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
+        # Reading a line has no deadline of its own: the end of the process is its end.
+        timer = threading.Timer(DEADLINE_S, process.kill)
+        timer.start()
         try:
             assert center.subscribed.wait(DEADLINE_S)
             yield process
         finally:
+            timer.cancel()
             process.kill()
 
 

@@ -81,13 +81,6 @@ def test_without_live_events_it_polls(center: "ContractCenter", farshore: Farsho
     assert POLL_S <= 1
 
 
-def test_a_cut_stream_is_taken_up_where_it_ended(
-    center: "ContractCenter", farshore: Farshore
-) -> None:
-    center.cut_streams_after = 1
-    assert farshore("run", "pi-1", "pi-2", "ping").returncode == 0
-
-
 def test_one_failed_target_is_exit_code_1(center: "ContractCenter", farshore: Farshore) -> None:
     center.plan["pi-2"] = [RUNNING, wrote("no such file\n", stream="stderr"), BROKEN]
     done = farshore("run", "pi-1", "pi-2", "exec", "--", "false")

@@ -84,8 +84,7 @@ def outcome(kind: type[Any], payload: bytes) -> Any:
     """The message, or None after a MessageError; any other exception is the test's failure."""
     try:
         message = decode(kind, payload)
-    except MessageError as exc:
-        assert exc.reason in {"too_large", "bad_json", "bad_message"}
+    except MessageError:
         return None
     encode(message)
     return message
@@ -226,7 +225,7 @@ def test_the_limits_of_the_envelope(change: dict[str, Any], ok: bool) -> None:
 
 
 def test_size_is_the_first_thing_looked_at() -> None:
-    fits = b'{"boot":"' + b" " * (MAX_MESSAGE_BYTES - 10) + b'"'
+    fits = b"{" + b" " * (MAX_MESSAGE_BYTES - 1)
     assert len(fits) == MAX_MESSAGE_BYTES
     for payload, reason in ((fits, "bad_json"), (fits + b"}", "too_large")):
         with pytest.raises(MessageError) as caught:

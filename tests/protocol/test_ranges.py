@@ -1,5 +1,7 @@
 """RangeSet against the plain set that it stands for."""
 
+from itertools import pairwise
+
 import pytest
 from farshore_protocol.stream import RangeSet
 from hypothesis import given
@@ -21,7 +23,7 @@ def span(pair: tuple[int, int]) -> set[int]:
 def check_form(pairs: list[tuple[int, int]]) -> None:
     """Sorted, disjoint, and never adjacent: there is one form for one set."""
     assert all(first <= last for first, last in pairs)
-    assert all(left[1] + 1 < right[0] for left, right in zip(pairs, pairs[1:], strict=False))
+    assert all(left[1] + 1 < right[0] for left, right in pairwise(pairs))
 
 
 @given(st.lists(STEP, max_size=25), SPAN)

@@ -135,13 +135,12 @@ async def measure_size(folder: Path) -> dict[str, float]:
     database, _history = await fill(folder, "hour", given)
     seconds = await compact_hourly(database, given)
     await database.stop()
-    _chunks, size, file_bytes = await asyncio.to_thread(_stored, folder / "hour" / "center.db")
+    _chunks, size, _file = await asyncio.to_thread(_stored, folder / "hour" / "center.db")
     naive = await asyncio.to_thread(naive_bytes_per_value, folder, given)
     payload = sum(len(inbox.pack("n1", batch, received_ms=0).payload) for batch in given)
     return {
         "values": values,
         "chunk_bytes_per_value": round(size / values, 3),
-        "file_bytes_per_value": round(file_bytes / values, 3),
         "row_per_value_bytes_per_value": round(naive, 2),
         "inbox_bytes_per_value": round(payload / values, 2),
         "compaction_values_per_s": round(values / seconds),
@@ -187,10 +186,11 @@ async def measure_query(folder: Path) -> dict[str, float]:
     await history.query("n1", None, T0_MS, end_ms, step_ms=300_000)
     all_s = time.perf_counter() - started
     await database.stop()
-    chunks, _size, _file = await asyncio.to_thread(_stored, folder / "day" / "center.db")
+    chunks, _size, file_bytes = await asyncio.to_thread(_stored, folder / "day" / "center.db")
     return {
         "points": points,
         "chunks": chunks,
+        "file_bytes_per_value": round(file_bytes / (points * SERIES), 3),
         "one_series_median_ms": round(sorted(times)[len(times) // 2] * 1000, 1),
         "all_series_5m_step_ms": round(all_s * 1000, 1),
     }

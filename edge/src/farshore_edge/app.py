@@ -25,8 +25,8 @@ from farshore_protocol.topics import CenterState, Down, GroupCommand, Up, node_f
 from farshore_edge import VERSION
 from farshore_edge.commands import CommandService, Policy
 from farshore_edge.commands.ledger import Ledger
+from farshore_edge.commands.verbs import Handlers, inquiry
 from farshore_edge.commands.verbs import exec as exec_verb
-from farshore_edge.commands.verbs import inquiry
 from farshore_edge.database import Database
 from farshore_edge.outbox import Courier, Outbox, Timing
 from farshore_edge.presence import ClockSync, Presence
@@ -54,7 +54,9 @@ class Agent:
         link: Link,
         clock: Clock,
         rng: random.Random,
+        handlers: Handlers | None = None,
     ) -> None:
+        """``handlers``: verbs in place of the agent's own; a simulated node runs no real program."""
         self.settings = settings
         self._clock = clock
         self._machine = machine
@@ -69,6 +71,7 @@ class Agent:
         self._tasks: list[asyncio.Task[None]] = []
         self._stopped = asyncio.Event()
         self._acks: asyncio.Queue[Ack] = asyncio.Queue()
+        self._own_handlers = dict(handlers or {})
         self._wire()
 
     def _wire(self) -> None:
@@ -110,6 +113,7 @@ class Agent:
             "status": inquiry.status(self.status),
             "verbs": inquiry.verbs(lambda: sorted(self._handlers)),
             "exec": exec_verb.run,
+            **self._own_handlers,
         }
         self._commands = CommandService(
             Ledger(self._database, self.outbox),
@@ -126,6 +130,10 @@ class Agent:
             "time": lambda payload: self._presence.time_answered(decode(TimeAnswer, payload)),
             "error": self._refused,
         }
+
+    @property
+    def connected(self) -> bool:
+        return self._link.connected
 
     # Time
 
@@ -268,7 +276,9 @@ class Agent:
         await self._sampler.flush()
         if not await self._courier.drained(self.settings.stop_grace_s):
             log.info("stopped with unsent records; they are kept", extra={"status": self.status()})
-        await self._link.close(self._presence.farewell())
+        farewell = self._presence.farewell()
+        self._presence.link_down()  # its own farewell, seen on the way out, is no false word
+        await self._link.close(farewell)
         for task in self._tasks:
             task.cancel()
         for task in self._tasks:

@@ -31,7 +31,7 @@ def is_name(text: str) -> bool:
 def check_name(text: str, what: str = "name") -> str:
     """``text`` itself, or an error that says what was expected of this ``what``."""
     if not is_name(text):
-        raise BadNameError(f"{what} {text!r}: expected {_EXPECTED}")
+        raise BadNameError(f"{what} {text[:80]!r}: expected {_EXPECTED}")
     return text
 
 
@@ -40,14 +40,15 @@ def check_group(path: str) -> str:
     if path == "":
         return path
     segments = path.split("/")
+    shown = repr(path[:200])
     if segments[0] == EVERYONE:
-        raise BadNameError(f"group {path!r}: {EVERYONE!r} stands for every node, and is no group")
+        raise BadNameError(f"group {shown}: {EVERYONE!r} stands for every node, and is no group")
     if len(segments) > MAX_GROUP_DEPTH:
         raise BadNameError(
-            f"group {path!r}: {len(segments)} levels, expected {MAX_GROUP_DEPTH} or fewer"
+            f"group {shown}: {len(segments)} levels, expected {MAX_GROUP_DEPTH} or fewer"
         )
     for segment in segments:
-        check_name(segment, f"group {path!r}: segment")
+        check_name(segment, f"group {shown}: segment")
     return path
 
 

@@ -69,8 +69,11 @@ class TcpChannel(asyncio.Protocol):
     transport_name: TransportName = "tcp"
     server_stops = False
 
-    def __init__(self, opened: Callable[["TcpChannel"], None]) -> None:
+    def __init__(
+        self, opened: Callable[["TcpChannel"], None], lost: Callable[["TcpChannel"], None]
+    ) -> None:
         self._opened = opened
+        self._lost = lost
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._input: list[bytes] = []
@@ -82,6 +85,8 @@ class TcpChannel(asyncio.Protocol):
         self._writable: Callable[[], None] = _nothing
         self.closed = False
         self._lingering: asyncio.TimerHandle | None = None
+        self.lost = asyncio.Event()
+        """Set when the socket is closed indeed, with what was written sent or given up."""
         self.congested = False
         self.last_input = self._loop.time()
         self.remote = "?"
@@ -167,6 +172,8 @@ class TcpChannel(asyncio.Protocol):
         if self._lingering is not None:
             self._lingering.cancel()
         self._end()
+        self.lost.set()
+        self._lost(self)
 
     def _end(self) -> None:
         if self.closed:

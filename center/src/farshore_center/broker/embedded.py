@@ -8,6 +8,7 @@ docs/decisions/0003-embedded-broker.md.
 import asyncio
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 
@@ -49,6 +50,7 @@ class EmbeddedBroker:
         self._server: asyncio.Server | None = None
         self._connections: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._channels: set[TcpChannel] = set()
         self._stopping = False
 
     async def start(self) -> None:
@@ -58,7 +60,7 @@ class EmbeddedBroker:
         loop = asyncio.get_running_loop()
         self._stopping = False
         self._server = await loop.create_server(
-            lambda: TcpChannel(self._opened),
+            lambda: TcpChannel(self._opened, self._channels.discard),
             self._settings.host,
             self._settings.port,
             ssl=self._settings.tls,
@@ -77,15 +79,17 @@ class EmbeddedBroker:
         ending = tuple(self._connections)
         for connection in ending:
             connection.stop()
-        if ending:
-            waits = [asyncio.ensure_future(connection.ended.wait()) for connection in ending]
-            _, late = await asyncio.wait(waits, timeout=self._settings.stop_timeout_s)
-            for wait in late:
-                wait.cancel()
+        deadline = asyncio.get_running_loop().time() + self._settings.stop_timeout_s
+        await _all_or_late([connection.ended for connection in ending], deadline)
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()  # an ingest that does not end; its sender has got no PUBACK
         await asyncio.gather(*tasks, return_exceptions=True)
+        channels = tuple(self._channels)
+        await _all_or_late([channel.lost for channel in channels], deadline)
+        for channel in channels:
+            channel.abort()  # a peer that does not read what is left for it
+        await asyncio.sleep(0)  # asyncio closes aborted sockets in its next turn
         log.info("mqtt broker stopped", clients=len(ending))
 
     @property
@@ -157,6 +161,7 @@ class EmbeddedBroker:
     def _opened(self, channel: TcpChannel) -> None:
         connection = self._admit(channel)
         if connection is not None:
+            self._channels.add(channel)
             task = asyncio.get_running_loop().create_task(self._run(connection))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -178,3 +183,11 @@ class EmbeddedBroker:
             await connection.run()
         finally:
             self._connections.discard(connection)
+
+
+async def _all_or_late(events: list[asyncio.Event], deadline: float) -> None:
+    """Wait until all events are set, or until ``deadline`` on the event loop's clock."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout_at(deadline):
+            for event in events:
+                await event.wait()

@@ -68,7 +68,7 @@ async def live(
     connected = False
     while True:
         try:
-            async with client.subscribe(params, since) as stream:
+            async with client.subscribe(params, last) as stream:
                 connected = True
                 async for batch in stream:
                     for event in batch:

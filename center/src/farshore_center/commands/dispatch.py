@@ -167,17 +167,12 @@ class Dispatcher:
     def _note(self, step: _Step) -> None:
         """After the commit: the schedule and the counts follow what was decided."""
         for decision in step.decisions:
-            target = decision.target
             if decision.look_ms is not None:
-                self._schedule.put(target.key, decision.look_ms)
-            if decision.action == "expire":
-                self.counts.expired += 1
-                log.info(
-                    "command expired",
-                    command=target.command_id,
-                    node=target.node,
-                    reason=target.reason,
-                )
+                self._schedule.put(decision.target.key, decision.look_ms)
+        expired = sum(decision.action == "expire" for decision in step.decisions)
+        if expired:
+            self.counts.expired += expired
+            log.info("commands expired", targets=expired)
         self._events.announce(step.events)
 
     async def _publish(self, step: _Step) -> None:

@@ -83,7 +83,7 @@ def checked(request: NewCommand) -> CheckedCommand:
         _check_seconds("timeout_s", timeout_s)
     return CheckedCommand(
         verb=verb,
-        nodes=tuple(dict.fromkeys(request.nodes)),
+        nodes=tuple(sorted(set(request.nodes))),
         args=args,
         ttl_ms=_check_seconds("ttl_s", request.ttl_s),
         timeout_s=verb.timeout_s if timeout_s is None else timeout_s,

@@ -71,7 +71,8 @@ class EventLog:
         self._now_ms = now_ms
         self._keep = max(1, keep)
         self._prune_every = min(_PRUNE_EVERY, self._keep)
-        self._since_pruning = 0
+        # The first append prunes: a center that is often started anew must prune as well.
+        self._since_pruning = self._prune_every
         self._subscriptions: set[Subscription] = set()
         self._closed = False
 

@@ -100,7 +100,7 @@ def ingest_routes(
     async def rejected_list(
         limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
     ) -> Response:
-        """The last messages that were refused, newest last, with the reason of each."""
+        """The last messages that were refused, newest first, with the reason of each."""
         items = [
             {
                 "at": rfc3339(item.at_ms),
@@ -112,7 +112,7 @@ def ingest_routes(
                 "payload_bytes": item.payload_bytes,
                 "payload_start": item.payload_start,
             }
-            for item in rejected.items()[-limit:]
+            for item in rejected.items()[: -limit - 1 : -1]
         ]
         return _json({"items": items, "next": None})
 

@@ -48,12 +48,19 @@ class Sampler:
         due_s = loop.time()
         while True:
             self.take()
-            if self._timing is not None and self._offsets[-1] + self._interval_s * 1000 >= (
-                self._batch_s * 1000
-            ):
+            if self._full():
                 await self.flush()
             due_s = max(due_s + self._interval_s, loop.time())
             await asyncio.sleep(due_s - loop.time())
+
+    def _full(self) -> bool:
+        """Whether the next sample would come after the batch's time, give or take half a sample."""
+        if not self._offsets:
+            return False
+        return (
+            self._offsets[-1] + self._interval_s * 500
+            >= self._batch_s * 1000 - self._interval_s * 500
+        )
 
     def take(self) -> None:
         """One sample of every collector; one that fails leaves its series out of this sample."""

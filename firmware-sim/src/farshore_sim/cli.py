@@ -1,0 +1,100 @@
+"""``farshore-sim``: the simulator's command line."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from farshore_edge.errors import EdgeError
+
+from farshore_sim.errors import SimError
+
+T = TypeVar("T")
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+
+
+@app.callback()
+def sim() -> None:
+    """Simulated nodes for Farshore, and the demonstration."""
+
+
+@app.command()
+def run(
+    nodes: Annotated[int, typer.Option(min=1, max=20_000, help="how many nodes")] = 12,
+    center: Annotated[str, typer.Option(help="mqtt://HOST:PORT")] = "mqtt://127.0.0.1:1883",
+    seed: Annotated[int, typer.Option(help="the hardware behaves by it")] = 1,
+    prefix: Annotated[str, typer.Option(help="names are PREFIX-1, PREFIX-2 …")] = "sim",
+    data: Annotated[
+        Path | None, typer.Option(help="keep outboxes there; without it they are in memory")
+    ] = None,
+    sample_interval_s: Annotated[float, typer.Option(min=0.1)] = 5.0,
+    batch_s: Annotated[float, typer.Option(min=0.1)] = 10.0,
+    heartbeat_s: Annotated[float, typer.Option(min=1)] = 30.0,
+    starts_per_s: Annotated[float, typer.Option(min=1, help="nodes that start in a second")] = 200,
+) -> None:
+    """Runs simulated nodes, real agents over real MQTT, until SIGTERM or Ctrl-C."""
+    from farshore_sim.fleet import FleetSettings
+    from farshore_sim.fleet.show import serve
+
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    settings = FleetSettings(
+        nodes=nodes,
+        center=center,
+        seed=seed,
+        prefix=prefix,
+        data=data,
+        sample_interval_s=sample_interval_s,
+        batch_s=batch_s,
+        heartbeat_s=heartbeat_s,
+        starts_per_s=starts_per_s,
+    )
+    with _errors():
+        asyncio.run(_until_asked(serve(settings)))
+
+
+@app.command()
+def demo(
+    exit_: Annotated[
+        bool, typer.Option("--exit", help="end by itself; exit code 0 only if all was true")
+    ] = False,
+    nodes: Annotated[int, typer.Option(min=1, max=500, help="simulated nodes")] = 12,
+    cut_s: Annotated[float, typer.Option(min=2, help="how long the link is cut")] = 20.0,
+) -> None:
+    """A fleet on this machine, narrated: center, this machine as a node, simulated nodes beside it."""
+    from farshore_sim.demo import DemoSettings, play
+
+    with _errors():
+        settings = DemoSettings(nodes=nodes, cut_s=cut_s, stay=not exit_)
+        true = asyncio.run(_until_asked(play(settings)))
+    raise typer.Exit(0 if true or not exit_ else 1)
+
+
+@contextlib.contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except (SimError, EdgeError) as exc:
+        sys.stderr.write(f"farshore-sim: {exc}\n")
+        raise typer.Exit(1) from exc
+
+
+async def _until_asked(work: Coroutine[Any, Any, T]) -> T | None:
+    """Runs ``work``; SIGTERM and Ctrl-C cancel it, and it puts everything away."""
+    task = asyncio.create_task(work)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        return None
+
+
+def main() -> None:
+    app()

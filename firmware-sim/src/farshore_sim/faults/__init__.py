@@ -1,0 +1,5 @@
+"""Faults on purpose."""
+
+from farshore_sim.faults.proxy import TcpProxy
+
+__all__ = ["TcpProxy"]

@@ -1,0 +1,118 @@
+"""A fleet of simulated nodes: the agent's own code, simulated hardware behind its collectors, a
+real MQTT link each, all in one process and one event loop.
+"""
+
+import asyncio
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+from farshore_edge.app import Agent
+from farshore_edge.database import Database, MemoryDatabase, SqliteDatabase
+from farshore_edge.host import mqtt_link_settings
+from farshore_edge.settings import Settings, load
+from farshore_protocol.clock import Clock
+from farshore_protocol.ids import Ids
+from farshore_protocol.link.mqtt import MqttLink
+
+from farshore_sim.fleet.places import labels, place
+from farshore_sim.fleet.programs import Programs
+from farshore_sim.hardware import SimulatedHardware
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetSettings:
+    """``data``: where the nodes keep their outboxes; None keeps them in memory.
+
+    ``starts_per_s``: how many nodes begin to connect in a second.
+    """
+
+    nodes: int
+    center: str = "mqtt://127.0.0.1:1883"
+    seed: int = 1
+    prefix: str = "sim"
+    data: Path | None = None
+    sample_interval_s: float = 5.0
+    batch_s: float = 10.0
+    heartbeat_s: float = 30.0
+    backoff_first_s: float = 2.0
+    backoff_max_s: float = 30.0
+    starts_per_s: float = 200.0
+
+
+class Fleet:
+    def __init__(self, settings: FleetSettings, *, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._running: list[asyncio.Task[None]] = []
+        self.agents: list[Agent] = []
+
+    def names(self) -> list[str]:
+        width = len(str(self._settings.nodes))
+        return [f"{self._settings.prefix}-{i + 1:0{width}}" for i in range(self._settings.nodes)]
+
+    def connected(self) -> int:
+        return sum(agent.connected for agent in self.agents)
+
+    def unsent(self) -> int:
+        """Records that the center has not acknowledged."""
+        return sum(
+            queue.records for agent in self.agents for queue in agent.outbox.queues().values()
+        )
+
+    def made(self) -> int:
+        """Records made since the start."""
+        return sum(queue.head for agent in self.agents for queue in agent.outbox.queues().values())
+
+    async def start(self) -> None:
+        """Starts the nodes one after the other at the settled rate; returns when all are started."""
+        for index, name in enumerate(self.names()):
+            agent = self._make(index, name)
+            self.agents.append(agent)
+            self._running.append(asyncio.create_task(agent.run(), name=name))
+            await asyncio.sleep(1 / self._settings.starts_per_s)
+
+    def _make(self, index: int, name: str) -> Agent:
+        settings = self._node_settings(index, name)
+        rng = random.Random(f"{self._settings.seed}/{name}")  # noqa: S311 # replayable, no secret
+        hardware = SimulatedHardware(
+            node=name, seed=self._settings.seed, now_s=self._clock.monotonic_s
+        )
+        started_s = self._clock.monotonic_s()
+        programs = Programs(name, hardware.facts, lambda: self._clock.monotonic_s() - started_s)
+        return Agent(
+            settings,
+            machine=hardware,
+            database=self._database(name, rng),
+            link=MqttLink(mqtt_link_settings(settings), clock=self._clock, rng=rng),
+            clock=self._clock,
+            rng=rng,
+            handlers={"exec": programs.run},
+        )
+
+    def _database(self, name: str, rng: random.Random) -> Database:
+        if self._settings.data is None:
+            # Every start is a new epoch: memory does not outlive the process.
+            return MemoryDatabase(Ids(random.SystemRandom()))
+        return SqliteDatabase(self._settings.data / name / "agent.db", Ids(rng))
+
+    def _node_settings(self, index: int, name: str) -> Settings:
+        fleet = self._settings
+        flags = {
+            "node": name,
+            "center": fleet.center,
+            "group": place(index),
+            "labels": labels(index),
+            "dev": True,
+            "sample_interval_s": fleet.sample_interval_s,
+            "batch_s": fleet.batch_s,
+            "heartbeat_s": fleet.heartbeat_s,
+            "backoff_first_s": fleet.backoff_first_s,
+            "backoff_max_s": fleet.backoff_max_s,
+        }
+        return load(flags, {}).settings
+
+    async def stop(self) -> None:
+        """Every agent orderly, as on SIGTERM."""
+        await asyncio.gather(*(agent.stop() for agent in self.agents))
+        await asyncio.gather(*self._running, return_exceptions=True)

@@ -1,0 +1,46 @@
+"""Writes ``docs/lifecycles.md`` from the lifecycle tables.
+
+After a change of a table: ``.venv/bin/python tests/protocol/lifecycle_docs.py``. A new lifecycle
+joins by a line in ``LIFECYCLES``.
+"""
+
+from pathlib import Path
+
+from farshore_protocol.commands import NODE_COMMAND, TARGET
+from farshore_protocol.lifecycle import Lifecycle
+
+PAGE = Path(__file__).parents[2] / "docs" / "lifecycles.md"
+
+LIFECYCLES: tuple[tuple[Lifecycle, str], ...] = (
+    (
+        NODE_COMMAND,
+        "What the node records and reports. `interrupted` is a command after a crash between its "
+        "start and its result; only an idempotent verb goes on from there.",
+    ),
+    (
+        TARGET,
+        "What the center records for each node that a command is addressed to. From `sent` on the "
+        "node's word decides. Reports may be lost or overtake each other, so the center takes every "
+        "state that is reachable in any number of steps. `expired` is what the center assumes when "
+        "the deadline passes without a word; an answer that comes later overrules it.",
+    ),
+)
+
+HEAD = """# Lifecycles
+
+Generated from the tables in the code; a pair of states without an arrow is refused, and changes
+nothing. After a change of a table: `.venv/bin/python tests/protocol/lifecycle_docs.py`.
+"""
+
+
+def page() -> str:
+    sections = [
+        f"## {lifecycle.noun[0].upper()}{lifecycle.noun[1:]}\n\n{text}\n\n"
+        f"```mermaid\n{lifecycle.mermaid()}\n```\n"
+        for lifecycle, text in LIFECYCLES
+    ]
+    return "\n".join([HEAD, *sections])
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
