@@ -1,8 +1,10 @@
 """Promises of the service on a real database: intent first, nothing lost, few transactions."""
 
 import asyncio
+import sqlite3
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -65,14 +67,21 @@ async def test_an_absent_node_gets_it_on_arrival_with_the_time_that_is_left(stag
     assert (await stage.service.get(view.id)).summary == {"queued": 1, "sent": 1}
 
 
-async def test_sent_is_on_the_disk_before_anything_leaves(stage: Stage) -> None:
+async def test_sent_is_on_the_disk_before_anything_leaves(stage: Stage, tmp_path: Path) -> None:
     """SIGKILL between the commit and the publish: the next center sends the same id again."""
     stage.online = {"pi-17"}
     stage.downlink.failure = ConnectionError("the process is killed here")
+    on_disk: list[str] = []
+
+    def look() -> None:
+        with closing(sqlite3.connect(tmp_path / "center.db")) as other:
+            on_disk.extend(state for (state,) in other.execute("SELECT state FROM command_target"))
+
+    stage.downlink.before_send = look
     async with stage.running():
         view = await stage.create("pi-17")
         await stage.downlink.until(lambda downlink: downlink.attempts == 1)
-        assert (await stage.target(view.id, "pi-17")).state == "sent"
+    assert on_disk == ["sent"]
     stage.restart()
     async with stage.running():
         stage.service.node_arrived("pi-17")
@@ -202,6 +211,27 @@ async def test_a_database_that_fails_for_a_while_delays_and_loses_nothing(
         stage.advance(1)
         await stage.downlink.until_sent(1)
     assert stage.downlink.sent[0][2].id == view.id
+
+
+async def test_an_arrival_while_the_database_fails_is_not_forgotten(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.online = {"pi-17"}
+    write, failed = stage.database.write, asyncio.Event()
+
+    async def failing(work: Any) -> Any:
+        failed.set()
+        raise DatabaseError("disk full")
+
+    async with stage.running():
+        await stage.create("pi-17")
+        await stage.downlink.until_sent(1)
+        monkeypatch.setattr(stage.database, "write", failing)
+        stage.service.node_arrived("pi-17")
+        await asyncio.wait_for(failed.wait(), 5)
+        monkeypatch.setattr(stage.database, "write", write)
+        stage.advance(1)
+        await stage.downlink.until_sent(2)
 
 
 async def test_who_asks_and_leaves_still_has_given_the_command(stage: Stage) -> None:

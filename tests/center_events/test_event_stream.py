@@ -8,7 +8,9 @@ import httpx
 import pytest
 from center_events.conftest import Happen
 from center_events.serving import Server, Stream, streaming
-from farshore_center.events import Draft, EventLog
+from farshore_center.events import Draft, EventLog, event_routes
+from farshore_center.events.stream import HEARTBEAT_S
+from fastapi import FastAPI
 
 
 def drafts(first: int, last: int, **more: Any) -> list[Draft]:
@@ -76,9 +78,12 @@ async def test_a_filter_applies_to_what_was_and_to_what_comes(
         assert await numbers(stream, 4) == [6, 7, 8, 201]
 
 
-async def test_a_silent_stream_has_a_heartbeat(server: Server) -> None:
+async def test_a_silent_stream_has_a_heartbeat(server: Server, happen: Happen) -> None:
     async with streaming(server.url) as stream:
         assert await stream.comment() == "subscribed"
+        assert await stream.comment() == "still here"
+        await happen(*drafts(1, 1))
+        assert await numbers(stream, 1) == [1]
         assert await stream.comment() == "still here"
 
 
@@ -109,14 +114,18 @@ async def test_an_id_of_an_earlier_database_begins_at_the_start(
         assert await numbers(stream, 2) == [1, 2]
 
 
-async def test_a_stopping_server_ends_its_streams_at_once(server: Server, log: EventLog) -> None:
+async def test_a_stopping_server_ends_its_streams_at_once(log: EventLog) -> None:
+    app = FastAPI()
+    app.include_router(event_routes(log))
+    server = Server(app)
+    await server.start()
     async with streaming(server.url) as stream:
         await stream.comment()
         began = time.monotonic()
         log.close()
         await stream.ended()
         await server.stop()
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < HEARTBEAT_S / 3
 
 
 async def test_a_client_that_leaves_is_forgotten(server: Server, log: EventLog) -> None:

@@ -13,7 +13,7 @@ from farshore_protocol.clock import ManualClock, SystemClock
 from typer.testing import CliRunner
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import ContractCenter
+    from cli.conftest import ContractCenter
 
 PING = {"node": "pi-1", "verb": "ping", "args": {}, "ttl_s": 60, "timeout_s": 30}
 

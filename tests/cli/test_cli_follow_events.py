@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import ContractCenter
+    from cli.conftest import ContractCenter
 
 pytestmark = pytest.mark.processes
 

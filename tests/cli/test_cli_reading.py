@@ -8,7 +8,7 @@ import pytest
 from typer.testing import Result
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import ContractCenter
+    from cli.conftest import ContractCenter
 
 Cli = Callable[..., Result]
 

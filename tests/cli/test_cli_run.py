@@ -13,7 +13,7 @@ from farshore_center.cli.follow import POLL_S
 from typer.testing import Result
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import ContractCenter
+    from cli.conftest import ContractCenter
 
 pytestmark = pytest.mark.processes
 

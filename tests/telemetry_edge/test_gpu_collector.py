@@ -15,11 +15,14 @@ from farshore_edge.telemetry.collectors.gpu import GpuCollector
 from farshore_edge.telemetry.collectors.nvml import load_nvml
 
 
+class FakeNvmlError(Exception):
+    """As the library raises it."""
+
+
 class FakeNvml:
     """Two boards; the second does not know its power."""
 
-    class NVMLError(Exception):
-        pass
+    NVMLError: type[Exception] = FakeNvmlError
 
     def __init__(self) -> None:
         self.lost: set[int] = set()
@@ -102,7 +105,8 @@ def test_the_binding_is_imported_only_where_the_device_node_is(
     assert fake.starts == 0
     (empty_root / "dev").mkdir()
     (empty_root / "dev/nvidiactl").touch()
-    assert load_nvml(empty_root) is fake
+    loaded: object = load_nvml(empty_root)
+    assert loaded is fake
     assert fake.starts == 1
 
 

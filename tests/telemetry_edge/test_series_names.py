@@ -66,7 +66,7 @@ def test_a_new_device_does_not_push_out_one_that_has_a_series() -> None:
     assert set(labels.admit(["sda", "sdb", "sdc"])) == {"sdb", "sdc"}
     assert labels.left_out == ("sda",)
     assert set(labels.admit(["sda", "sdc"])) == {"sda", "sdc"}
-    assert labels.left_out == ()
+    assert not labels.left_out
 
 
 def test_nothing_is_said_when_nothing_is_missing() -> None:

@@ -14,7 +14,6 @@ from farshore_protocol.commands import TARGET, CommandReport, reachable
 from farshore_protocol.commands.lifecycle import FINAL
 
 from farshore_center.events.document import json_text
-from farshore_center.events.instant import clamped
 
 NOT_ONLINE = "node was not online"
 NO_ANSWER = "no answer"
@@ -188,7 +187,7 @@ def _counts(target: Target, report: CommandReport) -> bool:
 
 def _steps(report: CommandReport) -> list[Step]:
     said = [*report.via, (report.state, report.at)]
-    return [Step(state, clamped(at_ms), by_node=True) for state, at_ms in said]
+    return [Step(state, at_ms, by_node=True) for state, at_ms in said]
 
 
 def _merged(history: Sequence[Step], new: Sequence[Step]) -> tuple[Step, ...]:

@@ -1,7 +1,7 @@
 """JSON text of values that may come from a node.
 
-What a node sent was decoded without limits on integers or depth; storing it must never fail,
-because the same record would come again for ever. It does not validate.
+Storing what a node sent must never fail, because the same record would come again for ever; and it
+is stored inside other values, deeper than it came. It does not validate.
 """
 
 from typing import Any

@@ -6,12 +6,7 @@ LAST_MS = 253_402_300_799_999
 """The last millisecond of the year 9999: beyond it the format has no room."""
 
 
-def clamped(at_ms: int) -> int:
-    """The nearest instant that can be written; nodes with broken clocks send any number."""
-    return min(max(at_ms, 0), LAST_MS)
-
-
 def rfc3339(at_ms: int) -> str:
-    """``2026-11-22T19:54:53.120Z``."""
-    seconds, millis = divmod(clamped(at_ms), 1000)
+    """``2026-11-22T19:54:53.120Z``; a broken clock's number becomes the nearest that fits."""
+    seconds, millis = divmod(min(max(at_ms, 0), LAST_MS), 1000)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{millis:03}Z"

@@ -4,13 +4,13 @@ A record whose envelope is right but whose body is not has its ``fault``: its se
 node can be told that it need not send it again, and the ledger says why it was not stored.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from farshore_protocol.codec import convert, decode
 from farshore_protocol.commands import CommandReport
 from farshore_protocol.errors import MessageError
 from farshore_protocol.messages import Envelope, Event, FactsReport
-from farshore_protocol.messages.record import STREAM_OF
+from farshore_protocol.messages.record import STREAM_OF, Token
 from farshore_protocol.stream import STREAMS
 from farshore_protocol.telemetry import TelemetryBatch, check_batch, inflate
 from farshore_protocol.telemetry.batch import MAX_INFLATED_BYTES
@@ -45,9 +45,14 @@ class LossWord:
     """The data of ``evt/loss``."""
 
     stream: str
-    epoch: str
+    epoch: Token
     range: tuple[int, int]
     reason: str = "not said"
+
+
+def refused(arrival: Arrival, fault: MessageError) -> Arrival:
+    """The same record with a body that can't be taken after all."""
+    return replace(arrival, body=None, fault=fault)
 
 
 def read(topic: Up, payload: bytes) -> Arrival:
@@ -88,6 +93,8 @@ def _read_body(topic: Up, plain: bytes) -> Body:
 
 
 def _decode_body(topic: Up, plain: bytes) -> Body:
+    if topic.device is not None:
+        raise MessageError("unknown_topic", f"{topic.build()!r}: devices are not served yet")
     match topic.kind:
         case "tel":
             return check_batch(decode(TelemetryBatch, plain, limit_bytes=MAX_INFLATED_BYTES))

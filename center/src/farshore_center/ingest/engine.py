@@ -19,11 +19,10 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Greeting:
-    """A birth or a heartbeat: where the node's streams stand; ``acknowledge``: it wants to know."""
+    """A birth: where the node's streams stand. It is answered with what the center holds."""
 
     node: str
     heads: Mapping[str, StreamHead]
-    acknowledge: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,15 +60,12 @@ def _greet(books: dict[Key, Book], greeting: Greeting, decision: Decision) -> No
         key = (greeting.node, stream, head.epoch)
         book = books.get(key)
         if book is None:
-            if not greeting.acknowledge:
-                continue
             book = books[key] = Book()
             decision.changed.add(key)
         if head.head > book.head:
             book.announce(head.head)
             decision.changed.add(key)
-        if greeting.acknowledge:
-            decision.acknowledge[key] = None
+        decision.acknowledge[key] = None
 
 
 def _arrive(books: dict[Key, Book], arrival: Arrival, decision: Decision) -> None:
