@@ -9,6 +9,7 @@ import pytest
 from center_events.conftest import Happen
 from center_events.serving import Server, Stream, streaming
 from farshore_center.events import Draft, EventLog, event_routes
+from farshore_center.events.service import Subscription
 from farshore_center.events.stream import HEARTBEAT_S
 from fastapi import FastAPI
 
@@ -114,13 +115,23 @@ async def test_an_id_of_an_earlier_database_begins_at_the_start(
         assert await numbers(stream, 2) == [1, 2]
 
 
-async def test_a_stopping_server_ends_its_streams_at_once(log: EventLog) -> None:
+async def test_a_stopping_server_ends_its_streams_at_once(
+    log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = asyncio.Event()
+    news = Subscription.news
+
+    async def noted(subscription: Subscription, timeout_s: float) -> bool:
+        waiting.set()
+        return await news(subscription, timeout_s)
+
+    monkeypatch.setattr(Subscription, "news", noted)
     app = FastAPI()
     app.include_router(event_routes(log))
     server = Server(app)
     await server.start()
     async with streaming(server.url) as stream:
-        await stream.comment()
+        await asyncio.wait_for(waiting.wait(), 5)
         began = time.monotonic()
         log.close()
         await stream.ended()

@@ -227,7 +227,7 @@ class Conversation(RuleBasedStateMachine):
         stream, epoch, ranges, resend = answer
         box = self.disk[stream]
         for first, last in self.sender.acknowledged(stream, epoch, ranges):
-            book = self.books[stream, epoch]
+            book = self.books.get((stream, box.epoch), Book())  # of what is on the disk now
             assert not book.settled().missing(first, last), "deleted, and the center has it not"
             self._settle(stream, first, last)
         unknown = self.sender.asked_again(stream, epoch, resend)

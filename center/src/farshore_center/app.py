@@ -3,7 +3,6 @@
 import asyncio
 import random
 from collections.abc import Coroutine, Mapping
-from dataclasses import asdict
 from typing import Any
 
 import structlog
@@ -15,7 +14,6 @@ from farshore_protocol.topics import Up, parse
 from fastapi import FastAPI
 
 from farshore_center.api import problems
-from farshore_center.api.metrics import Readings
 from farshore_center.api.operation import operation_routes
 from farshore_center.broker import Client, Refusal, websocket_route
 from farshore_center.commands.request import NodeChoice
@@ -28,6 +26,7 @@ from farshore_center.ingest.intake import Intake
 from farshore_center.ingest.rejected import RejectedList
 from farshore_center.ingest.routes import ingest_routes
 from farshore_center.ingest.service import IngestService
+from farshore_center.measures import readings
 from farshore_center.nodes.choice import chosen
 from farshore_center.nodes.routes import node_routes
 from farshore_center.nodes.service import NodeService
@@ -40,6 +39,8 @@ log = structlog.get_logger(__name__)
 
 API_VERSION = "0.1.0"
 
+DRAIN_S = 5.0
+
 
 class Center:
     """One center. ``start`` it before its ``api`` serves, ``stop`` it after."""
@@ -50,6 +51,7 @@ class Center:
         self._ids = Ids(rng)
         self._tasks: list[asyncio.Task[Any]] = []
         self._told: set[asyncio.Task[None]] = set()
+        self._started = False
         self.broken = asyncio.Event()
         now_ms, now_s = clock.now_ms, clock.monotonic_s
         self.database = Database(settings.database)
@@ -85,7 +87,12 @@ class Center:
         epoch = self._ids.epoch()
         if self.settings.external_broker:
             return ExternalUplink(
-                self.settings.mqtt, take=self.intake.take, epoch=epoch, clock=self._clock, rng=rng
+                self.settings.mqtt,
+                take=self.intake.take,
+                ended=self._ended,
+                epoch=epoch,
+                clock=self._clock,
+                rng=rng,
             )
         return EmbeddedUplink(
             self.settings.mqtt, take=self.intake.take, rejected=self._refused, epoch=epoch
@@ -139,70 +146,24 @@ class Center:
         app.include_router(telemetry_routes(self.history, known_node, self._clock.now_ms))
         app.include_router(command_routes(self.commands, resolve))
         app.include_router(event_routes(self.events))
-        app.include_router(operation_routes(self._checks, self._readings()))
+        app.include_router(operation_routes(self.checks, readings(self)))
         if isinstance(self.uplink, EmbeddedUplink):
             app.add_api_websocket_route("/mqtt", websocket_route(self.uplink.broker))
         return app
 
-    def _checks(self) -> Mapping[str, bool]:
+    def checks(self) -> Mapping[str, bool]:
+        """What must hold for the center to be ready, by name."""
         return {
             "broker": self.uplink.ready,
+            "database": self._started and not (self.ingest.failing or self.nodes.failing),
             "loops": bool(self._tasks) and not any(task.done() for task in self._tasks),
-        }
-
-    def _readings(self) -> Readings:
-        return Readings(
-            counters={
-                "ingest": (
-                    "Records and groups of ingest, since the start.",
-                    lambda: asdict(self.ingest.counts),
-                ),
-                "database": ("Transactions of the database, since the start.", self._db_counters),
-            },
-            gauges={
-                "nodes": ("Nodes of the fleet.", self._node_counts),
-                "commands": ("Commands, since the start, and what waits.", self.commands.stats),
-                "broker": ("The embedded broker.", self._broker_counts),
-            },
-            labelled={
-                "rejected": (
-                    "Messages that were refused, by reason.",
-                    "reason",
-                    lambda: self.rejected.counts,
-                ),
-                "received": (
-                    "Messages of nodes that were taken, by kind.",
-                    "kind",
-                    lambda: self.intake.received,
-                ),
-            },
-        )
-
-    def _db_counters(self) -> dict[str, float]:
-        stats = self.database.stats()
-        return {
-            "transactions": stats.transactions,
-            "failed_transactions": stats.failed_transactions,
-            "works": stats.works,
-            "commit_seconds": stats.commit_s_sum,
-        }
-
-    def _node_counts(self) -> dict[str, float]:
-        registry = self.nodes.registry
-        return {"registered": len(registry), "online": len(registry.online())}
-
-    def _broker_counts(self) -> dict[str, float]:
-        if not isinstance(self.uplink, EmbeddedUplink):
-            return {}
-        stats = self.uplink.broker.stats()
-        return {
-            name: value for name, value in asdict(stats).items() if isinstance(value, int | float)
         }
 
     # Life
 
     async def start(self) -> None:
         await self.database.start()
+        self._started = True
         await self.nodes.start()
         self._run(self.ingest.run(), "ingest")
         self._run(self.ingest.run_holes(self.nodes.registry.online), "holes")
@@ -233,16 +194,31 @@ class Center:
             self.broken.set()
 
     async def stop(self) -> None:
-        """Orderly: no new messages, what came is settled, then everything is put away."""
+        """Orderly: no new messages, what came is settled, then everything is put away.
+
+        After a start that failed half-way, too.
+        """
         self.events.close()
         await self.uplink.stop()
-        if not self.broken.is_set():
-            await asyncio.wait_for(self.ingest.drained(), 10)
-        for task in self._tasks:
+        await self._drain()
+        tasks = [*self._tasks, *self._told]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.nodes.stop()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._started:
+            self._started = False
+            await self.nodes.stop()
         await self.database.stop()
+        log.info("the center has stopped")
+
+    async def _drain(self) -> None:
+        """What is not settled in time was not acknowledged either: the nodes send it again."""
+        if self.broken.is_set() or not self._tasks:
+            return
+        try:
+            await asyncio.wait_for(self.ingest.drained(), DRAIN_S)
+        except TimeoutError:
+            log.warning("stopped with unsettled records", records=self.ingest.waiting)
 
 
 def _node_of(topic: str | None) -> str | None:

@@ -1,9 +1,11 @@
 """The center's settings: validated once, units in the names."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from farshore_center.db.engine import parse_url
 from farshore_center.errors import CenterError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -22,6 +24,15 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+class ListenError(CenterError):
+    """An address that can't be listened on: names the key, the address and why."""
+
+    def __init__(self, key: str, address: Address, cause: OSError) -> None:
+        # asyncio wraps the system's sentence into one of its own.
+        reason = os.strerror(cause.errno) if cause.errno and cause.errno > 0 else str(cause)
+        super().__init__(f"{key} = {address}: can't listen there: {reason}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """``external_broker``: ``mqtt`` names a broker that runs elsewhere, not where to listen."""
@@ -38,7 +49,9 @@ class Settings:
 def read_settings(
     *, data: Path, http: str, mqtt: str, database: str | None, dev: bool, log_level: str
 ) -> Settings:
-    """Checks every value. Raises SettingsError."""
+    """Checks every value. Raises CenterError."""
+    if database is not None:
+        parse_url(database)
     external = mqtt.startswith("mqtt://")
     settings = Settings(
         data=data,
@@ -59,6 +72,10 @@ def _address(key: str, text: str) -> Address:
         port = parts.port
     except ValueError:
         port = None
+    if parts.username is not None or parts.query or parts.fragment:
+        raise SettingsError(
+            f"{key} = {text.rpartition('@')[2]!r}: only HOST:PORT is taken, without login and options"
+        )
     if not parts.hostname or port is None or parts.path:
         raise SettingsError(f"{key} = {text!r}: expected HOST:PORT, like 127.0.0.1:8080")
     return Address(host=parts.hostname, port=port)

@@ -5,6 +5,7 @@ Both give the same two things: messages of nodes go to ``Intake.take``, and ``se
 
 import asyncio
 import random
+import zlib
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -24,7 +25,7 @@ from farshore_center.broker import (
     Publication,
     Refusal,
 )
-from farshore_center.settings import Address
+from farshore_center.settings import Address, ListenError
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +33,8 @@ Take = Callable[[str, bytes, str | None], Awaitable[None]]
 Rejected = Callable[[Client | None, str | None, bytes, Refusal], None]
 
 INBOX_MESSAGES = 10_000
+LANES = 64
+"""What different nodes say is taken at the same time, so that a thousand births share commits."""
 
 
 class Uplink(Protocol):
@@ -50,10 +53,16 @@ def _state(epoch: str, online: bool) -> Message:
     return Message(topic=CenterState().build(), payload=encode(word), qos=1, retain=True)
 
 
+def _lane(topic: str) -> int:
+    """The lane of the node that a topic names."""
+    return zlib.crc32("/".join(topic.split("/", 3)[:3]).encode()) % LANES
+
+
 class EmbeddedUplink:
     """The broker in this process: what a node publishes is awaited before its PUBACK."""
 
     def __init__(self, address: Address, *, take: Take, rejected: Rejected, epoch: str) -> None:
+        self._address = address
         self._take = take
         self._epoch = epoch
         self.broker = EmbeddedBroker(
@@ -78,7 +87,10 @@ class EmbeddedUplink:
             )
 
     async def start(self) -> None:
-        await self.broker.start()
+        try:
+            await self.broker.start()
+        except OSError as exc:
+            raise ListenError("--mqtt", self._address, exc) from exc
         await self.send(_state(self._epoch, True))
         self._up = True
 
@@ -96,14 +108,25 @@ class ExternalUplink:
     """An MQTT broker that runs elsewhere; the center is one of its clients."""
 
     def __init__(
-        self, address: Address, *, take: Take, epoch: str, clock: Clock, rng: random.Random
+        self,
+        address: Address,
+        *,
+        take: Take,
+        ended: Callable[[asyncio.Task[None]], None],
+        epoch: str,
+        clock: Clock,
+        rng: random.Random,
     ) -> None:
+        """``ended`` is told when a loop ends that should not."""
         self._take = take
+        self._ended = ended
         self._epoch = epoch
         self._link = MqttLink(
             MqttSettings(host=address.host, port=address.port), clock=clock, rng=rng
         )
-        self._inbox: asyncio.Queue[Message] = asyncio.Queue(INBOX_MESSAGES)
+        # A node's messages stay in order: they share a lane.
+        self._lanes: list[asyncio.Queue[Message]] = [asyncio.Queue() for _ in range(LANES)]
+        self._waiting = 0
         self._tasks: list[asyncio.Task[None]] = []
         self.dropped = 0
 
@@ -113,7 +136,8 @@ class ExternalUplink:
 
     # LinkHandler
 
-    def session(self, conn: int) -> Session:  # noqa: ARG002 # the handler's contract
+    def session(self, conn: int) -> Session:
+        log.debug("connects to the broker", conn=conn)
         return Session(
             client_id=f"center-{self._epoch}",
             filters=CENTER_FILTERS,
@@ -128,21 +152,29 @@ class ExternalUplink:
         log.warning("the broker is gone", conn=conn, reason=reason)
 
     def received(self, message: Message) -> None:
-        try:
-            self._inbox.put_nowait(message)
-        except asyncio.QueueFull:
+        if self._waiting >= INBOX_MESSAGES:
             self.dropped += 1  # not acknowledged end to end, so the node sends it again
+            return
+        self._waiting += 1
+        self._lanes[_lane(message.topic)].put_nowait(message)
 
-    async def _take_in(self) -> None:
+    async def _take_in(self, lane: asyncio.Queue[Message]) -> None:
         while True:
-            message = await self._inbox.get()
-            await self._take(message.topic, message.payload, None)
+            message = await lane.get()
+            try:
+                await self._take(message.topic, message.payload, None)
+            finally:
+                self._waiting -= 1
 
     async def start(self) -> None:
-        self._tasks = [
-            asyncio.create_task(self._link.run(self), name="broker link"),
-            asyncio.create_task(self._take_in(), name="broker inbox"),
+        loops = [
+            self._link.run(self),
+            *(self._take_in(lane) for lane in self._lanes),
         ]
+        for loop in loops:
+            task = asyncio.create_task(loop, name="uplink")
+            task.add_done_callback(self._ended)
+            self._tasks.append(task)
 
     async def send(self, message: Message) -> None:
         self._link.publish(message)
@@ -150,5 +182,6 @@ class ExternalUplink:
     async def stop(self) -> None:
         await self._link.close(_state(self._epoch, False))
         for task in self._tasks:
+            task.remove_done_callback(self._ended)
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

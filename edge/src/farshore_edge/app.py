@@ -17,7 +17,13 @@ from farshore_protocol.codec import decode
 from farshore_protocol.errors import RemoteProtocolError
 from farshore_protocol.ids import Ids
 from farshore_protocol.link import Link, Message, Session
-from farshore_protocol.messages import Capabilities, CenterStateMessage, TimeAnswer
+from farshore_protocol.messages import (
+    UNKNOWN_NODE,
+    Capabilities,
+    CenterStateMessage,
+    ErrorMessage,
+    TimeAnswer,
+)
 from farshore_protocol.messages import Presence as PresenceMessage
 from farshore_protocol.stream import Ack, Sender
 from farshore_protocol.topics import CenterState, Down, GroupCommand, Up, node_filters, parse
@@ -227,8 +233,14 @@ class Agent:
         self._acks.put_nowait(decode(Ack, payload))
 
     def _refused(self, payload: bytes) -> None:
+        error = decode(ErrorMessage, payload)
+        if error.reason == UNKNOWN_NODE:
+            log.info("the center does not know this node; it says its birth again")
+            self._presence.say_birth()
+            return
         log.warning(
-            "the center refused a message", extra={"error": payload.decode(errors="replace")}
+            "the center refused a message",
+            extra={"topic": error.topic, "reason": error.reason, "detail": error.detail},
         )
 
     # Life

@@ -15,6 +15,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from farshore_center.db.errors import DatabaseError
 from farshore_center.errors import CenterError
 
 log = structlog.get_logger(__name__)
@@ -78,6 +79,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _answer_problem)
     app.add_exception_handler(RequestValidationError, _answer_validation)
     app.add_exception_handler(HTTPException, _answer_http)
+    app.add_exception_handler(DatabaseError, _answer_database)
     app.add_exception_handler(Exception, _answer_unexpected)
 
 
@@ -112,6 +114,17 @@ async def _answer_http(request: Request, exc: Exception) -> Response:
         request,
         Problem(status=exc.status_code, title=phrase, detail=detail, headers=exc.headers),
     )
+
+
+async def _answer_database(request: Request, exc: Exception) -> Response:
+    log.error(
+        "request failed in the database",
+        method=request.method,
+        path=request.url.path,
+        error=str(exc),
+    )
+    detail = "the database can't do it now, and nothing was changed; the center's log says why"
+    return _response(request, Problem(status=503, title=_phrase(503), detail=detail))
 
 
 async def _answer_unexpected(request: Request, exc: Exception) -> Response:

@@ -4,15 +4,16 @@ import asyncio
 import contextlib
 import logging
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from farshore_center.errors import CenterError
-from farshore_center.settings import Settings, read_settings
+from farshore_center.settings import Address, ListenError, Settings, read_settings
 
 if TYPE_CHECKING:
     import uvicorn
@@ -61,22 +62,39 @@ def run(
 
 
 def _set_up_logging(level: str) -> None:
+    """One format for every line, ours and the libraries': a fixed message, then fields."""
     import structlog
 
-    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+    terminal = sys.stderr.isatty()
+    stamps: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderers: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    if terminal:
+        renderers.append(structlog.dev.ConsoleRenderer())
+    else:
+        renderers += [
+            structlog.processors.format_exc_info,
+            structlog.processors.LogfmtRenderer(
+                key_order=["timestamp", "level", "event"], bool_as_flag=False
+            ),
+        ]
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*stamps, structlog.stdlib.ExtraAdder()], processors=renderers
+        )
+    )
+    logging.basicConfig(level=level, handlers=[handler])
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-            if sys.stderr.isatty()
-            else structlog.processors.LogfmtRenderer(
-                key_order=["timestamp", "level", "event"], bool_as_flag=False
-            ),
+            *stamps,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         wrapper_class=structlog.stdlib.BoundLogger,
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -101,9 +119,9 @@ async def _serve(settings: Settings) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, leave)
-    await center.start()
     try:
-        serving = asyncio.create_task(server.serve())
+        await center.start()
+        serving = asyncio.create_task(server.serve(sockets=_listen(settings.http)))
         broken = asyncio.create_task(center.broken.wait())
         await asyncio.wait([serving, broken], return_when=asyncio.FIRST_COMPLETED)
         broken.cancel()
@@ -112,6 +130,19 @@ async def _serve(settings: Settings) -> int:
     finally:
         await center.stop()
     return 1 if center.broken.is_set() or not server.started else 0
+
+
+def _listen(address: Address) -> list[socket.socket]:
+    """Listening sockets; uvicorn would end the process by itself where it can't have one."""
+    try:
+        return [
+            socket.create_server(place[:2], family=family, backlog=1024)
+            for family, *_, place in socket.getaddrinfo(
+                address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
+        ]
+    except OSError as exc:
+        raise ListenError("--http", address, exc) from exc
 
 
 def _server(settings: Settings, api: "FastAPI") -> "uvicorn.Server":

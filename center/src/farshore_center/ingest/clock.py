@@ -7,7 +7,7 @@ clock, placed by a time exchange; else the node's wall clock as it is, marked ap
 from farshore_protocol.messages import Envelope, TimeRequest
 
 PLAUSIBLE_MS = 86_400_000
-"""An uncorrected clock that differs more than this from the center's is counted as out of the world."""
+"""A clock that differs more than this from the center's is counted as out of the world."""
 
 
 def boot_base_ms(request: TimeRequest, received_ms: int, known_ms: int | None) -> int:
@@ -23,3 +23,10 @@ def correct(envelope: Envelope, base_ms: int | None) -> tuple[int, bool]:
     if base_ms is not None:
         return base_ms + envelope.up_ms, False
     return envelope.ts, True
+
+
+def plausible(at_ms: int, approximate: bool, now_ms: int) -> bool:
+    """Whether a record may have been made then: a corrected one may be old, but not of tomorrow."""
+    if approximate:
+        return abs(at_ms - now_ms) <= PLAUSIBLE_MS
+    return at_ms - now_ms <= PLAUSIBLE_MS

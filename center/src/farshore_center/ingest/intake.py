@@ -9,6 +9,7 @@ import structlog
 from farshore_protocol.codec import decode
 from farshore_protocol.errors import MessageError, RemoteProtocolError
 from farshore_protocol.messages import Birth, Heartbeat, Presence, StreamHead, TimeRequest
+from farshore_protocol.messages.record import STREAM_OF
 from farshore_protocol.names import check_name, check_tree_group
 from farshore_protocol.stream import STREAMS
 from farshore_protocol.topics import Up, parse
@@ -49,22 +50,37 @@ class Intake:
             if not isinstance(parsed, Up):
                 return
             up = parsed
-            if up.device is not None:
-                raise MessageError("unknown_topic", f"{topic!r}: devices are not served yet")
             self._nodes.heard(up.node)
+            if up.device is not None and up.kind not in STREAM_OF:
+                raise MessageError("unknown_topic", f"{topic!r}: devices are not served yet")
             await self._by_kind[up.kind](up, payload)
             self.received[up.kind] += 1
         except RemoteProtocolError as exc:
-            self._rejected.add(
-                reason=exc.reason,
-                detail=exc.detail,
-                payload=payload,
-                topic=topic,
-                node=up.node if up is not None else None,
-                client_id=client_id,
-            )
+            self._refuse(topic, payload, client_id, up, exc)
         except DatabaseError as exc:
             log.error("a message could not be kept", topic=topic, error=str(exc))
+        except Exception as exc:
+            # Nobody foresaw it; raised, it would cut the sender off again and again.
+            log.exception("a message broke the intake", topic=topic)
+            fault = MessageError("not_taken", f"the center can't take it: {exc}"[:500])
+            self._refuse(topic, payload, client_id, up, fault)
+
+    def _refuse(
+        self,
+        topic: str,
+        payload: bytes,
+        client_id: str | None,
+        up: Up | None,
+        exc: RemoteProtocolError,
+    ) -> None:
+        self._rejected.add(
+            reason=exc.reason,
+            detail=exc.detail,
+            payload=payload,
+            topic=topic,
+            node=up.node if up is not None else None,
+            client_id=client_id,
+        )
 
     async def _record(self, up: Up, payload: bytes) -> None:
         await self._ingest.submit(read(up, payload))
@@ -76,7 +92,7 @@ class Intake:
         birth = decode(Birth, payload)
         _check_birth(birth)
         await self._nodes.born(up.node, birth)
-        await self._ingest.submit(Greeting(node=up.node, heads=birth.streams, acknowledge=True))
+        await self._ingest.submit(Greeting(node=up.node, heads=birth.streams))
 
     async def _heartbeat(self, up: Up, payload: bytes) -> None:
         await self._nodes.beat(up.node, decode(Heartbeat, payload))

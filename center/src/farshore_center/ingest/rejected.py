@@ -25,6 +25,9 @@ SENDERS_KEPT = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
+    """``number`` counts them since the start."""
+
+    number: int
     at_ms: int
     node: str | None
     client_id: str | None
@@ -58,6 +61,7 @@ class RejectedList:
         self._tell = tell
         self._kept: deque[Rejection] = deque(maxlen=KEPT)
         self._senders: dict[str, _Sender] = {}
+        self._number = 0
         self.counts: Counter[str] = Counter()
 
     def items(self) -> list[Rejection]:
@@ -75,7 +79,9 @@ class RejectedList:
         client_id: str | None = None,
     ) -> None:
         self.counts[reason] += 1
+        self._number += 1
         rejection = Rejection(
+            number=self._number,
             at_ms=self._now_ms(),
             node=node,
             client_id=client_id,

@@ -1,10 +1,10 @@
 """The books of the streams, and what was rejected, over HTTP."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 import orjson
-from farshore_protocol.stream import STREAMS, Book
+from farshore_protocol.stream import STREAMS
 from fastapi import APIRouter, Query, Response
 from sqlalchemy import RowMapping
 
@@ -12,19 +12,15 @@ from farshore_center.api.problems import Problem
 from farshore_center.db.database import Database
 from farshore_center.events.instant import rfc3339
 from farshore_center.ingest import store
+from farshore_center.ingest.engine import Key
 from farshore_center.ingest.rejected import RejectedList
 
 MAX_LIMIT = 5000
 
 
-def book_document(row: RowMapping, current: bool) -> dict[str, Any]:
+def book_document(row: RowMapping) -> dict[str, Any]:
     """A book without the lines of its ledger."""
-    book = Book(
-        accepted=orjson.loads(row["accepted"]),
-        lost=orjson.loads(row["lost"]),
-        duplicates=row["duplicates"],
-        head=row["head"],
-    )
+    book = store.book_of(row)
     return {
         "stream": row["stream"],
         "epoch": row["epoch"],
@@ -33,18 +29,27 @@ def book_document(row: RowMapping, current: bool) -> dict[str, Any]:
         "head": book.head,
         "holes": book.holes(),
         "lost_records": len(book.lost),
-        "current": current,
+        "current": bool(row["current"]),
     }
-
-
-def current_epochs(rows: Iterable[RowMapping]) -> set[tuple[str, str, str]]:
-    """The newest epoch of each stream; rows come with the oldest first."""
-    newest = {(row["node"], row["stream"]): row["epoch"] for row in rows}
-    return {(node, stream, epoch) for (node, stream), epoch in newest.items()}
 
 
 def _json(document: Any) -> Response:
     return Response(orjson.dumps(document), media_type="application/json")
+
+
+def _read_cursor(cursor: str) -> Key:
+    # An epoch is any text, so it comes last and may hold a slash.
+    node, _, rest = cursor.partition("/")
+    stream, _, epoch = rest.partition("/")
+    if stream not in STREAMS or not epoch:
+        raise Problem(
+            status=422,
+            title="The request is not valid",
+            field="cursor",
+            detail=f"{cursor[:100]!a} is no cursor",
+            expected="the value of `next` in the page before",
+        )
+    return node, stream, epoch
 
 
 def ingest_routes(
@@ -52,26 +57,21 @@ def ingest_routes(
 ) -> APIRouter:
     router = APIRouter(prefix="/api/v1", tags=["streams"])
 
-    async def books() -> list[tuple[str, dict[str, Any]]]:
-        rows = await database.read(store.all_books)
-        current = current_epochs(rows)
-        return [
-            (
-                row["node"],
-                book_document(row, (row["node"], row["stream"], row["epoch"]) in current),
-            )
-            for row in sorted(rows, key=lambda row: (row["node"], STREAMS.index(row["stream"])))
-        ]
-
     @router.get("/nodes/{node}/streams")
     async def node_streams(node: str) -> Response:
         """The books of one node, with every line of its ledger of losses."""
-        mine = [book for name, book in await books() if name == node]
-        if not mine and not await known_node(node):
+        rows, lines = await database.read(
+            lambda connection: (
+                store.books_of(connection, node),
+                store.load_losses(connection, node),
+            )
+        )
+        if not rows and not await known_node(node):
             raise Problem(
                 status=404, title="No such node", detail=f"there is no node {node[:64]!a}"
             )
-        lines = await database.read(lambda connection: store.load_losses(connection, node))
+        rows.sort(key=lambda row: STREAMS.index(row["stream"]))
+        mine = [book_document(row) for row in rows]
         for book in mine:
             book["lost"] = [
                 {
@@ -89,12 +89,15 @@ def ingest_routes(
         limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 1000, cursor: str | None = None
     ) -> Response:
         """The books of all nodes, without the ledger's lines."""
-        items = [{"node": name, **book} for name, book in await books()]
-        keys = [f"{item['node']}/{item['stream']}/{item['epoch']}" for item in items]
-        start = keys.index(cursor) + 1 if cursor in keys else 0
-        page = items[start : start + limit]
-        more = start + limit < len(items)
-        return _json({"items": page, "next": keys[start + limit - 1] if more else None})
+        after = None if cursor is None else _read_cursor(cursor)
+        rows = await database.read(
+            lambda connection: store.books_after(connection, after, limit + 1)
+        )
+        page = rows[:limit]
+        items = [{"node": row["node"], **book_document(row)} for row in page]
+        last = page[-1] if len(rows) > limit else None
+        following = None if last is None else f"{last['node']}/{last['stream']}/{last['epoch']}"
+        return _json({"items": items, "next": following})
 
     @router.get("/rejected")
     async def rejected_list(

@@ -11,12 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import structlog
-from farshore_protocol.codec import encode
 from farshore_protocol.errors import MessageError
 from farshore_protocol.link import Message
 from farshore_protocol.messages import FactsReport, TimeRequest
-from farshore_protocol.stream import Book, StreamAck
-from farshore_protocol.topics import Down
 from sqlalchemy import Connection
 
 from farshore_center.db.database import Database
@@ -24,9 +21,11 @@ from farshore_center.db.errors import DatabaseError
 from farshore_center.events.model import Draft
 from farshore_center.events.service import EventLog
 from farshore_center.ingest import clock, sinks, store
-from farshore_center.ingest.arrival import Arrival
-from farshore_center.ingest.engine import Decision, Greeting, Key, decide
+from farshore_center.ingest.answers import acknowledgements, resend
+from farshore_center.ingest.arrival import MAX_TS_MS, MIN_TS_MS, Arrival, refused
+from farshore_center.ingest.engine import Decision, Greeting, decide
 from farshore_center.ingest.rejected import RejectedList
+from farshore_center.ingest.shelf import Shelf
 from farshore_center.telemetry.errors import BatchError
 from farshore_center.telemetry.inbox import pack
 from farshore_center.telemetry.service import TelemetryHistory
@@ -90,12 +89,21 @@ class IngestService:
         self._settings = settings or IngestSettings()
         self._queue: asyncio.Queue[Arrival | Greeting] = asyncio.Queue(self._settings.queue_records)
         self._urgent = asyncio.Event()
-        self._books: dict[Key, Book] = {}
-        self._loaded: set[str] = set()
-        self._clocks: dict[tuple[str, str], int] = {}
-        self._holey: set[Key] = set()
-        self._busy = False
+        self._shelf = Shelf(database)
+        self._reported: dict[tuple[str, str | None], tuple[str, int]] = {}
         self.counts = IngestCounts()
+        self.failing = False
+        """Whether the last group could not be committed."""
+
+    @property
+    def waiting(self) -> int:
+        """What was submitted and is not taken up yet."""
+        return self._queue.qsize()
+
+    @property
+    def holes(self) -> int:
+        """Streams with records that are missing and can still come."""
+        return len(self._shelf.with_holes())
 
     async def submit(self, item: Arrival | Greeting) -> None:
         """Returns when there is room for it: the sender is slowed down, nothing is dropped."""
@@ -106,28 +114,27 @@ class IngestService:
 
     async def exchanged_time(self, node: str, request: TimeRequest) -> None:
         """A time request places the node's boot on the center's clock."""
-        await self._load([node])
-        key = (node, request.boot)
-        known = self._clocks.get(key)
-        base_ms = clock.boot_base_ms(request, self._now_ms(), known)
+        await self._shelf.load([node])
+        known = self._shelf.base_ms(node, request.boot)
+        now_ms = self._now_ms()
+        base_ms = clock.boot_base_ms(request, now_ms, known)
         if base_ms == known:
             return
-        self._clocks[key] = base_ms
-        now_ms = self._now_ms()
         await self._database.write(
             lambda connection: store.save_boot_clock(
                 connection, node=node, boot=request.boot, base_ms=base_ms, now_ms=now_ms
             )
         )
+        self._shelf.place_boot(node, request.boot, base_ms)
 
     async def run(self) -> None:
         while True:
             items = await self._gather()
-            self._busy = True
             try:
                 await self._settle(items)
             finally:
-                self._busy = False
+                for _ in items:
+                    self._queue.task_done()
 
     async def _gather(self) -> list[Arrival | Greeting]:
         items = [await self._queue.get()]
@@ -141,72 +148,76 @@ class IngestService:
 
     async def drained(self) -> None:
         """Returns when everything that was submitted is settled; for an orderly stop."""
-        while self._busy or not self._queue.empty():
-            self._urgent.set()
-            await asyncio.sleep(0.01)
+        settled = asyncio.create_task(self._queue.join())
+        try:
+            while not settled.done():
+                self._urgent.set()
+                await asyncio.wait([settled], timeout=0.01)
+        finally:
+            settled.cancel()
 
     async def _settle(self, items: list[Arrival | Greeting]) -> None:
+        """Raises nothing: what can't be stored is refused, what can't be committed comes again."""
+        nodes = {item.node for item in items}
         try:
-            await self._load({item.node for item in items})
-            items = [self._storable(item) for item in items]
-            decision = decide(self._books, items)
-            drafts = await self._commit(decision)
+            await self._settle_group(items)
         except DatabaseError as exc:
             self.counts.failed_groups += 1
-            self._forget({item.node for item in items})
+            self.failing = True
+            self._shelf.forget(nodes)
             log.error("nothing could be committed; the nodes keep it", error=str(exc))
             await asyncio.sleep(self._settings.failure_pause_s)
-            return
+        except Exception as exc:
+            self._shelf.forget(nodes)
+            await self._settle_singly(items, exc)
+
+    async def _settle_group(self, items: list[Arrival | Greeting]) -> None:
+        await self._shelf.load({item.node for item in items})
+        decision = decide(self._shelf.books, [self._storable(item) for item in items])
+        events = await self._commit(decision)
+        self.failing = False
+        for item in items:
+            if isinstance(item, Greeting):
+                for stream, head in item.heads.items():
+                    self._shelf.epoch_is(item.node, stream, head.epoch)
         self._count(decision)
-        self._events.announce(drafts)
+        self._events.announce(events)
         self._tell_rooms(decision)
-        await self._acknowledge(decision)
+        for key in decision.changed:
+            self._shelf.note_holes(key)
+        for message in acknowledgements(self._shelf.books, decision.acknowledge):
+            await self._downlink.send(message)
+
+    async def _settle_singly(self, items: list[Arrival | Greeting], exc: Exception) -> None:
+        """One that nobody foresaw must neither stop the center nor take its group along."""
+        if len(items) > 1:
+            for item in items:
+                await self._settle([item])
+            return
+        (item,) = items
+        log.error("a record broke ingest", node=item.node, item=repr(item)[:500], exc_info=exc)
+        if isinstance(item, Arrival) and item.fault is None:
+            fault = MessageError("not_storable", f"the center can't store it: {exc}"[:500])
+            await self._settle([refused(item, fault)])
 
     def _storable(self, item: Arrival | Greeting) -> Arrival | Greeting:
-        """A batch that the history could not read back is refused like any other wrong body."""
-        if not isinstance(item, Arrival) or item.stream != "metrics" or item.body is None:
+        """A record that could not be read back is refused like any other wrong body."""
+        if not isinstance(item, Arrival) or item.body is None:
             return item
+        timed = self._timed(item)
         try:
-            for arrival, batch in sinks.telemetry_batches([self._timed(item)]):
+            if not MIN_TS_MS <= timed[1] <= MAX_TS_MS:
+                raise MessageError("bad_clock", f"made at {timed[1]} ms, by its boot's clock")
+            for arrival, batch in sinks.telemetry_batches([timed]):
                 pack(arrival.node, batch, received_ms=0, wire=b"{}")
         except BatchError as exc:
-            fault = MessageError("bad_message", f"TelemetryBatch: {exc}")
-            return Arrival(
-                node=item.node,
-                stream=item.stream,
-                topic=item.topic,
-                envelope=item.envelope,
-                body=None,
-                wire=item.wire,
-                fault=fault,
-            )
+            return refused(item, MessageError("bad_message", f"TelemetryBatch: {exc}"))
+        except MessageError as exc:
+            return refused(item, exc)
         return item
 
-    async def _load(self, nodes: Any) -> None:
-        wanted = [node for node in nodes if node not in self._loaded]
-        if not wanted:
-            return
-        found, clocks = await self._database.read(
-            lambda connection: (
-                store.load_books(connection, wanted),
-                store.load_boot_clocks(connection, wanted),
-            )
-        )
-        self._books.update(found)
-        for key, base_ms in clocks.items():
-            self._clocks.setdefault(key, base_ms)
-        self._holey |= {key for key, book in found.items() if book.holes()}
-        self._loaded.update(wanted)
-
-    def _forget(self, nodes: set[str]) -> None:
-        """The books in memory may say more than was committed: they are loaded again."""
-        self._loaded -= nodes
-        for key in [key for key in self._books if key[0] in nodes]:
-            del self._books[key]
-            self._holey.discard(key)
-
     def _timed(self, arrival: Arrival) -> sinks.Timed:
-        base_ms = self._clocks.get((arrival.node, arrival.envelope.boot))
+        base_ms = self._shelf.base_ms(arrival.node, arrival.envelope.boot)
         at_ms, approximate = clock.correct(arrival.envelope, base_ms)
         return arrival, at_ms, approximate
 
@@ -217,8 +228,10 @@ class IngestService:
             by_stream.setdefault(arrival.stream, []).append(self._timed(arrival))
         writes: list[sinks.Write] = []
         for stream, records in by_stream.items():
+            if stream == "reports":
+                records = [record for record in records if self._is_newest(record[0])]
             writes.append(self._sink(stream, records, now_ms))
-        rows = [store.book_row(key, self._books[key], now_ms) for key in decision.changed]
+        rows = [store.book_row(key, self._shelf.books[key], now_ms) for key in decision.changed]
         if not rows and not writes:
             return []
 
@@ -231,6 +244,16 @@ class IngestService:
             return self._events.append(connection, drafts)
 
         return await self._database.write(work)
+
+    def _is_newest(self, arrival: Arrival) -> bool:
+        """A report from the backlog must not take the place of a later one of its kind."""
+        place = (arrival.node, arrival.topic.name)
+        epoch, seq = self._reported.get(place, ("", 0))
+        envelope = arrival.envelope
+        if epoch == envelope.epoch and seq > envelope.seq:
+            return False
+        self._reported[place] = (envelope.epoch, envelope.seq)
+        return True
 
     def _sink(self, stream: str, records: list[sinks.Timed], now_ms: int) -> sinks.Write:
         match stream:
@@ -256,13 +279,15 @@ class IngestService:
         results = False
         for arrival in decision.fresh:
             timed = self._timed(arrival)
-            if timed[2] and abs(timed[1] - now_ms) > clock.PLAUSIBLE_MS:
-                detail = f"ts {arrival.envelope.ts}: far from now and not correctable; kept as approximate"
+            if not clock.plausible(timed[1], timed[2], now_ms):
+                detail = (
+                    f"ts {arrival.envelope.ts}: far from now and not correctable; kept as it is"
+                )
                 self._reject(arrival, "clock", detail)
             if arrival.stream == "metrics":
                 for _, batch in sinks.telemetry_batches([timed]):
                     self._history.note(arrival.node, batch)
-            elif isinstance(arrival.body, FactsReport):
+            elif isinstance(arrival.body, FactsReport) and self._is_newest(arrival):
                 self._facts_committed(arrival.node, arrival.body)
             results = results or arrival.stream == "results"
         if results:
@@ -277,47 +302,18 @@ class IngestService:
             node=arrival.node,
         )
 
-    async def _acknowledge(self, decision: Decision) -> None:
-        acks: dict[str, dict[str, StreamAck]] = {}
-        for key in decision.changed:
-            self._note_holes(key)
-        for key in decision.acknowledge:
-            node, stream, epoch = key
-            ranges = self._books[key].acknowledgement()
-            acks.setdefault(node, {})[stream] = StreamAck(epoch=epoch, ranges=ranges)
-        for node, ack in acks.items():
-            await self._send_ack(node, ack)
-
-    def _note_holes(self, key: Key) -> None:
-        book = self._books[key]
-        # One range from 1 to the head is the common case, and cheap to see.
-        if len(book.accepted.pairs()) == 1 and book.accepted.pairs()[0] == (1, book.head):
-            self._holey.discard(key)
-        elif book.holes():
-            self._holey.add(key)
-        else:
-            self._holey.discard(key)
-
-    async def _send_ack(self, node: str, ack: dict[str, StreamAck]) -> None:
-        topic = Down(node=node, kind="ack").build()
-        await self._downlink.send(Message(topic=topic, payload=encode(ack)))
-
     async def run_holes(self, online: Callable[[], Any]) -> None:
         """Asks for what is missing."""
         settings = self._settings
         while True:
             await asyncio.sleep(settings.holes_every_s)
             here = online()
-            for key in sorted(self._holey):
-                node, stream, epoch = key
-                book = self._books.get(key)
-                if book is None or node not in here:
+            for key in self._shelf.with_holes():
+                if key[0] not in here:
                     continue
-                due = book.resends(
+                due = self._shelf.books[key].resends(
                     self._now_s(), open_s=settings.hole_open_s, again_s=settings.hole_again_s
                 )
                 if due:
-                    log.info(
-                        "records are missing and asked for", node=node, stream=stream, holes=due
-                    )
-                    await self._send_ack(node, {stream: StreamAck(epoch=epoch, resend=due)})
+                    log.info("records are missing and asked for", key="/".join(key), holes=due)
+                    await self._downlink.send(resend(key, due))

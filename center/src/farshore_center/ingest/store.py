@@ -19,10 +19,10 @@ def load_books(connection: Connection, nodes: Sequence[str]) -> dict[Key, Book]:
     """Every book of these nodes, the newest epoch last."""
     statement = select(books).where(books.c.node.in_(nodes)).order_by(books.c.created_ms)
     rows = connection.execute(statement).mappings()
-    return {(row["node"], row["stream"], row["epoch"]): _book(row) for row in rows}
+    return {(row["node"], row["stream"], row["epoch"]): book_of(row) for row in rows}
 
 
-def _book(row: RowMapping) -> Book:
+def book_of(row: RowMapping) -> Book:
     return Book(
         accepted=orjson.loads(row["accepted"]),
         lost=orjson.loads(row["lost"]),

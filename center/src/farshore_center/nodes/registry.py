@@ -78,6 +78,10 @@ class Registry:
     def remove(self, name: str) -> None:
         self._entries.pop(name, None)
 
+    def put_back(self, entry: NodeEntry) -> None:
+        """Undoes a removal, unless the node has registered itself meanwhile."""
+        self._entries.setdefault(entry.name, entry)
+
     def fill(self, entries: Iterable[NodeEntry]) -> None:
         self._entries = {entry.name: entry for entry in entries}
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from farshore_center.api.problems import Problem
 from farshore_center.db.database import Database
+from farshore_center.db.errors import DatabaseError
 from farshore_center.events.model import Draft
 from farshore_center.nodes import store
 from farshore_center.nodes.choice import known
@@ -21,6 +22,9 @@ from farshore_center.telemetry import store as telemetry_store
 from farshore_center.telemetry.service import TelemetryHistory
 
 MAX_LIMIT = 1000
+
+_OF_PEOPLE = ("group", "group_by", "labels", "labels_by", "revision")
+"""What a refused write gives back."""
 
 
 class NodePatch(BaseModel):
@@ -96,14 +100,22 @@ def node_routes(service: NodeService, database: Database, history: TelemetryHist
         entry = known(registry, node)
         _check_match(entry, if_match)
         _check_patch(patch)
+        before = {name: getattr(entry, name) for name in _OF_PEOPLE}
         # No await stands between the check and the change.
         if patch.group is not None:
             entry.group, entry.group_by = patch.group, "person"
         if patch.labels is not None:
             entry.labels, entry.labels_by = dict(patch.labels), "person"
         entry.revision += 1
+        mine = entry.revision
         data = patch.model_dump(exclude_none=True)
-        await service.write(entry, [Draft(kind="node.changed", node=node, data=data)])
+        try:
+            await service.write(entry, [Draft(kind="node.changed", node=node, data=data)])
+        except DatabaseError:
+            if entry.revision == mine:
+                for name, value in before.items():
+                    setattr(entry, name, value)
+            raise
         return await get_node(node)
 
     @router.delete("/nodes/{node}", status_code=204)
@@ -125,7 +137,11 @@ def node_routes(service: NodeService, database: Database, history: TelemetryHist
             telemetry_store.delete_node(connection, node)
             return service.events.append(connection, [Draft(kind="node.deleted", node=node)])
 
-        service.events.announce(await database.write(work))
+        try:
+            service.events.announce(await database.write(work))
+        except DatabaseError:
+            registry.put_back(entry)
+            raise
         return Response(status_code=204)
 
     @router.get("/groups")

@@ -6,14 +6,16 @@ then announced.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import structlog
 from farshore_protocol.codec import encode
+from farshore_protocol.errors import MessageError
 from farshore_protocol.link import Message
 from farshore_protocol.messages import (
+    UNKNOWN_NODE,
     Birth,
     FactsReport,
     Heartbeat,
@@ -22,10 +24,11 @@ from farshore_protocol.messages import (
     TimeRequest,
 )
 from farshore_protocol.topics import Down
+from sqlalchemy import Connection
 
 from farshore_center.db.database import Database
 from farshore_center.db.errors import DatabaseError
-from farshore_center.events.model import Draft
+from farshore_center.events.model import Draft, Event
 from farshore_center.events.service import EventLog
 from farshore_center.nodes import presence, store
 from farshore_center.nodes.presence import Change, Standing
@@ -70,6 +73,9 @@ class NodeService:
         self.registry = Registry()
         self.arrived: Callable[[str], None] = _nobody_waits
         self._dirty: set[str] = set()
+        self._unwritten: list[Draft] = []
+        self.failing = False
+        """Whether the last write was impossible."""
 
     async def start(self) -> None:
         self.registry.fill(await self._database.read(load))
@@ -123,12 +129,15 @@ class NodeService:
             await self._stand(entry, standing, change, [], reason="its own word or its will")
 
     async def beat(self, node: str, word: Heartbeat) -> None:
+        """Raises MessageError ``unknown_node`` before a birth; the node then says its birth again."""
         entry = self.registry.get(node)
         if entry is None:
-            return
+            raise MessageError(UNKNOWN_NODE, f"heartbeat of {node!r}, of which no birth is known")
         standing, change = presence.beat(
             entry.standing, boot=word.boot, conn=word.conn, now_s=self._now_s()
         )
+        if standing is entry.standing:
+            return  # a late word of an older connection
         entry.queue = {stream: asdict(queue) for stream, queue in word.queue.items()}
         entry.clock_offset_ms = word.offset_ms
         entry.standing = standing
@@ -169,48 +178,76 @@ class NodeService:
         entry.standing = standing
         entry.last_seen_ms = self._now_ms() if standing.online else entry.last_seen_ms
         if change is not None:
-            log.info("node is " + change, node=entry.name, reason=reason)
-            drafts.append(self._draft(f"node.{change}", entry.name, {"reason": reason}))
-        await self.write(entry, drafts)
+            drafts.append(self._changed(entry, change, reason))
+        await self._write_or_later([entry], drafts)
+
+    def _changed(
+        self, entry: NodeEntry, change: Literal["online", "offline"], reason: str
+    ) -> Draft:
+        log.info("node is " + change, node=entry.name, reason=reason)
+        return self._draft(f"node.{change}", entry.name, {"reason": reason})
 
     async def write(self, entry: NodeEntry, drafts: list[Draft]) -> None:
-        """The entry as it stands, and the events, in one transaction; then announces them."""
-        row = entry.row()
+        """The entry as it stands, and the events, in one transaction; then announces them.
 
-        def work(connection: Any) -> Any:
-            store.upsert(connection, [row])
+        Raises DatabaseError, and then nothing was written.
+        """
+        await self._write([entry], drafts)
+
+    async def _write(self, entries: Iterable[NodeEntry], drafts: list[Draft]) -> None:
+        rows = [entry.row() for entry in entries]
+
+        def work(connection: Connection) -> list[Event]:
+            store.upsert(connection, rows)
             return self.events.append(connection, drafts)
 
         try:
-            self.events.announce(await self._database.write(work))
+            written = await self._database.write(work)
+        except DatabaseError:
+            self.failing = True
+            raise
+        self.failing = False
+        self.events.announce(written)
+
+    async def _write_or_later(self, entries: list[NodeEntry], drafts: list[Draft]) -> None:
+        """What can't be written now is written with the next last-seen times."""
+        try:
+            await self._write(entries, drafts)
         except DatabaseError as exc:
-            self._dirty.add(entry.name)
-            log.error("a node's change can't be written yet", node=entry.name, error=str(exc))
+            self._dirty |= {entry.name for entry in entries}
+            self._unwritten += drafts
+            log.error("changes of nodes can't be written yet", nodes=len(entries), error=str(exc))
 
     async def run(self) -> None:
         """Waits for silence to make nodes offline, and writes what was only noted."""
         written_s = self._now_s()
         while True:
             await asyncio.sleep(self._settings.watch_every_s)
+            await self.look()
             now_s = self._now_s()
-            for entry in self.registry.all():
-                standing, change = presence.passed(entry.standing, now_s=now_s)
-                if change is not None:
-                    await self._stand(entry, standing, change, [], reason="silence")
-            if now_s - written_s >= self._settings.write_every_s:
+            if now_s - written_s >= self._settings.write_every_s or self._unwritten:
                 written_s = now_s
                 await self._write_dirty()
 
+    async def look(self) -> None:
+        """Makes those offline whose deadline has passed, all in one transaction."""
+        now_s = self._now_s()
+        fallen, drafts = [], []
+        for entry in self.registry.all():
+            standing, change = presence.passed(entry.standing, now_s=now_s)
+            if change is not None:
+                entry.standing = standing
+                fallen.append(entry)
+                drafts.append(self._changed(entry, change, "silence"))
+        if fallen:
+            await self._write_or_later(fallen, drafts)
+
     async def _write_dirty(self) -> None:
         names, self._dirty = self._dirty, set()
-        rows = [e.row() for name in names if (e := self.registry.get(name)) is not None]
-        if not rows:
-            return
-        try:
-            await self._database.write(lambda connection: store.upsert(connection, rows))
-        except DatabaseError as exc:
-            self._dirty |= names
-            log.error("the nodes' last-seen times can't be written", error=str(exc))
+        drafts, self._unwritten = self._unwritten, []
+        entries = [e for name in names if (e := self.registry.get(name)) is not None]
+        if entries or drafts:
+            await self._write_or_later(entries, drafts)
 
     async def stop(self) -> None:
         await self._write_dirty()

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from farshore_protocol.ids import Ids
 from farshore_protocol.stream import STREAMS, RangeSet
 
-from farshore_edge.database.model import Change, CommandRow, Loss, Record, StreamState
+from farshore_edge.database.model import Change, CommandRow, Freed, Loss, Record, StreamState
+from farshore_edge.errors import DatabaseError
 
 COMMANDS_KEPT = 1_000
 
@@ -46,10 +47,12 @@ class MemoryDatabase:
     def unfinished_commands(self) -> list[CommandRow]:
         return [row for row in self._commands.values() if row.state in ("accepted", "running")]
 
-    async def commit(self, change: Change) -> None:
+    async def commit(self, change: Change) -> Freed:
+        self._check(change)
         for record in change.records:
             self._records[record.stream][record.seq] = record
             self._heads[record.stream] = max(self._heads[record.stream], record.seq)
+        freed: dict[str, int] = {}
         for stream, first, last in change.settled:
             held = self._records[stream]
             if last - first >= len(held):
@@ -57,12 +60,24 @@ class MemoryDatabase:
             else:
                 gone = [seq for seq in range(first, last + 1) if seq in held]
             for seq in gone:
-                del held[seq]
+                freed[stream] = freed.get(stream, 0) + len(held.pop(seq).payload)
         self._losses.extend(change.losses)
         for row in change.commands:
             self._commands.pop(row.id, None)
             self._commands[row.id] = row
         self._forget_old_commands()
+        return freed
+
+    def _check(self, change: Change) -> None:
+        """Everything that can be wrong with a change, before any of it is kept."""
+        named = {record.stream for record in change.records}
+        named |= {stream for stream, _, _ in change.settled}
+        if unknown := named - self._records.keys():
+            raise DatabaseError(f"no stream {', '.join(sorted(unknown))}")
+        for record in change.records:
+            held = self._records[record.stream].get(record.seq, record)
+            if held != record:
+                raise DatabaseError(f"{record.stream} {record.seq} is another record already")
 
     def _forget_old_commands(self) -> None:
         excess = len(self._commands) - COMMANDS_KEPT

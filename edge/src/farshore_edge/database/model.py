@@ -3,7 +3,7 @@
 ``SqliteDatabase`` and ``MemoryDatabase`` pass the same conformance suite.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,7 +32,10 @@ class Loss:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandRow:
-    """A command in the ledger: ``request`` and ``report`` are JSON; the report is the last one."""
+    """A command in the ledger: ``request`` and ``report`` are JSON; the report is the last one.
+
+    ``request`` is needed for a command that may be run again, and empty once it is final.
+    """
 
     id: str
     verb: str
@@ -62,7 +65,13 @@ class Change:
     commands: Sequence[CommandRow] = ()
 
 
+Freed = Mapping[str, int]
+"""Bytes of payload that left the database with the settled ranges of a change, by stream."""
+
+
 class Database(Protocol):
+    """Every method raises DatabaseError when the database can't be read or written."""
+
     def streams(self) -> dict[str, StreamState]:
         """The streams as they stand; every stream of the protocol has one."""
         ...
@@ -79,8 +88,12 @@ class Database(Protocol):
         """Commands whose recorded state is ``accepted`` or ``running``."""
         ...
 
-    async def commit(self, change: Change) -> None:
-        """Returns once the change is durable. Raises DatabaseError, and then nothing was kept."""
+    async def commit(self, change: Change) -> Freed:
+        """Returns once the change is durable. Raises DatabaseError, and then nothing was kept.
+
+        A record that is there already, byte for byte, is taken for a second attempt at the same
+        commit; another one under its seq is refused, and so is a stream that does not exist.
+        """
         ...
 
     async def close(self) -> None: ...

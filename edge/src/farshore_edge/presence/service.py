@@ -78,11 +78,17 @@ class Presence:
     def link_up(self, conn: int, uplink: Uplink) -> None:
         self._conn, self._uplink = conn, uplink
         uplink.publish(self._state(True, conn))
-        uplink.publish(Message(topic=self._topic("birth"), payload=encode(self._birth()), qos=1))
+        self.say_birth()
         self._ask_time()
 
     def link_down(self) -> None:
         self._uplink = None
+
+    def say_birth(self) -> None:
+        """On every connection, and when the center says that it does not know this node."""
+        if self._uplink is not None:
+            birth = encode(self._birth())
+            self._uplink.publish(Message(topic=self._topic("birth"), payload=birth, qos=1))
 
     def _birth(self) -> Birth:
         identity = self._identity()

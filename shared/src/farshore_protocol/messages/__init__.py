@@ -1,6 +1,6 @@
 """Messages about a node and its connection, and the envelope that every stream record wears."""
 
-from farshore_protocol.messages.center import CenterStateMessage, ErrorMessage
+from farshore_protocol.messages.center import UNKNOWN_NODE, CenterStateMessage, ErrorMessage
 from farshore_protocol.messages.node import (
     Birth,
     Capabilities,
@@ -14,6 +14,7 @@ from farshore_protocol.messages.node import (
 from farshore_protocol.messages.record import Envelope, Event, FactsReport
 
 __all__ = [
+    "UNKNOWN_NODE",
     "Birth",
     "Capabilities",
     "CenterStateMessage",

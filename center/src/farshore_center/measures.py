@@ -1,0 +1,108 @@
+"""What ``/metrics`` says of a center, by name; docs/operation.md explains each, and a test compares.
+
+It only reads: every number is kept by the room that it speaks of.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from farshore_center.api.metrics import Readings
+from farshore_center.db.errors import DatabaseError
+from farshore_center.uplink import EmbeddedUplink, ExternalUplink
+
+if TYPE_CHECKING:
+    from farshore_center.app import Center
+
+_BROKER_NOW = ("connections", "clients", "subscriptions", "retained")
+
+
+def readings(center: "Center") -> Readings:
+    """Counters are since the start and end in ``_total``; gauges are of now."""
+    return Readings(
+        counters={
+            "ingest": ("Records and groups of ingest.", lambda: asdict(center.ingest.counts)),
+            "database": ("Work of the database.", lambda: _database_counters(center)),
+            "commands": ("Commands and their targets.", lambda: _commands(center, waiting=False)),
+            "broker": ("Traffic of the embedded broker.", lambda: _broker(center, now=False)),
+            "uplink": ("Messages to and from an external broker.", lambda: _uplink(center)),
+        },
+        gauges={
+            "nodes": ("Nodes of the fleet.", lambda: _nodes(center)),
+            "ingest": ("What ingest has before it.", lambda: _ingest(center)),
+            "database": ("What waits for the database.", lambda: _database_queue(center)),
+            "commands": ("Targets that wait.", lambda: _commands(center, waiting=True)),
+            "events": ("Event streams.", lambda: {"subscribers": center.events.subscribers}),
+            "broker": ("What the embedded broker holds.", lambda: _broker(center, now=True)),
+            "ready": ("Whether a part works, 1 or 0.", lambda: _ready(center)),
+        },
+        labelled={
+            "rejected": ("Messages that were refused.", "reason", lambda: center.rejected.counts),
+            "received": ("Messages that were taken.", "kind", lambda: center.intake.received),
+            "broker_closed": (
+                "Connections to the embedded broker that ended.",
+                "reason",
+                lambda: _closed(center),
+            ),
+        },
+    )
+
+
+def _database_counters(center: "Center") -> Mapping[str, float]:
+    try:
+        stats = center.database.stats()
+    except DatabaseError:
+        return {}  # it starts or stops
+    return {
+        "transactions": stats.transactions,
+        "failed_transactions": stats.failed_transactions,
+        "works": stats.works,
+        "failed_works": stats.failed_works,
+        "commit_seconds": stats.commit_s_sum,
+    }
+
+
+def _database_queue(center: "Center") -> Mapping[str, float]:
+    try:
+        return {"queue_length": center.database.stats().queue_length}
+    except DatabaseError:
+        return {}
+
+
+def _nodes(center: "Center") -> Mapping[str, float]:
+    registry = center.nodes.registry
+    return {"registered": len(registry), "online": len(registry.online())}
+
+
+def _ingest(center: "Center") -> Mapping[str, float]:
+    return {"queue_length": center.ingest.waiting, "streams_with_holes": center.ingest.holes}
+
+
+def _commands(center: "Center", *, waiting: bool) -> Mapping[str, float]:
+    stats = center.commands.stats()
+    return {name: value for name, value in stats.items() if (name == "waiting") == waiting}
+
+
+def _broker(center: "Center", *, now: bool) -> Mapping[str, float]:
+    if not isinstance(center.uplink, EmbeddedUplink):
+        return {}
+    stats = asdict(center.uplink.broker.stats())
+    return {
+        name: value
+        for name, value in stats.items()
+        if isinstance(value, int | float) and (name in _BROKER_NOW) == now
+    }
+
+
+def _closed(center: "Center") -> Mapping[str, float]:
+    if not isinstance(center.uplink, EmbeddedUplink):
+        return {}
+    return center.uplink.broker.stats().closed
+
+
+def _uplink(center: "Center") -> Mapping[str, float]:
+    return {"dropped": center.uplink.dropped} if isinstance(center.uplink, ExternalUplink) else {}
+
+
+def _ready(center: "Center") -> Mapping[str, float]:
+    return {name: float(works) for name, works in center.checks().items()}

@@ -1,0 +1,75 @@
+"""The tables of the agent's database on disk, and how a file is opened, claimed and prepared.
+
+A file has one writer: two agents on one file would both give out the same seqs.
+"""
+
+import fcntl
+import os
+import sqlite3
+from pathlib import Path
+
+from farshore_protocol.ids import Ids
+from farshore_protocol.stream import STREAMS
+
+from farshore_edge.errors import DatabaseError
+
+SCHEMA_VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE stream (name TEXT PRIMARY KEY, epoch TEXT NOT NULL, head INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE record (stream TEXT NOT NULL REFERENCES stream (name), seq INTEGER NOT NULL,
+    path TEXT NOT NULL, payload BLOB NOT NULL, PRIMARY KEY (stream, seq)) WITHOUT ROWID;
+CREATE TABLE loss (id INTEGER PRIMARY KEY, stream TEXT NOT NULL, epoch TEXT NOT NULL,
+    first INTEGER NOT NULL, last INTEGER NOT NULL, reason TEXT NOT NULL, at_ms INTEGER NOT NULL);
+-- `turn` counts changes, so that age does not depend on a clock that may be wrong.
+CREATE TABLE command (turn INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, verb TEXT NOT NULL,
+    state TEXT NOT NULL, at_ms INTEGER NOT NULL, request BLOB NOT NULL, report BLOB);
+CREATE INDEX command_unfinished ON command (turn) WHERE state IN ('accepted', 'running');
+"""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA busy_timeout=5000")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA cache_size=-512")
+        connection.execute("PRAGMA journal_size_limit=4194304")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def claim(path: Path) -> int:
+    """A lock for as long as the returned descriptor is open; it dies with the process."""
+    lock = os.open(
+        path.with_name(path.name + "-lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+    )
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:
+        os.close(lock)
+        raise DatabaseError(f"agent database {path}: another agent is using it") from exc
+    return lock
+
+
+def prepare(connection: sqlite3.Connection, path: Path, ids: Ids) -> None:
+    """Makes the tables of a new file; refuses a file of another version."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == SCHEMA_VERSION:
+        return
+    if version != 0:
+        raise DatabaseError(
+            f"agent database {path}: schema version {version}, "
+            f"expected {SCHEMA_VERSION}; it was written by another version of the agent"
+        )
+    epoch = ids.epoch()
+    connection.executescript("BEGIN IMMEDIATE;" + _SCHEMA)
+    connection.executemany(
+        "INSERT INTO stream VALUES (?, ?, 0)", [(stream, epoch) for stream in STREAMS]
+    )
+    connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+    connection.execute("COMMIT")
