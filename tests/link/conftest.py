@@ -22,7 +22,7 @@ class MakePeer(Protocol):
 
 @pytest.fixture(params=sorted(BROKERS))
 async def broker(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Broker]:
-    broker = BROKERS[request.param](tmp_path)
+    broker = BROKERS[request.param](tmp_path / "broker")
     await broker.start()
     yield broker
     await broker.stop()
@@ -30,7 +30,7 @@ async def broker(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 
 @pytest.fixture
 async def mosquitto(tmp_path: Path) -> AsyncIterator[Mosquitto]:
-    broker = Mosquitto(tmp_path)
+    broker = Mosquitto(tmp_path / "broker")
     await broker.start()
     yield broker
     await broker.stop()

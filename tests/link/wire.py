@@ -12,6 +12,8 @@ class Wire:
         self._pumps: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
         self.silent = False
+        self.refuse = False
+        """New connections are closed at once."""
         self.port = 0
 
     async def start(self) -> None:
@@ -30,7 +32,15 @@ class Wire:
         await asyncio.gather(*(w.wait_closed() for w in self._writers), return_exceptions=True)
         await self._server.wait_closed()
 
+    def cut(self) -> None:
+        """All connections there are end."""
+        for writer in self._writers:
+            writer.close()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.refuse:
+            writer.close()
+            return
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
         self._writers |= {writer, far_writer}
         for source, sink in ((reader, far_writer), (far_reader, writer)):

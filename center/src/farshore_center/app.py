@@ -45,7 +45,14 @@ DRAIN_S = 5.0
 class Center:
     """One center. ``start`` it before its ``api`` serves, ``stop`` it after."""
 
-    def __init__(self, settings: Settings, *, clock: Clock, rng: random.Random) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock,
+        rng: random.Random,
+        database: Database | None = None,
+    ) -> None:
         self.settings = settings
         self._clock = clock
         self._ids = Ids(rng)
@@ -54,7 +61,7 @@ class Center:
         self._started = False
         self.broken = asyncio.Event()
         now_ms, now_s = clock.now_ms, clock.monotonic_s
-        self.database = Database(settings.database)
+        self.database = database or Database(settings.database)
         self.events = EventLog(self.database, now_ms)
         self.history = TelemetryHistory(self.database, now_ms)
         self.rejected = RejectedList(now_ms=now_ms, now_s=now_s, tell=self._tell)
@@ -146,7 +153,7 @@ class Center:
         app.include_router(telemetry_routes(self.history, known_node, self._clock.now_ms))
         app.include_router(command_routes(self.commands, resolve))
         app.include_router(event_routes(self.events))
-        app.include_router(operation_routes(self.checks, readings(self)))
+        app.include_router(operation_routes(self.checks, readings(self), self.reasons))
         if isinstance(self.uplink, EmbeddedUplink):
             app.add_api_websocket_route("/mqtt", websocket_route(self.uplink.broker))
         return app
@@ -158,6 +165,11 @@ class Center:
             "database": self._started and not (self.ingest.failing or self.nodes.failing),
             "loops": bool(self._tasks) and not any(task.done() for task in self._tasks),
         }
+
+    def reasons(self) -> Mapping[str, str]:
+        """Why a check does not hold, where that is known."""
+        fault = self.uplink.fault
+        return {} if fault is None else {"broker": fault}
 
     # Life
 

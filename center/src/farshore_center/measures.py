@@ -101,7 +101,9 @@ def _closed(center: "Center") -> Mapping[str, float]:
 
 
 def _uplink(center: "Center") -> Mapping[str, float]:
-    return {"dropped": center.uplink.dropped} if isinstance(center.uplink, ExternalUplink) else {}
+    if not isinstance(center.uplink, ExternalUplink):
+        return {}
+    return {"dropped": center.uplink.dropped, "unsent": center.uplink.unsent}
 
 
 def _ready(center: "Center") -> Mapping[str, float]:

@@ -55,8 +55,8 @@ def read_settings(
     external = mqtt.startswith("mqtt://")
     settings = Settings(
         data=data,
-        http=_address("--http", http),
-        mqtt=_address("--mqtt", mqtt.removeprefix("mqtt://")),
+        http=read_address("--http", http),
+        mqtt=read_address("--mqtt", mqtt.removeprefix("mqtt://")),
         external_broker=external,
         database=database or f"sqlite:///{data.absolute() / 'center.db'}",
         dev=dev,
@@ -66,7 +66,8 @@ def read_settings(
     return settings
 
 
-def _address(key: str, text: str) -> Address:
+def read_address(key: str, text: str) -> Address:
+    """HOST:PORT. Raises SettingsError, which names ``key``."""
     parts = urlsplit(f"//{text}")
     try:
         port = parts.port

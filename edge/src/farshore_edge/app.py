@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import contextlib
 import hashlib
 import logging
 import random
@@ -41,6 +40,8 @@ from farshore_edge.telemetry.sampler import Collector, Sampler
 
 log = logging.getLogger(__name__)
 
+FACTS_RETRY_S = 600.0
+
 
 class Machine(Protocol):
     def collectors(self) -> Sequence[Collector]: ...
@@ -72,9 +73,8 @@ class Agent:
         self.boot = self._ids.boot()
         self._started_s = clock.monotonic_s()
         self._sync = ClockSync()
-        self._facts: dict[str, Any] = {}
         self._facts_digest = ""
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopped = asyncio.Event()
         self._acks: asyncio.Queue[Ack] = asyncio.Queue()
         self._own_handlers = dict(handlers or {})
@@ -127,6 +127,7 @@ class Agent:
             policy=Policy.development() if settings.dev else Policy(),
             ids=self._ids,
             now_ms=clock.now_ms,
+            monotonic_s=clock.monotonic_s,
             center_ms=lambda: self._sync.center_ms(up_ms=self.up_ms()),
             at_once=settings.commands_at_once,
             output_max_bytes=settings.output_max_bytes,
@@ -134,7 +135,7 @@ class Agent:
         self._downlinks: dict[str, Callable[[bytes], None]] = {
             "ack": self._acknowledged,
             "time": lambda payload: self._presence.time_answered(decode(TimeAnswer, payload)),
-            "error": self._refused,
+            "error": lambda payload: self._refused(decode(ErrorMessage, payload)),
         }
 
     @property
@@ -215,32 +216,35 @@ class Agent:
                 "a message was refused",
                 extra={"topic": message.topic, "reason": exc.reason, "detail": exc.detail},
             )
+        except Exception:  # a message must not end the agent, whatever it holds
+            log.exception("a message could not be handled", extra={"topic": message.topic})
 
     def _dispatch(self, message: Message) -> None:
         match parse(message.topic):
             case Down(kind="cmd", name=str(verb)) | GroupCommand(verb=verb):
-                if not message.retain:  # a command that lay at a broker has no known age
+                if message.retain:  # it lay at a broker: nobody knows how long
+                    log.warning("a retained command is ignored", extra={"topic": message.topic})
+                else:
                     self._commands.take(verb, message.payload)
             case Down(kind=kind) if kind in self._downlinks:
                 self._downlinks[kind](message.payload)
             case CenterState():
                 word = decode(CenterStateMessage, message.payload)
                 self._courier.center_is(word.state == "online")
-            case Up(kind="presence"):
+            case Up(kind="presence") if not message.retain:  # what was said since "online"
                 self._presence.saw_own(decode(PresenceMessage, message.payload))
 
     def _acknowledged(self, payload: bytes) -> None:
         self._acks.put_nowait(decode(Ack, payload))
 
-    def _refused(self, payload: bytes) -> None:
-        error = decode(ErrorMessage, payload)
-        if error.reason == UNKNOWN_NODE:
+    def _refused(self, word: ErrorMessage) -> None:
+        if word.reason == UNKNOWN_NODE:
             log.info("the center does not know this node; it says its birth again")
             self._presence.say_birth()
             return
         log.warning(
             "the center refused a message",
-            extra={"topic": error.topic, "reason": error.reason, "detail": error.detail},
+            extra={"topic": word.topic, "reason": word.reason, "detail": word.detail},
         )
 
     # Life
@@ -248,18 +252,20 @@ class Agent:
     async def run(self) -> None:
         """Runs until ``stop`` has been called and everything was put away."""
         await self._commands.recover()
-        self._start(self._link.run(self), "link")
-        self._start(self._courier.run(), "courier")
-        self._start(self._take_acks(), "acknowledgements")
-        self._start(self._presence.run(), "heartbeat")
-        self._start(self._sampler.run(), "sampler")
-        self._start(self._report_facts(), "facts")
+        if self._stopped.is_set():
+            return
+        for name, work in (
+            ("link", self._link.run(self)),
+            ("courier", self._courier.run()),
+            ("acknowledgements", self._take_acks()),
+            ("heartbeat", self._presence.run()),
+            ("sampler", self._sampler.run()),
+            ("facts", self._report_facts()),
+        ):
+            task = asyncio.create_task(work, name=name)
+            task.add_done_callback(self._task_ended)
+            self._tasks[name] = task
         await self._stopped.wait()
-
-    def _start(self, work: Any, name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        task.add_done_callback(self._task_ended)
-        self._tasks.append(task)
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
@@ -272,30 +278,57 @@ class Agent:
 
     async def _take_acks(self) -> None:
         while True:
-            await self._courier.acknowledged(await self._acks.get())
+            ack = await self._acks.get()
+            try:
+                await self._courier.acknowledged(ack)
+            except Exception:  # what it holds was not understood: the center says it again
+                log.exception("an acknowledgement could not be handled")
 
     async def _report_facts(self) -> None:
-        self._facts = await asyncio.to_thread(self._machine.facts)
-        canonical = orjson.dumps(self._facts, option=orjson.OPT_SORT_KEYS)
-        self._facts_digest = "sha256:" + hashlib.sha256(canonical).hexdigest()
-        await self.outbox.append(
-            "reports", "rep/facts", {"digest": self._facts_digest, "facts": self._facts}
-        )
+        while True:
+            if await self._facts_reported():
+                return
+            await asyncio.sleep(FACTS_RETRY_S)
+
+    async def _facts_reported(self) -> bool:
+        try:
+            facts = await asyncio.to_thread(self._machine.facts)
+            digest = _digest(facts)
+            await self.outbox.append("reports", "rep/facts", {"digest": digest, "facts": facts})
+        except Exception:  # a strange machine is managed all the same
+            log.exception("the facts could not be found out")
+            return False
+        self._facts_digest = digest
+        return True
 
     async def stop(self) -> None:
-        """Orderly: commands ended, buffer flushed, unsent records given a moment, presence offline."""
-        await self._commands.stop()
-        await self._sampler.flush()
-        if not await self._courier.drained(self.settings.stop_grace_s):
-            log.info("stopped with unsent records; they are kept", extra={"status": self.status()})
-        farewell = self._presence.farewell()
-        self._presence.link_down()  # its own farewell, seen on the way out, is no false word
-        await self._link.close(farewell)
-        for task in self._tasks:
+        """Orderly: commands ended, buffer flushed, unsent records given a moment, presence offline.
+
+        What fails on the way does not keep the rest from being put away.
+        """
+        try:
+            await self._commands.stop()
+            await self._end("sampler", "facts")
+            await self._sampler.flush()
+            if not await self._courier.drained(self.settings.stop_grace_s):
+                log.info("stopped with unsent records; they are kept")
+            await self._link.close(self._presence.farewell())
+        finally:
+            await self._end(*self._tasks)
+            await self.outbox.close()
+            await self._database.close()
+            self._stopped.set()
+
+    async def _end(self, *names: str) -> None:
+        """Ends parts of the agent; what they were broken by was logged when they broke."""
+        tasks = [self._tasks.pop(name) for name in names if name in self._tasks]
+        for task in tasks:
             task.cancel()
-        for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await task
-        await self.outbox.close()
-        await self._database.close()
-        self._stopped.set()
+        if tasks:
+            await asyncio.wait(tasks)
+
+
+def _digest(facts: dict[str, Any]) -> str:
+    """Of the canonical JSON. Raises TypeError for what is none."""
+    canonical = orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)
+    return "sha256:" + hashlib.sha256(canonical).hexdigest()

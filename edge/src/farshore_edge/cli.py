@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import contextlib
 import json
 import logging
 import os
@@ -19,6 +18,9 @@ from farshore_edge.settings import DOCS, Loaded, Settings, load
 
 log = logging.getLogger(__name__)
 
+VALUE_CHARS = 1_000
+"""Of one field in a log line."""
+
 _STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {
     "message",
     "asctime",
@@ -31,12 +33,21 @@ class _Fields(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)
         extra = {k: v for k, v in vars(record).items() if k not in _STANDARD and k != "taskName"}
-        return line + "".join(f" {key}={value}" for key, value in extra.items())
+        return line + "".join(f" {key}={_plain(value)}" for key, value in extra.items())
+
+
+def _plain(value: object) -> str:
+    """A value on one line: what came over the wire must not write log lines of its own."""
+    text = str(value)
+    text = text if text.isprintable() else repr(text)
+    return text if len(text) <= VALUE_CHARS else text[:VALUE_CHARS] + "…"
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="farshore-agent", description="Farshore's agent for edge nodes."
+        prog="farshore-agent",
+        description="Farshore's agent for edge nodes.",
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=VERSION)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -44,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         ("run", "run the agent until SIGTERM or Ctrl-C"),
         ("settings", "print every setting with where its value comes from"),
     ):
-        command = commands.add_parser(name, help=text, description=text)
+        command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         command.add_argument("--settings", metavar="FILE", type=Path, help="a TOML file")
         for setting in fields(Settings):
             _add_flag(command, setting.name)
@@ -119,8 +130,9 @@ async def _run(settings: Settings) -> int:
     await asyncio.wait([running, waiting], return_when=asyncio.FIRST_COMPLETED)
     broke = running.done()
     waiting.cancel()
-    await agent.stop()
-    with contextlib.suppress(asyncio.CancelledError):
+    try:
+        await agent.stop()
+    finally:
         await running
     log.info("stopped")
     return 1 if broke else 0

@@ -5,7 +5,7 @@ Every value remembers where it came from (``Loaded.origin``); units stand in the
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -100,7 +100,8 @@ def load(
     for key, value in _read_file(file).items():
         if key not in known:
             raise SettingsError(
-                f"{file}: {key}: no such setting; known: {', '.join(sorted(known))}"
+                f"{key} = {value!r} (from file {file}): no such setting; "
+                f"known: {', '.join(sorted(known))}"
             )
         values[key], origin[key] = value, f"file {file}"
     for key in known:
@@ -152,7 +153,9 @@ def _convert(key: str, value: Any) -> Any:
                 raise ValueError("expected DEBUG, INFO, WARNING or ERROR")
             return level
         case "data":
-            return str(value)
+            if not isinstance(value, str) or not value.strip() or "\0" in value:
+                raise ValueError("expected the path of a folder")
+            return value
     return _number(key, value)
 
 
@@ -162,8 +165,10 @@ def _number(key: str, value: Any) -> float | int:
     expected = f"expected a {'whole ' if whole else ''}number from {low:g} to {high:g}"
     try:
         number = int(value) if whole else float(value)
-    except (ValueError, TypeError) as exc:
+    except (ValueError, TypeError, OverflowError) as exc:
         raise ValueError(expected) from exc
+    if isinstance(value, float) and number != value:
+        raise ValueError(expected)
     if isinstance(value, bool) or not low <= number <= high:
         raise ValueError(expected)
     return number
@@ -181,28 +186,39 @@ def _flag(value: Any) -> bool:
 
 
 def _center(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme != "mqtt" or not parts.hostname:
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError as exc:
+        raise ValueError(f"expected mqtt://HOST:PORT; {exc}") from exc
+    beyond = parts.path not in ("", "/") or parts.query or parts.fragment or parts.username
+    if parts.scheme != "mqtt" or not parts.hostname or beyond:
         raise ValueError("expected mqtt://HOST:PORT")
-    if parts.port is not None and not 1 <= parts.port <= 65535:
+    if port == 0:
         raise ValueError("expected a port from 1 to 65535")
     return value
 
 
 def _labels(value: Any) -> dict[str, str]:
     if isinstance(value, str):
-        value = [part for part in value.split(",") if part]
+        value = [part for part in value.split(",") if part.strip()]
     if isinstance(value, Mapping):
-        pairs = [(str(k), str(v)) for k, v in value.items()]
+        pairs = list(value.items())
+    elif isinstance(value, Sequence):
+        pairs = [_label(str(item)) for item in value]
     else:
-        pairs = []
-        for item in value:
-            name, separator, text = str(item).partition("=")
-            if not separator:
-                raise ValueError(f"label {item!r}: expected K=V")
-            pairs.append((name.strip(), text.strip()))
+        raise ValueError("expected K=V, or a table")
     for name, text in pairs:
+        if not isinstance(text, str):
+            raise ValueError(f"label {name}: {text!r}, expected a text")
         check_name(name, "label")
         if len(text) > 256:
             raise ValueError(f"label {name}: {len(text)} characters, expected 256 or fewer")
     return dict(pairs)
+
+
+def _label(item: str) -> tuple[str, str]:
+    name, separator, text = item.partition("=")
+    if not separator:
+        raise ValueError(f"label {item!r}: expected K=V")
+    return name.strip(), text.strip()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import resource
 import signal
 import sys
 from collections.abc import Coroutine, Iterator
@@ -10,11 +11,14 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-from farshore_edge.errors import EdgeError
+from farshore_edge.errors import EdgeError, SettingsError
 
 from farshore_sim.errors import SimError
 
 T = TypeVar("T")
+
+INTERRUPTED = 130
+"""Exit code of a demonstration that was stopped before its story was told."""
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
@@ -55,6 +59,7 @@ def run(
         starts_per_s=starts_per_s,
     )
     with _errors():
+        _raise_open_files()
         asyncio.run(_until_asked(serve(settings)))
 
 
@@ -70,26 +75,50 @@ def demo(
     from farshore_sim.demo import DemoSettings, play
 
     with _errors():
+        _raise_open_files()
         settings = DemoSettings(nodes=nodes, cut_s=cut_s, stay=not exit_)
         true = asyncio.run(_until_asked(play(settings)))
-    raise typer.Exit(0 if true or not exit_ else 1)
+    if true is None:
+        raise typer.Exit(INTERRUPTED)
+    raise typer.Exit(0 if true else 1)
+
+
+def _raise_open_files() -> None:
+    """Every node is a socket, and the usual soft limit is 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 @contextlib.contextmanager
 def _errors() -> Iterator[None]:
     try:
         yield
+    except SettingsError as exc:
+        sys.stderr.write(f"farshore-sim: {exc}\n")
+        raise typer.Exit(2) from exc
     except (SimError, EdgeError) as exc:
         sys.stderr.write(f"farshore-sim: {exc}\n")
         raise typer.Exit(1) from exc
 
 
 async def _until_asked(work: Coroutine[Any, Any, T]) -> T | None:
-    """Runs ``work``; SIGTERM and Ctrl-C cancel it, and it puts everything away."""
+    """Runs ``work``; SIGTERM, Ctrl-C or a closed terminal cancel it, and it puts everything away.
+
+    Only the first signal counts: a second one would leave behind what is being put away.
+    """
     task = asyncio.create_task(work)
+    asked = False
+
+    def ask() -> None:
+        nonlocal asked
+        if not asked:
+            asked = True
+            task.cancel()
+
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, ask)
     try:
         return await task
     except asyncio.CancelledError:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from farshore_center.cli.broker_config import app as broker_config
 from farshore_center.errors import CenterError
 from farshore_center.settings import Address, ListenError, Settings, read_settings
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+app.add_typer(broker_config, name="broker-config")
 
 
 @app.callback()

@@ -102,8 +102,13 @@ def ingest_routes(
     @router.get("/rejected")
     async def rejected_list(
         limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
+        cursor: Annotated[int | None, Query(ge=1)] = None,
     ) -> Response:
         """The last messages that were refused, newest first, with the reason of each."""
+        found = [
+            item for item in reversed(rejected.items()) if cursor is None or item.number < cursor
+        ]
+        page = found[:limit]
         items = [
             {
                 "at": rfc3339(item.at_ms),
@@ -115,8 +120,9 @@ def ingest_routes(
                 "payload_bytes": item.payload_bytes,
                 "payload_start": item.payload_start,
             }
-            for item in rejected.items()[: -limit - 1 : -1]
+            for item in page
         ]
-        return _json({"items": items, "next": None})
+        more = str(page[-1].number) if len(found) > limit else None
+        return _json({"items": items, "next": more})
 
     return router

@@ -129,10 +129,16 @@ class NodeService:
             await self._stand(entry, standing, change, [], reason="its own word or its will")
 
     async def beat(self, node: str, word: Heartbeat) -> None:
-        """Raises MessageError ``unknown_node`` before a birth; the node then says its birth again."""
+        """Raises MessageError ``unknown_node`` before a birth; the node then says its birth again.
+
+        Of each boot: while the center was away from an external broker, a birth may have been said
+        that nobody heard, and a node that started anew then would be thought dead for ever.
+        """
         entry = self.registry.get(node)
-        if entry is None:
-            raise MessageError(UNKNOWN_NODE, f"heartbeat of {node!r}, of which no birth is known")
+        if entry is None or word.boot != entry.standing.boot:
+            raise MessageError(
+                UNKNOWN_NODE, f"heartbeat of {node!r} in a boot of which no birth is known"
+            )
         standing, change = presence.beat(
             entry.standing, boot=word.boot, conn=word.conn, now_s=self._now_s()
         )

@@ -10,9 +10,13 @@ from typing import Any
 import msgspec
 from farshore_protocol.codec import encode
 from farshore_protocol.commands import NODE_COMMAND, Command, CommandError, Output
+from farshore_protocol.errors import LocalProtocolError
 
 from farshore_edge.database import Change, CommandRow, Database
+from farshore_edge.errors import RecordError
 from farshore_edge.outbox import Outbox
+
+ERROR_CHARS = 1_000
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,7 +44,8 @@ class Ledger:
         self._outbox = outbox
 
     def find(self, command_id: str) -> CommandRow | None:
-        return self._database.command(command_id)
+        """What is recorded of a command, durable or not yet. Raises DatabaseError."""
+        return self._outbox.command(command_id)
 
     def unfinished(self) -> list[Entry]:
         return [
@@ -49,7 +54,7 @@ class Ledger:
         ]
 
     async def note(self, entry: Entry) -> None:
-        """The entry as it stands becomes durable; nothing is sent."""
+        """The entry as it stands becomes durable; nothing is sent. Raises DatabaseError."""
         await self._database.commit(Change(commands=[_row(entry, None)]))
 
     async def report(
@@ -63,7 +68,9 @@ class Ledger:
     ) -> None:
         """The entry with a report becomes durable in one transaction; the report is then sent.
 
-        ``keep``: whether the ledger remembers this report as the answer to a duplicate.
+        ``keep``: whether the ledger remembers this report as the answer to a duplicate. Both wait
+        in memory while the database can't be written. Raises RecordError for a report that can't
+        travel, and then nothing was taken.
         """
         body: dict[str, Any] = {
             "id": entry.id,
@@ -78,10 +85,17 @@ class Ledger:
         if result is not None:
             body["result"] = result
         if error is not None:
-            body["error"] = asdict(error)
-        row = _row(entry, encode(body) if keep else None)
-        await self._outbox.append("results", f"res/{entry.id}", body, commands=(row,))
-        entry.via = []
+            body["error"] = {"code": error.code, "message": error.message[:ERROR_CHARS]}
+        try:
+            row = _row(entry, encode(body) if keep else None)
+        except LocalProtocolError as exc:
+            raise RecordError(str(exc)) from exc
+        via, entry.via = entry.via, []
+        try:
+            await self._outbox.append("results", f"res/{entry.id}", body, commands=(row,))
+        except RecordError:
+            entry.via = via
+            raise
 
     async def repeat(self, row: CommandRow) -> None:
         """Says again what is recorded of a command; the answer to a duplicate id."""
@@ -98,7 +112,7 @@ def _row(entry: Entry, report: bytes | None) -> CommandRow:
         verb=entry.verb,
         state=entry.state,
         at_ms=entry.at_ms,
-        request=entry.request,
+        request=b"" if NODE_COMMAND.final(entry.state) else entry.request,
         report=report,
     )
 

@@ -54,7 +54,7 @@ class MemoryDatabase:
             self._heads[record.stream] = max(self._heads[record.stream], record.seq)
         freed: dict[str, int] = {}
         for stream, first, last in change.settled:
-            held = self._records[stream]
+            held = self._records.get(stream, {})
             if last - first >= len(held):
                 gone = [seq for seq in held if first <= seq <= last]
             else:
@@ -70,9 +70,7 @@ class MemoryDatabase:
 
     def _check(self, change: Change) -> None:
         """Everything that can be wrong with a change, before any of it is kept."""
-        named = {record.stream for record in change.records}
-        named |= {stream for stream, _, _ in change.settled}
-        if unknown := named - self._records.keys():
+        if unknown := {record.stream for record in change.records} - self._records.keys():
             raise DatabaseError(f"no stream {', '.join(sorted(unknown))}")
         for record in change.records:
             held = self._records[record.stream].get(record.seq, record)

@@ -92,7 +92,7 @@ class Database(Protocol):
         """Returns once the change is durable. Raises DatabaseError, and then nothing was kept.
 
         A record that is there already, byte for byte, is taken for a second attempt at the same
-        commit; another one under its seq is refused, and so is a stream that does not exist.
+        commit; another one under its seq is refused, and so is one of a stream that does not exist.
         """
         ...
 

@@ -105,22 +105,23 @@ class SqliteDatabase:
     async def _flush(self) -> None:
         while self._waiting:
             group, self._waiting = self._waiting, []
-            if not await self._written(group) and len(group) > 1:
-                # One of them may be what can't be written; it must not take the others with it.
+            if not await self._settle(group):
                 for single in group:
-                    await self._written([single], last=True)
+                    await self._settle([single])
 
-    async def _written(
-        self, group: list[tuple[Change, "asyncio.Future[Freed]"]], *, last: bool = False
-    ) -> bool:
-        """Whether the group is durable; its callers are told, of a failure only if it is final."""
+    async def _settle(self, group: list[tuple[Change, "asyncio.Future[Freed]"]]) -> bool:
+        """Whether the callers have their answer: all but those of a group with one bad change.
+
+        A disk that can't be written fails all of them; a change that can't be written must not take
+        the others of its group with it, so they are to be tried one by one.
+        """
         loop = asyncio.get_running_loop()
         try:
             freed = await loop.run_in_executor(
                 self._thread, self._write, [change for change, _ in group]
             )
         except Exception as exc:
-            if len(group) > 1 and not last and not isinstance(exc, sqlite3.OperationalError):
+            if len(group) > 1 and not isinstance(exc, sqlite3.OperationalError):
                 return False
             for _, done in group:
                 if not done.done():

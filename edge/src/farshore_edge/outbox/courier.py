@@ -5,13 +5,17 @@ that a backlog that has arrived already is not sent a second time.
 """
 
 import asyncio
+import contextlib
 import logging
 from typing import Protocol
 
 from farshore_protocol.clock import Clock
+from farshore_protocol.errors import MessageError
 from farshore_protocol.link import Message
-from farshore_protocol.stream import Ack, Sender
+from farshore_protocol.stream import Ack, Pick, Sender
+from farshore_protocol.topics import PREFIX
 
+from farshore_edge.errors import DatabaseError
 from farshore_edge.outbox.envelope import as_backlog
 from farshore_edge.outbox.outbox import Outbox
 
@@ -19,6 +23,8 @@ log = logging.getLogger(__name__)
 
 GREETING_S = 5.0
 NOT_KEPT = "not kept any more"
+MISSING = "missing in the outbox"
+DAMAGED = "damaged in the outbox"
 
 
 class Uplink(Protocol):
@@ -45,6 +51,11 @@ class Courier:
 
     def link_up(self) -> None:
         self._up = True
+        self._center_online = True  # until it is heard that it is not: a retained word may be gone
+        self._begin()
+
+    def _begin(self) -> None:
+        """Nothing counts as under way; the center's first word is waited for."""
         self._sender.link_up()
         self._greeted_at_s = self._clock.monotonic_s() + GREETING_S
         self.wake()
@@ -52,11 +63,16 @@ class Courier:
     def link_down(self) -> None:
         self._up = False
         self._sender.link_down()
+        self._settled.set()
 
     def center_is(self, online: bool) -> None:
         """Behind an external broker the center may be away: records then wait at the node."""
+        came_back = online and not self._center_online
         self._center_online = online
-        self.wake()
+        if came_back and self._up:
+            self._begin()
+        if not online:
+            self._settled.set()
 
     async def acknowledged(self, ack: Ack) -> None:
         self._greeted_at_s = 0.0
@@ -71,13 +87,12 @@ class Courier:
 
     async def run(self) -> None:
         while True:
+            self._wake.clear()  # before looking: what is new while it carries wakes it again
             timeout_s = await self._carry()
-            self._wake.clear()
-            if timeout_s is None or timeout_s > 0:
-                try:
-                    await asyncio.wait_for(self._wake.wait(), timeout_s)
-                except TimeoutError:
-                    continue
+            try:
+                await asyncio.wait_for(self._wake.wait(), timeout_s)
+            except TimeoutError:
+                continue
 
     async def _carry(self) -> float | None:
         """Sends what may be sent; seconds until it should look again, None for no limit."""
@@ -86,30 +101,42 @@ class Courier:
             return None
         if now_s < self._greeted_at_s:
             return self._greeted_at_s - now_s
-        lost: dict[str, list[tuple[int, int]]] = {}
+        lost: dict[tuple[str, str], list[tuple[int, int]]] = {}
         for pick in self._sender.next(now_s):
-            record = self._outbox.record(pick.stream, pick.seq)
-            if record is None:
-                lost.setdefault(pick.stream, []).append((pick.seq, pick.seq))
-                continue
-            payload = as_backlog(record.payload) if pick.backlog else record.payload
-            topic = f"fs1/up/{self._node}/{record.path}"
-            self._uplink.publish(Message(topic=topic, payload=payload, qos=1))
-        for stream, ranges in lost.items():
-            log.error("records are missing in the outbox", extra={"stream": stream, "seqs": ranges})
-            await self._outbox.declare_lost(stream, ranges, "missing in the outbox")
+            problem = self._send(pick)
+            if problem is not None:
+                lost.setdefault((pick.stream, problem), []).append((pick.seq, pick.seq))
+        for (stream, problem), ranges in lost.items():
+            log.error(
+                "records can't be sent",
+                extra={"stream": stream, "seqs": ranges, "reason": problem},
+            )
+            await self._outbox.declare_lost(stream, ranges, problem)
         deadline_s = self._sender.next_timeout_s()
         return None if deadline_s is None else max(0.05, deadline_s - now_s)
 
+    def _send(self, pick: Pick) -> str | None:
+        """Sends one record; why that will never be possible, if so."""
+        try:
+            record = self._outbox.record(pick.stream, pick.seq)
+        except DatabaseError as exc:
+            # It counts as sent, and so is tried again when its acknowledgement does not come.
+            log.error("the outbox can't be read", extra={"error": str(exc)})
+            return None
+        if record is None:
+            return MISSING
+        try:
+            payload = as_backlog(record.payload) if pick.backlog else record.payload
+        except MessageError:
+            return DAMAGED
+        topic = f"{PREFIX}/up/{self._node}/{record.path}"
+        self._uplink.publish(Message(topic=topic, payload=payload, qos=1))
+        return None
+
     async def drained(self, within_s: float) -> bool:
         """Whether everything was acknowledged within the time; for an orderly stop."""
-        if self._sender.idle():
-            return True
         self._settled.clear()
-        if not self._up:
-            return False
-        try:
-            await asyncio.wait_for(self._settled.wait(), within_s)
-        except TimeoutError:
-            return False
-        return True
+        if not self._sender.idle() and self._up and self._center_online:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._settled.wait(), within_s)
+        return self._sender.idle()

@@ -6,23 +6,23 @@ record. What the quota drops is written to the loss ledger in the same transacti
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from farshore_protocol.messages import Queue, StreamHead
-from farshore_protocol.stream import Sender
+from farshore_protocol.stream import RangeSet, Sender
 
-from farshore_edge.database import Change, CommandRow, Database, Loss, Record
-from farshore_edge.errors import DatabaseError
+from farshore_edge.database import Change, CommandRow, Database, Freed, Loss, Record
 from farshore_edge.outbox.envelope import seal
-from farshore_edge.outbox.quota import give_up
+from farshore_edge.outbox.journal import RETRY_S, Journal
+from farshore_edge.outbox.quota import allowed_bytes, give_up
 
 log = logging.getLogger(__name__)
 
 CACHED_RECORDS = 64
-UNSAVED_MAX = 10_000
-RETRY_S = 5.0
+METRICS = "metrics"
+QUOTA = "quota"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +38,20 @@ class Timing:
         return {"boot": self.boot, "up_ms": self.up_ms, "ts": self.ts, "synced": self.synced}
 
 
+@dataclass(slots=True)
+class _Stream:
+    """``head``: the last seq given out; ``durable``: the last that is durable and may be announced.
+
+    ``bytes`` counts what is durable and what is becoming so; ``pending`` are the seqs of the latter.
+    """
+
+    epoch: str
+    head: int
+    durable: int
+    bytes: int
+    pending: RangeSet
+
+
 class Outbox:
     def __init__(
         self,
@@ -47,6 +61,7 @@ class Outbox:
         now: Callable[[], Timing],
         max_bytes: int,
         woken: Callable[[], None],
+        retry_s: float = RETRY_S,
     ) -> None:
         """``now`` stamps records; ``woken`` is called when there is something new to send."""
         self._database = database
@@ -54,16 +69,19 @@ class Outbox:
         self._now = now
         self._max_bytes = max_bytes
         self._woken = woken
+        self._journal = Journal(
+            database, applied=self._applied, lost=self._never_durable, retry_s=retry_s
+        )
         self._cache: dict[tuple[str, int], Record] = {}
-        self._unsaved: list[Record] = []
-        self._retry: asyncio.Task[None] | None = None
-        self._epoch: dict[str, str] = {}
-        self._head: dict[str, int] = {}
-        self._bytes: dict[str, int] = {}
-        for stream, state in database.streams().items():
-            self._epoch[stream], self._head[stream] = state.epoch, state.head
-            self._bytes[stream] = state.bytes
-            sender.open(stream, epoch=state.epoch, kept=state.kept, head=state.head)
+        self._writing: set[asyncio.Task[Any]] = set()
+        self._making_room = False
+        self._declared: list[tuple[str, int, int, int]] = []
+        self._streams: dict[str, _Stream] = {}
+        for name, state in database.streams().items():
+            self._streams[name] = _Stream(
+                state.epoch, state.head, state.head, state.bytes, RangeSet()
+            )
+            sender.open(name, epoch=state.epoch, kept=state.kept, head=state.head)
 
     # Writing
 
@@ -79,108 +97,97 @@ class Outbox:
         """A record of ``stream`` at topic ``path`` below the node; returns its seq once durable.
 
         ``commands`` are written to the ledger in the same transaction. When the database can't be
-        written, a record without ledger rows waits in memory and is tried again; one with them
-        raises DatabaseError, because nothing may be done that the ledger does not know.
-
-        A caller that is cancelled does not cancel the record: its seq is taken.
+        written, both wait in memory and are tried again. RecordError: it can't travel, no seq was
+        taken. A caller that is cancelled does not cancel the record.
         """
-        return await asyncio.shield(self._append(stream, path, body, timing, commands))
-
-    async def _append(
-        self,
-        stream: str,
-        path: str,
-        body: dict[str, Any],
-        timing: Timing | None,
-        commands: tuple[CommandRow, ...],
-    ) -> int:
         record = self._seal(stream, path, body, timing or self._now())
-        extra = self._make_room() if stream == "metrics" else ([], [], [])
+        room = self._room() if stream == METRICS else Change()
         change = Change(
-            records=(record, *extra[0]), settled=extra[1], losses=extra[2], commands=commands
+            records=(record, *room.records),
+            settled=room.settled,
+            losses=room.losses,
+            commands=commands,
         )
-        try:
-            await self._database.commit(change)
-        except DatabaseError as exc:
-            if commands:
-                self._keep_unsaved([record])
-                raise
-            log.error("the outbox can't be written; the record waits in memory", exc_info=exc)
-            self._keep_unsaved([record, *extra[0]])
-            return record.seq
-        for dropped_stream, first, last in extra[1]:
-            self._sender.dropped(dropped_stream, first, last)
-        self._now_durable(change.records)
+        await self._write(change)
         return record.seq
 
+    async def _write(self, change: Change) -> None:
+        """Goes on even if the caller is cancelled; ``close`` waits for it."""
+        task = asyncio.create_task(self._journal.write(change))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+        await asyncio.shield(task)
+
     def _seal(self, stream: str, path: str, body: dict[str, Any], timing: Timing) -> Record:
-        seq = self._head[stream] + 1
+        state = self._streams[stream]
+        seq = state.head + 1
         payload = seal(
             body,
-            epoch=self._epoch[stream],
+            epoch=state.epoch,
             seq=seq,
             timing=timing.fields(),
-            compress=stream == "metrics",  # the rest stays readable for people at a broker
+            compress=stream == METRICS,  # the rest stays readable for people at a broker
         )
-        self._head[stream] = seq
-        self._bytes[stream] += len(payload)
+        state.head = seq
+        state.bytes += len(payload)
+        state.pending.add(seq)
         return Record(stream=stream, seq=seq, path=path, payload=payload)
 
-    def _now_durable(self, records: Iterable[Record]) -> None:
-        for record in records:
+    def _applied(self, change: Change, freed: Freed) -> None:
+        """The change is durable: what it holds may be sent now."""
+        for stream, size in freed.items():
+            self._streams[stream].bytes -= size
+        if any(loss.reason == QUOTA for loss in change.losses):
+            self._making_room = False
+        for record in change.records:
+            state = self._streams[record.stream]
+            state.pending.discard(record.seq)
+            state.durable = max(state.durable, record.seq)
             self._cache[record.stream, record.seq] = record
             self._sender.appended(record.stream, record.seq)
         while len(self._cache) > CACHED_RECORDS:
             del self._cache[next(iter(self._cache))]
-        self._woken()
+        if change.records:
+            self._woken()
 
-    def _keep_unsaved(self, records: list[Record]) -> None:
-        room = UNSAVED_MAX - len(self._unsaved)
-        self._unsaved += records[:room]
-        if self._retry is None or self._retry.done():
-            self._retry = asyncio.create_task(self._save_again())
+    # Giving up
 
-    async def _save_again(self) -> None:
-        while self._unsaved:
-            await asyncio.sleep(RETRY_S)
-            records = list(self._unsaved)
-            try:
-                await self._database.commit(Change(records=records))
-            except DatabaseError as exc:
-                log.error(
-                    "the outbox still can't be written",
-                    extra={"records_in_memory": len(records), "error": str(exc)},
-                )
-                continue
-            del self._unsaved[: len(records)]
-            log.info("the outbox can be written again", extra={"records": len(records)})
-            self._now_durable(records)
-
-    def _make_room(
-        self,
-    ) -> tuple[list[Record], list[tuple[str, int, int]], list[Loss]]:
-        """What the quota drops: event records that say so, ranges to delete, ledger lines."""
-        kept = self._sender.kept("metrics")
-        ranges = give_up(kept, bytes_held=self._bytes["metrics"], bytes_allowed=self._max_bytes)
+    def _room(self) -> Change:
+        """What the quota drops: it is not sent from now on, and gone with the next commit."""
+        sizes = {name: state.bytes for name, state in self._streams.items()}
+        held = sizes.pop(METRICS)
+        allowed = allowed_bytes(self._max_bytes, others=sum(sizes.values()))
+        if held <= allowed or self._making_room:
+            return Change()
+        ranges = give_up(self._sender.kept(METRICS), bytes_held=held, bytes_allowed=allowed)
         if not ranges:
-            return [], [], []
-        held = sum(last - first + 1 for first, last in kept)
+            return Change()
         gone = sum(last - first + 1 for first, last in ranges)
-        self._bytes["metrics"] -= round(self._bytes["metrics"] * gone / max(1, held))
         log.warning("the outbox is full; the oldest metrics are given up", extra={"records": gone})
-        return self._loss_records("metrics", ranges, "quota")
-
-    def _loss_records(
-        self, stream: str, ranges: Iterable[tuple[int, int]], reason: str
-    ) -> tuple[list[Record], list[tuple[str, int, int]], list[Loss]]:
-        epoch, timing = self._epoch[stream], self._now()
-        records, settled, losses = [], [], []
         for first, last in ranges:
-            body = {
-                "data": {"stream": stream, "epoch": epoch, "range": [first, last], "reason": reason}
-            }
-            records.append(self._seal("events", "evt/loss", body, timing))
-            settled.append((stream, first, last))
+            self._sender.dropped(METRICS, first, last)
+        self._making_room = True
+        return self._loss(METRICS, ranges, QUOTA)
+
+    def _never_durable(self, records: Sequence[Record]) -> Change:
+        """Metrics that the journal gives up before they ever reached the disk."""
+        state, ranges = self._streams[METRICS], RangeSet()
+        for record in records:
+            ranges.add(record.seq)
+            state.pending.discard(record.seq)
+            state.bytes -= len(record.payload)
+        return self._loss(METRICS, ranges, "disk")
+
+    def _loss(self, stream: str, ranges: Iterable[tuple[int, int]], reason: str) -> Change:
+        """For each range an ``evt/loss``, a ledger line, and the deletion of what there may be."""
+        epoch, timing = self._streams[stream].epoch, self._now()
+        self._declared = self._declarations()
+        records, losses = [], []
+        for first, last in ranges:
+            data = {"stream": stream, "epoch": epoch, "range": [first, last], "reason": reason}
+            record = self._seal("events", "evt/loss", {"data": data}, timing)
+            self._declared.append((stream, first, last, record.seq))
+            records.append(record)
             losses.append(
                 Loss(
                     stream=stream,
@@ -191,24 +198,32 @@ class Outbox:
                     at_ms=timing.ts,
                 )
             )
-        return records, settled, losses
+        settled = [(loss.stream, loss.first, loss.last) for loss in losses]
+        return Change(records=records, settled=settled, losses=losses)
+
+    def _declarations(self) -> list[tuple[str, int, int, int]]:
+        """Stream, first and last of what is declared lost, and the event's seq while it is unsent."""
+        events = RangeSet(self._sender.kept("events"))
+        events.update(self._streams["events"].pending)
+        return [entry for entry in self._declared if entry[3] in events]
 
     async def declare_lost(
         self, stream: str, ranges: Iterable[tuple[int, int]], reason: str
     ) -> None:
-        """What the center asks for and the outbox has not: a ledger line and an ``evt/loss`` each."""
-        records, settled, losses = self._loss_records(stream, ranges, reason)
-        if not records:
-            return
-        try:
-            await self._database.commit(Change(records=records, settled=settled, losses=losses))
-        except DatabaseError as exc:
-            log.error("the loss ledger can't be written", extra={"error": str(exc)})
-            self._keep_unsaved(records)
-            return
-        for stream_, first, last in settled:
-            self._sender.dropped(stream_, first, last)
-        self._now_durable(records)
+        """What the center asks for and the outbox has not: a ledger line and an ``evt/loss`` each.
+
+        Not for records that are on their way to the disk, nor for what such an event says already
+        that the center has not acknowledged.
+        """
+        said = self._streams[stream].pending.copy()
+        for declared, first, last, _ in self._declarations():
+            if declared == stream:
+                said.add(first, last)
+        lost = [part for first, last in ranges for part in said.missing(first, last)]
+        for first, last in lost:
+            self._sender.dropped(stream, first, last)
+        if lost:
+            await self._write(self._loss(stream, lost, reason))
 
     # The center's word
 
@@ -216,54 +231,49 @@ class Outbox:
         self, stream: str, epoch: str, ranges: Iterable[tuple[int, int]]
     ) -> None:
         """Deletes what the center has; losing this deletion only means to hear it again."""
-        held = self._sender.unsent(stream) if stream in self._head else 0
         settled = self._sender.acknowledged(stream, epoch, ranges)
         if not settled:
             return
-        gone = sum(last - first + 1 for first, last in settled)
-        self._bytes[stream] -= round(self._bytes[stream] * min(1.0, gone / max(1, held)))
-        for first, last in settled:
-            for seq in range(first, last + 1) if last - first < CACHED_RECORDS else ():
-                self._cache.pop((stream, seq), None)
-        try:
-            await self._database.commit(Change(settled=[(stream, a, b) for a, b in settled]))
-        except DatabaseError as exc:
-            log.error("acknowledged records can't be deleted", extra={"error": str(exc)})
+        held = RangeSet(settled)
+        for key in [key for key in self._cache if key[0] == stream and key[1] in held]:
+            del self._cache[key]
+        await self._write(Change(settled=[(stream, a, b) for a, b in settled]))
 
     # Reading
 
     def record(self, stream: str, seq: int) -> Record | None:
-        """The record as it will be sent, None if the database has lost it."""
+        """The record as it will be sent, None if the database has lost it.
+
+        Raises DatabaseError when the database can't be asked.
+        """
         cached = self._cache.get((stream, seq))
         if cached is not None:
             return cached
         return self._database.records(stream, (seq,)).get(seq)
 
+    def command(self, command_id: str) -> CommandRow | None:
+        """The ledger's newest row of a command, durable or not yet. Raises DatabaseError."""
+        return self._journal.command(command_id) or self._database.command(command_id)
+
     def heads(self) -> dict[str, StreamHead]:
+        """Where the streams stand, as far as it is durable: nothing else may be announced."""
         return {
-            stream: StreamHead(
-                epoch=self._epoch[stream], head=head, records=self._sender.unsent(stream)
+            name: StreamHead(
+                epoch=state.epoch, head=state.durable, records=self._sender.unsent(name)
             )
-            for stream, head in self._head.items()
+            for name, state in self._streams.items()
         }
 
     def queues(self) -> dict[str, Queue]:
         return {
-            stream: Queue(
-                records=self._sender.unsent(stream), bytes=max(0, self._bytes[stream]), head=head
+            name: Queue(
+                records=self._sender.unsent(name), bytes=max(0, state.bytes), head=state.durable
             )
-            for stream, head in self._head.items()
+            for name, state in self._streams.items()
         }
 
-    def epoch(self, stream: str) -> str:
-        return self._epoch[stream]
-
     async def close(self) -> None:
-        """A last attempt at what could not be written."""
-        if self._retry is not None:
-            self._retry.cancel()
-        if self._unsaved:
-            try:
-                await self._database.commit(Change(records=list(self._unsaved)))
-            except DatabaseError as exc:
-                log.error("records in memory are lost at stop", extra={"error": str(exc)})
+        """Waits for what is being written; a last attempt at what could not be."""
+        while self._writing:
+            await asyncio.wait(self._writing)
+        await self._journal.close()

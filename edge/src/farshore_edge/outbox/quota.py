@@ -9,6 +9,15 @@ SLACK = 0.05
 """Room that is made beyond the quota, so that not every record has to make room for itself."""
 
 
+METRICS_SHARE = 0.1
+"""Of the quota that metrics keep, however much the other streams hold."""
+
+
+def allowed_bytes(max_bytes: int, *, others: int) -> int:
+    """What metrics may hold: the quota is for all streams, and they alone give way."""
+    return max(int(max_bytes * METRICS_SHARE), max_bytes - others)
+
+
 def give_up(
     kept: Sequence[tuple[int, int]], *, bytes_held: int, bytes_allowed: int
 ) -> list[tuple[int, int]]:

@@ -59,7 +59,9 @@ class Presence:
         self._sync = sync
         self._conn = 0
         self._uplink: Uplink | None = None
-        self._repaired_s = 0.0
+        self._leaving = False
+        self._repair: asyncio.TimerHandle | None = None
+        self._repaired_s = -REPAIR_EVERY_S
         self._asked_time_s = 0.0
 
     def _topic(self, kind: UpKind) -> str:
@@ -73,6 +75,8 @@ class Presence:
         return self._state(False, conn)
 
     def farewell(self) -> Message:
+        """The last word: from now on "offline" is the truth, and repaired no more."""
+        self._leaving = True
         return self._state(False, max(1, self._conn))
 
     def link_up(self, conn: int, uplink: Uplink) -> None:
@@ -83,6 +87,9 @@ class Presence:
 
     def link_down(self) -> None:
         self._uplink = None
+        if self._repair is not None:
+            self._repair.cancel()
+            self._repair = None
 
     def say_birth(self) -> None:
         """On every connection, and when the center says that it does not know this node."""
@@ -118,14 +125,26 @@ class Presence:
             self._sync.answered(answer, up_ms=self._up_ms(), now_ms=self._clock.now_ms())
 
     def saw_own(self, word: PresenceMessage) -> None:
-        """What others are told of this node; a false word about it is repaired."""
+        """What others are told of this node; a false word about it is repaired.
+
+        At most once in ``REPAIR_EVERY_S``: two agents under one name would answer each other for ever.
+        """
         mine = word.boot == self._boot and word.conn == self._conn
-        if self._uplink is None or (mine and word.state == "online"):
+        if self._uplink is None or self._leaving or self._repair is not None:
             return
-        now_s = self._clock.monotonic_s()
-        if now_s - self._repaired_s >= REPAIR_EVERY_S:
-            self._repaired_s = now_s
-            log.warning("a false presence was seen and repaired", extra={"seen": str(word)})
+        if mine and word.state == "online":
+            return
+        log.warning("a false presence is repaired", extra={"seen": str(word)})
+        wait_s = self._repaired_s + REPAIR_EVERY_S - self._clock.monotonic_s()
+        if wait_s <= 0:
+            self._say_online()
+        else:
+            self._repair = asyncio.get_running_loop().call_later(wait_s, self._say_online)
+
+    def _say_online(self) -> None:
+        self._repair = None
+        self._repaired_s = self._clock.monotonic_s()
+        if self._uplink is not None and not self._leaving:
             self._uplink.publish(self._state(True, self._conn))
 
     async def run(self) -> None:
@@ -146,5 +165,6 @@ class Presence:
                     ),
                 ),
             )
-            if self._clock.monotonic_s() - self._asked_time_s >= TIME_EVERY_S:
+            asked_s_ago = self._clock.monotonic_s() - self._asked_time_s
+            if not self._sync.asked or asked_s_ago >= TIME_EVERY_S:
                 self._ask_time()

@@ -7,11 +7,14 @@ from typing import Any, Protocol
 
 from farshore_protocol.telemetry.batch import columns
 
+from farshore_edge.errors import EdgeError
 from farshore_edge.outbox import Timing
 
 log = logging.getLogger(__name__)
 
 COMPLAIN_EVERY_S = 3600.0
+VALUES_MAX = 4_000
+"""In one batch, whatever ``batch_s`` says: it has to fit into one message."""
 
 
 class Collector(Protocol):
@@ -41,7 +44,7 @@ class Sampler:
         self._samples: list[dict[str, float]] = []
         self._offsets: list[int] = []
         self._complained_ms: dict[str, int] = {}
-        self._changing = asyncio.Lock()
+        self._values = 0
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -54,13 +57,10 @@ class Sampler:
             await asyncio.sleep(due_s - loop.time())
 
     def _full(self) -> bool:
-        """Whether the next sample would come after the batch's time, give or take half a sample."""
         if not self._offsets:
             return False
-        return (
-            self._offsets[-1] + self._interval_s * 500
-            >= self._batch_s * 1000 - self._interval_s * 500
-        )
+        lasts_ms = self._offsets[-1] + self._interval_s * 1000
+        return lasts_ms >= self._batch_s * 1000 or self._values >= VALUES_MAX
 
     def take(self) -> None:
         """One sample of every collector; one that fails leaves its series out of this sample."""
@@ -71,22 +71,30 @@ class Sampler:
                 sample.update(collector.sample())
             except Exception as exc:  # a driver may raise anything; the others must go on
                 self._complain(collector.name, exc, now.up_ms)
-        if self._timing is None or now.boot != self._timing.boot:
+        if self._timing is None:
             self._timing = now
         self._samples.append(sample)
+        self._values += len(sample)
         self._offsets.append(now.up_ms - self._timing.up_ms)
 
     def _complain(self, name: str, exc: Exception, up_ms: int) -> None:
         last = self._complained_ms.get(name)
         if last is None or up_ms - last >= COMPLAIN_EVERY_S * 1000:
             self._complained_ms[name] = up_ms
-            log.warning("a collector failed", extra={"collector": name, "error": str(exc)})
+            log.warning(
+                "a collector failed",
+                extra={"collector": name, "error": f"{type(exc).__name__}: {exc}"},
+            )
 
     async def flush(self) -> None:
         """Hands over what was sampled, if anything."""
-        async with self._changing:
-            if self._timing is None:
-                return
-            timing, offsets, samples = self._timing, self._offsets, self._samples
-            self._timing, self._offsets, self._samples = None, [], []
+        if self._timing is None:
+            return
+        timing, offsets, samples = self._timing, self._offsets, self._samples
+        self._timing, self._offsets, self._samples, self._values = None, [], [], 0
+        try:
             await self._append({"dt": offsets, "m": columns(samples)}, timing)
+        except EdgeError as exc:
+            log.error(
+                "a batch of samples is lost", extra={"samples": len(samples), "error": str(exc)}
+            )

@@ -7,10 +7,15 @@ from typing import Any
 
 import httpx
 
-from farshore_sim.demo.processes import Program
+from farshore_sim.demo.processes import Program, one_ended
 from farshore_sim.errors import DemoError
 
 LOOK_EVERY_S = 0.1
+ANSWER_S = 30.0
+"""A machine may be slow; a center that does not answer in this time is no center."""
+PAGE = 1000
+
+Books = dict[str, dict[str, dict[str, Any]]]
 
 
 class CenterApi:
@@ -19,28 +24,44 @@ class CenterApi:
     def __init__(self, url: str, programs: list[Program]) -> None:
         self.url = url
         self._programs = programs
-        self._http = httpx.AsyncClient(base_url=url, timeout=10)
+        self._http = httpx.AsyncClient(base_url=url, timeout=ANSWER_S)
 
     async def get(self, path: str, **params: Any) -> Any:
-        answer = await self._http.get(path, params=params)
-        if answer.status_code != 200:
-            raise DemoError(f"GET {path}: {answer.status_code} {answer.text[:300]}")
-        return answer.json()
+        return await self._ask("GET", path, 200, params=params)
 
     async def command(self, **body: Any) -> Any:
-        answer = await self._http.post("/api/v1/commands", json=body)
-        if answer.status_code != 201:
-            raise DemoError(f"POST /api/v1/commands: {answer.status_code} {answer.text[:300]}")
+        return await self._ask("POST", "/api/v1/commands", 201, json=body)
+
+    async def _ask(self, method: str, path: str, expected: int, **more: Any) -> Any:
+        try:
+            answer = await self._http.request(method, path, **more)
+        except httpx.HTTPError as exc:
+            await one_ended(self._programs, within_s=1)  # then that is the reason
+            raise DemoError(f"{method} {path}: {exc or type(exc).__name__}") from exc
+        if answer.status_code != expected:
+            raise DemoError(f"{method} {path}: {answer.status_code} {answer.text[:300]}")
         return answer.json()
 
-    async def nodes(self) -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = (await self.get("/api/v1/nodes", limit=1000))["items"]
-        return items
+    async def _all(self, path: str) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = []
+        cursor: dict[str, str] = {}
+        while True:
+            page = await self.get(path, limit=PAGE, **cursor)
+            items += page["items"]
+            if page["next"] is None:
+                return items
+            cursor = {"cursor": page["next"]}
 
-    async def streams(self, node: str) -> dict[str, dict[str, Any]]:
-        """The current book of each stream of a node."""
-        items = (await self.get(f"/api/v1/nodes/{node}/streams"))["items"]
-        return {book["stream"]: book for book in items if book["current"]}
+    async def nodes(self) -> list[dict[str, Any]]:
+        return await self._all("/api/v1/nodes")
+
+    async def books(self) -> Books:
+        """The current book of each stream, by node."""
+        books: Books = {}
+        for book in await self._all("/api/v1/streams"):
+            if book["current"]:
+                books.setdefault(book["node"], {})[book["stream"]] = book
+        return books
 
     async def done(self, command_id: str, within_s: float) -> dict[str, Any]:
         async def look() -> dict[str, Any] | None:

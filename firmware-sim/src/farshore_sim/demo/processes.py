@@ -2,26 +2,17 @@
 
 import asyncio
 import contextlib
+import os
 import shutil
 import signal
-import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from farshore_sim.errors import DemoError
 
 STOP_S = 15.0
-
-
-def free_port(wanted: int) -> int:
-    """The wanted port of loopback if nobody has it, else any free one."""
-    for port in (wanted, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                return int(probe.getsockname()[1])
-    raise DemoError("no free port on 127.0.0.1")
+LOG_LINES = 10
 
 
 def program(name: str) -> str:
@@ -47,26 +38,48 @@ class Program:
         # stops everything in order.
         with log.open("wb") as file:
             process = await asyncio.create_subprocess_exec(
-                program(name), *args, stdout=file, stderr=file, start_new_session=True
+                program(name),
+                *args,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
             )
         return cls(name, process, log)
 
     def check(self) -> None:
         """Raises DemoError with the end of its log when the program has ended."""
-        if self._process.returncode is not None:
-            lines = self.log.read_text("utf-8", "replace").splitlines()[-10:]
-            raise DemoError(
-                f"{self.name} ended with exit code {self._process.returncode}:\n  "
-                + "\n  ".join(lines)
-            )
+        code = self._process.returncode
+        if code is not None:
+            how = f"with exit code {code}" if code >= 0 else f"by {signal.Signals(-code).name}"
+            lines = self.log.read_text("utf-8", "replace").splitlines()[-LOG_LINES:]
+            raise DemoError("\n  ".join([f"{self.name} ended {how}; the end of its log:", *lines]))
+
+    async def ended(self) -> None:
+        await self._process.wait()
 
     async def stop(self) -> int | None:
         """SIGTERM, and SIGKILL when it takes too long; the exit code."""
         if self._process.returncode is None:
-            self._process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGTERM)
             try:
                 await asyncio.wait_for(self._process.wait(), STOP_S)
             except TimeoutError:
-                self._process.kill()
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
                 await self._process.wait()
         return self._process.returncode
+
+
+async def one_ended(programs: Sequence[Program], within_s: float | None = None) -> None:
+    """Raises DemoError as soon as one of the programs has ended; returns after ``within_s``."""
+    waits = [asyncio.create_task(program.ended()) for program in programs]
+    try:
+        if waits:
+            await asyncio.wait(waits, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+    for each in programs:
+        each.check()

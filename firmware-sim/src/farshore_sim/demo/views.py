@@ -1,25 +1,40 @@
 """What the demonstration shows: the tree, the machine, the books. Pure, but for rich's shapes."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 from rich.tree import Tree
+
+SHOWN = 12
+"""Rows of a table, nodes of a group: what a person reads; the rest is counted."""
 
 
 def tree(nodes: list[dict[str, Any]]) -> Tree:
     """The nodes below their groups."""
-    root = Tree("[bold]fleet[/]")
+    root = Tree(Text("fleet", "bold"))
     branches: dict[str, Tree] = {"": root}
+    counts: dict[str, int] = {}
     for node in sorted(nodes, key=lambda n: (n["group"], n["name"])):
         path = ""
         for segment in filter(None, node["group"].split("/")):
             parent, path = path, f"{path}/{segment}".strip("/")
             if path not in branches:
-                branches[path] = branches[parent].add(f"[bold]{segment}[/]")
-        colour = "green" if node["state"] == "online" else "red"
-        labels = " ".join(f"{k}={v}" for k, v in sorted(node["labels"].items()))
-        branches[path].add(f"[{colour}]●[/] {node['name']} [dim]{labels}[/]")
+                branches[path] = branches[parent].add(Text(segment, "bold"))
+        counts[path] = counts.get(path, 0) + 1
+        if counts[path] <= SHOWN:
+            branches[path].add(_leaf(node))
+    for path, count in counts.items():
+        if count > SHOWN:
+            branches[path].add(Text(f"… and {count - SHOWN} more", "dim"))
     return root
+
+
+def _leaf(node: dict[str, Any]) -> Text:
+    labels = " ".join(f"{k}={v}" for k, v in sorted(node["labels"].items()))
+    colour = "green" if node["state"] == "online" else "red"
+    return Text.assemble(("●", colour), f" {node['name']} ", (labels, "dim"))
 
 
 def machine(node: dict[str, Any]) -> list[str]:
@@ -41,33 +56,46 @@ def machine(node: dict[str, Any]) -> list[str]:
     return [f"{name:<8} {value}" for name, value in lines if value]
 
 
-def books(rows: list[tuple[str, dict[str, dict[str, Any]]]]) -> Table:
-    """The books of all nodes' streams, summed per node."""
-    table = Table(
-        "node", "made", "accepted", "duplicates", "holes", "lost", box=None, pad_edge=False
-    )
+_COUNTS: Mapping[str, Callable[[Mapping[str, Any]], int]] = {
+    "made": lambda book: book["head"],
+    "accepted": lambda book: book["accepted"],
+    "duplicates": lambda book: book["duplicates"],
+    "holes": lambda book: len(book["holes"]),
+    "lost": lambda book: book["lost_records"],
+}
+
+
+def books(rows: Mapping[str, dict[str, dict[str, Any]]]) -> Table:
+    """The books of all nodes' streams, summed per node; many nodes in one row at the end."""
+    table = Table("node", *_COUNTS, box=None, pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
-    for node, streams in rows:
+    sums = [
+        (node, [sum(count(book) for book in streams.values()) for count in _COUNTS.values()])
+        for node, streams in rows.items()
+    ]
+    for node, counts in sums[:SHOWN]:
+        table.add_row(Text(node), *map(str, counts))
+    rest = [counts for _, counts in sums[SHOWN:]]
+    if rest:
         table.add_row(
-            node,
-            *(
-                str(sum(count(book) for book in streams.values()))
-                for count in (
-                    lambda book: book["head"],
-                    lambda book: book["accepted"],
-                    lambda book: book["duplicates"],
-                    lambda book: len(book["holes"]),
-                    lambda book: book["lost_records"],
-                )
-            ),
+            f"… {len(rest)} more", *(str(sum(column)) for column in zip(*rest, strict=True))
         )
     return table
 
 
-def complete(streams: dict[str, dict[str, Any]]) -> bool:
-    """Whether every record that was made is accepted, none missing, none lost."""
-    return all(
-        book["accepted"] == book["head"] and not book["holes"] and not book["lost_records"]
-        for book in streams.values()
+def holds_all(streams: Mapping[str, dict[str, Any]], made: Mapping[str, int]) -> bool:
+    """Whether the center has accepted what a node has made by its own count: none missing, none lost.
+
+    ``made``: by stream. A node that made nothing proves nothing.
+    """
+    return any(made.values()) and all(
+        count == 0
+        or (
+            stream in streams
+            and streams[stream]["accepted"] >= count
+            and not streams[stream]["holes"]
+            and not streams[stream]["lost_records"]
+        )
+        for stream, count in made.items()
     )

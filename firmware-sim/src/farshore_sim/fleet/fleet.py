@@ -3,6 +3,7 @@ real MQTT link each, all in one process and one event loop.
 """
 
 import asyncio
+import logging
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,14 @@ from farshore_edge.database import Database, MemoryDatabase, SqliteDatabase
 from farshore_edge.host import mqtt_link_settings
 from farshore_edge.settings import Settings, load
 from farshore_protocol.clock import Clock
-from farshore_protocol.ids import Ids
+from farshore_protocol.ids import Ids, system_rng
 from farshore_protocol.link.mqtt import MqttLink
 
 from farshore_sim.fleet.places import labels, place
 from farshore_sim.fleet.programs import Programs
 from farshore_sim.hardware import SimulatedHardware
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +45,13 @@ class FleetSettings:
 
 class Fleet:
     def __init__(self, settings: FleetSettings, *, clock: Clock) -> None:
+        """Raises SettingsError where the nodes could not be made by the settings."""
         self._settings = settings
         self._clock = clock
         self._running: list[asyncio.Task[None]] = []
         self.agents: list[Agent] = []
+        for index, name in enumerate(self.names()[:1]):
+            self._node_settings(index, name)
 
     def names(self) -> list[str]:
         width = len(str(self._settings.nodes))
@@ -63,6 +69,17 @@ class Fleet:
     def made(self) -> int:
         """Records made since the start."""
         return sum(queue.head for agent in self.agents for queue in agent.outbox.queues().values())
+
+    def heads(self) -> dict[str, dict[str, int]]:
+        """By node and stream: how many records it has made, by its own count."""
+        return {
+            agent.settings.node: {s: queue.head for s, queue in agent.outbox.queues().items()}
+            for agent in self.agents
+        }
+
+    def broken(self) -> list[str]:
+        """Nodes whose agent has ended by itself."""
+        return [task.get_name() for task in self._running if task.done()]
 
     async def start(self) -> None:
         """Starts the nodes one after the other at the settled rate; returns when all are started."""
@@ -83,18 +100,21 @@ class Fleet:
         return Agent(
             settings,
             machine=hardware,
-            database=self._database(name, rng),
+            database=self._database(name),
             link=MqttLink(mqtt_link_settings(settings), clock=self._clock, rng=rng),
             clock=self._clock,
-            rng=rng,
+            # Never by the seed: a restart is another boot, or the center would take the new
+            # counters, deaths and clock for the old ones'.
+            rng=system_rng(),
             handlers={"exec": programs.run},
         )
 
-    def _database(self, name: str, rng: random.Random) -> Database:
+    def _database(self, name: str) -> Database:
+        # Epochs are not by the seed either: a folder that was wiped is not a replay.
+        ids = Ids(system_rng())
         if self._settings.data is None:
-            # Every start is a new epoch: memory does not outlive the process.
-            return MemoryDatabase(Ids(random.SystemRandom()))
-        return SqliteDatabase(self._settings.data / name / "agent.db", Ids(rng))
+            return MemoryDatabase(ids)
+        return SqliteDatabase(self._settings.data / name / "agent.db", ids)
 
     def _node_settings(self, index: int, name: str) -> Settings:
         fleet = self._settings
@@ -114,5 +134,11 @@ class Fleet:
 
     async def stop(self) -> None:
         """Every agent orderly, as on SIGTERM."""
-        await asyncio.gather(*(agent.stop() for agent in self.agents))
+        ends = await asyncio.gather(
+            *(agent.stop() for agent in self.agents), return_exceptions=True
+        )
+        for agent, end in zip(self.agents, ends, strict=True):
+            if isinstance(end, Exception):
+                log.error("a node did not stop orderly", extra={"node": agent.settings.node})
         await asyncio.gather(*self._running, return_exceptions=True)
+        self._running.clear()

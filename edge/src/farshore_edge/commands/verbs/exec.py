@@ -53,7 +53,7 @@ async def run(args: ExecArgs, context: Context) -> Outcome:
 
 
 async def _watch(
-    program: Program, talk: "asyncio.Future[list[None]]", budget: Budget, timeout_s: float
+    program: Program, talk: "asyncio.Future[tuple[None, None]]", budget: Budget, timeout_s: float
 ) -> Outcome:
     try:
         await asyncio.wait_for(program.exited.wait(), timeout_s)
@@ -86,7 +86,7 @@ def _why(exc: OSError | ValueError) -> str:
     return str(exc)
 
 
-async def _last_words(talk: "asyncio.Future[list[None]]") -> None:
+async def _last_words(talk: "asyncio.Future[tuple[None, None]]") -> None:
     """What is still in the pipes; a process that fled from the group may hold them open for ever."""
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(talk, LAST_WORDS_S)

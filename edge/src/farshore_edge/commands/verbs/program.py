@@ -85,7 +85,24 @@ class Program(asyncio.SubprocessProtocol):
 async def start(
     argv: Sequence[str], *, cwd: str | None, env: Mapping[str, str], stdin: bytes | None
 ) -> Program:
-    """Raises OSError or ValueError for what can't be started."""
+    """Raises OSError or ValueError for what can't be started.
+
+    A start is never cut short: asyncio would end the program alone and then wait for its children.
+    """
+    starting = asyncio.create_task(_start(argv, cwd=cwd, env=env, stdin=stdin))
+    try:
+        return await starting
+    except asyncio.CancelledError:
+        with contextlib.suppress(OSError, ValueError):
+            program = await starting
+            await program.end_group()
+            program.close()
+        raise
+
+
+async def _start(
+    argv: Sequence[str], *, cwd: str | None, env: Mapping[str, str], stdin: bytes | None
+) -> Program:
     _, program = await asyncio.get_running_loop().subprocess_exec(
         Program,
         *argv,

@@ -1,0 +1,140 @@
+"""The way into the database: changes in their order, those that can't be written again and again.
+
+While the database can't be written (a full disk, a card on its last legs) changes wait in memory,
+behind each other, so that a later state is never overwritten by an earlier one. Beyond
+``WAITING_MAX_BYTES`` the oldest metrics among them are given up. It knows nothing of sending.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from farshore_edge.database import Change, CommandRow, Database, Freed, Record
+from farshore_edge.errors import DatabaseError
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 5.0
+WAITING_MAX_BYTES = 4 * 1024 * 1024
+
+
+class Journal:
+    """``applied`` is called for every change once it is durable; ``lost`` makes the change that
+    declares records lost which never became durable."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        applied: Callable[[Change, Freed], None],
+        lost: Callable[[Sequence[Record]], Change],
+        retry_s: float,
+    ) -> None:
+        self._database = database
+        self._applied = applied
+        self._lost = lost
+        self._retry_s = retry_s
+        self._waiting: list[Change] = []
+        self._under_way = 0
+        self._retrying: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
+
+    def waiting(self) -> int:
+        """Changes that are not durable because the database failed."""
+        return len(self._waiting)
+
+    def command(self, command_id: str) -> CommandRow | None:
+        """The newest row of a command among what waits."""
+        rows = (row for change in self._waiting for row in change.commands if row.id == command_id)
+        return max(enumerate(rows), default=(0, None), key=lambda pair: pair[0])[1]
+
+    async def write(self, change: Change) -> None:
+        """Returns once the change is durable, or waits in memory because it could not be made so."""
+        if self._waiting:
+            self._hold(change)
+            return
+        try:
+            freed = await self._database.commit(change)
+        except DatabaseError as exc:
+            log.error("the outbox can't be written; what is new waits in memory", exc_info=exc)
+            self._hold(change)
+            return
+        self._applied(change, freed)
+
+    def _hold(self, change: Change) -> None:
+        self._waiting.append(change)
+        if sum(len(record.payload) for record in self._records()) > WAITING_MAX_BYTES:
+            self._thin()
+        if self._retrying is None or self._retrying.done():
+            self._retrying = asyncio.create_task(self._retry(), name="outbox retry")
+
+    def _records(self) -> Iterator[Record]:
+        return (record for change in self._waiting for record in change.records)
+
+    def _thin(self) -> None:
+        """Gives up the older half of the waiting metrics, but not what is being written now."""
+        free = self._waiting[self._under_way :]
+        metrics = [r for change in free for r in change.records if r.stream == "metrics"]
+        gone = metrics[: (len(metrics) + 1) // 2]
+        if not gone:
+            return
+        log.error("too much waits in memory; metrics are given up", extra={"records": len(gone)})
+        seqs = {record.seq for record in gone}
+        thinned = [
+            replace(
+                change,
+                records=[r for r in change.records if r.stream != "metrics" or r.seq not in seqs],
+            )
+            for change in free
+        ]
+        self._waiting[self._under_way :] = [*filter(_holds_something, thinned), self._lost(gone)]
+
+    async def _retry(self) -> None:
+        while self._waiting:
+            await self._pause()
+            self._under_way = len(self._waiting)
+            changes = self._waiting[: self._under_way]
+            try:
+                freed = await self._database.commit(_together(changes))
+            except DatabaseError as exc:
+                log.error(
+                    "the outbox still can't be written",
+                    extra={"changes_in_memory": len(self._waiting), "error": str(exc)},
+                )
+                if self._closing.is_set():
+                    return
+            else:
+                del self._waiting[: len(changes)]
+                log.info("the outbox can be written again", extra={"changes": len(changes)})
+                self._applied(_together(changes), freed)
+            finally:
+                self._under_way = 0
+
+    async def _pause(self) -> None:
+        try:
+            await asyncio.wait_for(self._closing.wait(), self._retry_s)
+        except TimeoutError:
+            return
+
+    async def close(self) -> None:
+        """A last attempt at what could not be written."""
+        self._closing.set()
+        if self._retrying is not None:
+            await self._retrying
+        if self._waiting:
+            log.error("changes in memory are lost at stop", extra={"changes": len(self._waiting)})
+
+
+def _holds_something(change: Change) -> bool:
+    return bool(change.records or change.settled or change.losses or change.commands)
+
+
+def _together(changes: Sequence[Change]) -> Change:
+    """Several changes as one: in each kind the order stays, and a record is settled after it came."""
+    return Change(
+        records=[record for change in changes for record in change.records],
+        settled=[settled for change in changes for settled in change.settled],
+        losses=[loss for change in changes for loss in change.losses],
+        commands=[row for change in changes for row in change.commands],
+    )

@@ -1,0 +1,133 @@
+"""Records what a real process does to chosen files of one folder: contents, order and syncs.
+
+The process runs under strace, so it is the real program on the real SQLite library and the record
+holds what reached the kernel, whoever called. What the process itself wants to stand in the record
+(which commits have returned) it appends to a file of marks; those lines are in order with the rest.
+
+It does not judge what would survive: see ``crash_model``.
+"""
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from farshore_sim.faults.errors import FaultError, RecordingError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Create:
+    """A file of this name came into the folder, empty."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    name: str
+    offset: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Truncate:
+    """The file has this size from now on; a longer one is cut, a shorter one gets zeros."""
+
+    name: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unlink:
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rename:
+    name: str
+    to: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sync:
+    """A sync of a file returned; it covers the events before ``since``, when it was called."""
+
+    name: str
+    since: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncFolder:
+    """A sync of the folder returned: which names there are, before ``since``, is durable."""
+
+    since: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A line that the process wrote into the record."""
+
+    text: str
+
+
+Event = Create | Write | Truncate | Unlink | Rename | Sync | SyncFolder | Mark
+"""In the order in which the calls returned. A call that failed is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """``initial``: what was in the folder at the start, taken as durable."""
+
+    events: Sequence[Event]
+    initial: Mapping[str, bytes] = field(default_factory=dict)
+
+    def marks(self, before: int | None = None) -> list[str]:
+        """What the process had said before the event of this index; all without it."""
+        return [event.text for event in self.events[:before] if isinstance(event, Mark)]
+
+
+_CALLS = (
+    "openat,?open,?creat,pwrite64,write,ftruncate,?truncate,fsync,fdatasync,?unlink,unlinkat,"
+    "?rename,renameat,?renameat2,msync,mmap,pwritev,writev,fallocate,copy_file_range,sendfile"
+)
+
+
+def strace() -> str:
+    found = shutil.which("strace")
+    if found is None:
+        raise FaultError("strace is not installed; disk faults need it: make system")
+    return found
+
+
+def record(
+    argv: Sequence[str],
+    *,
+    folder: Path,
+    names: Sequence[str],
+    marks: Path,
+    timeout_s: float = 120.0,
+) -> Recording:
+    """Runs ``argv`` to its end and returns what it did to the files ``names`` of ``folder``.
+
+    Raises RecordingError when the process fails or uses a call that is not modelled on them.
+    """
+    from farshore_sim.faults.trace import parse
+
+    folder, marks = folder.resolve(), marks.resolve()
+    initial = {name: (folder / name).read_bytes() for name in names if (folder / name).exists()}
+    with tempfile.TemporaryDirectory() as scratch:
+        log = Path(scratch, "trace")
+        traced = [strace(), "-f", "-qq", "-y", "-xx", "-s", str(1 << 26), "--seccomp-bpf"]
+        traced += ["-e", "signal=none", "-e", f"trace={_CALLS}", "-o", str(log), "--", *argv]
+        try:
+            done = subprocess.run(traced, capture_output=True, timeout=timeout_s, check=False)  # noqa: S603 - the caller's own program
+        except subprocess.TimeoutExpired as exc:
+            raise RecordingError(f"{argv[0]} did not end within {timeout_s:g} s") from exc
+        if done.returncode != 0:
+            said = done.stderr.decode("utf-8", "replace").strip()[-2000:]
+            raise RecordingError(f"{argv[0]} ended with exit code {done.returncode}: {said}")
+        with log.open(encoding="ascii", errors="replace") as lines:
+            events = parse(lines, folder=folder, names=names, marks=marks, present=initial)
+    return Recording(events=events, initial=initial)

@@ -1,0 +1,47 @@
+"""Clocks of a simulated world: all of them run over the loop's virtual time, each with its own faults.
+
+The wall clock may be wrong, drift and jump; the monotonic clock only drifts.
+"""
+
+from collections.abc import Callable
+
+EPOCH_MS = 1_763_800_000_000
+"""The true wall clock at the world's beginning."""
+
+
+class WorldClock:
+    """``rate``: seconds of this clock in a true second."""
+
+    def __init__(self, time_s: Callable[[], float], *, off_ms: float = 0.0) -> None:
+        self._time_s = time_s
+        self._since_s = time_s()
+        self._monotonic_s = 1000.0
+        self._wall_ms = EPOCH_MS + self._since_s * 1000 + off_ms
+        self._rate = 1.0
+
+    def _elapsed_s(self) -> float:
+        return (self._time_s() - self._since_s) * self._rate
+
+    def _settle(self) -> None:
+        elapsed_s = self._elapsed_s()
+        self._monotonic_s += elapsed_s
+        self._wall_ms += elapsed_s * 1000
+        self._since_s = self._time_s()
+
+    def now_ms(self) -> int:
+        return int(self._wall_ms + self._elapsed_s() * 1000)
+
+    def monotonic_s(self) -> float:
+        return self._monotonic_s + self._elapsed_s()
+
+    def drift(self, rate: float) -> None:
+        self._settle()
+        self._rate = rate
+
+    def jump(self, by_ms: float) -> None:
+        """The wall clock is set; the monotonic clock goes on."""
+        self._wall_ms += by_ms
+
+    def set_wall(self, now_ms: float) -> None:
+        self._settle()
+        self._wall_ms = now_ms

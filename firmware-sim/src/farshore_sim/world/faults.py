@@ -1,0 +1,148 @@
+"""What shall happen in a world: a plan, drawn from a seed, and as plain data to be kept and shrunk.
+
+Pure. Each seed allows itself only some kinds of faults (swarm testing: what always happens hides
+what needs its absence). What a kind does stands in ``injector.py``.
+"""
+
+import math
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import orjson
+
+from farshore_sim.errors import SimError
+
+Broker = Literal["embedded", "external"]
+BROKERS: tuple[Broker, ...] = ("embedded", "external")
+SMALL_QUOTA_BYTES = 4_000
+
+
+class PlanError(SimError):
+    """A file that holds no plan."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """``node``: its index, -1 for none or all. ``a`` and ``b``: how hard it hits, 0 to 1."""
+
+    at_s: float
+    kind: str
+    node: int = -1
+    for_s: float = 0.0
+    a: float = 0.0
+    b: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A whole world: the same plan always runs the same way, to the byte."""
+
+    seed: int
+    nodes: int
+    hours: float
+    broker: Broker
+    quota_bytes: int | None = None
+    faults: tuple[Fault, ...] = ()
+
+    @property
+    def end_s(self) -> float:
+        return self.hours * 3600
+
+    def has(self, *kinds: str) -> bool:
+        return any(fault.kind in kinds for fault in self.faults)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """``for_s``: the shortest and the longest; ``load``: no fault, and in every world."""
+
+    summary: str
+    weight: int = 4
+    node: bool = True
+    for_s: tuple[float, float] = (1.0, 600.0)
+    brokers: tuple[Broker, ...] = BROKERS
+    load: bool = False
+
+
+KINDS: Mapping[str, Kind] = {
+    "command": Kind(
+        summary="a command for one node or all", weight=10, for_s=(10, 900), load=True
+    ),
+    "cancel": Kind(summary="the newest command is cancelled", weight=1, node=False, load=True),
+    "event": Kind(summary="a node has something to tell", weight=4, load=True),
+    "cut": Kind(summary="a connection breaks, and may be made again at once", weight=6),
+    "partition": Kind(summary="a node can't be reached; each end notices late", weight=6),
+    "slow_line": Kind(summary="messages of a node take up to seconds"),
+    "doubles": Kind(summary="messages of QoS 1 come to a node twice"),
+    "crash": Kind(summary="an agent is killed, and started again", weight=8),
+    "restart": Kind(summary="an agent is stopped orderly, and started again"),
+    "wipe": Kind(summary="an agent is killed and finds an empty disk", weight=2),
+    "retire": Kind(summary="a node is gone for good", weight=1),
+    "clock_jump": Kind(summary="a node's wall clock is set: 1970, in ten years, an hour back"),
+    "drift": Kind(summary="a node's clocks run too fast or too slow"),
+    "slow_disk": Kind(summary="a node's commits take up to seconds"),
+    "failing_disk": Kind(summary="a node's commits fail"),
+    "center_crash": Kind(summary="the center is killed, and started again", weight=8, node=False),
+    "center_restart": Kind(summary="the center is stopped orderly, and started again", node=False),
+    "center_disk": Kind(summary="the center's commits fail", node=False, for_s=(1, 120)),
+    "center_slow": Kind(summary="the center's commits take up to seconds", node=False),
+    "center_clock": Kind(summary="the center's wall clock is set by seconds", weight=2, node=False),
+    "center_cut": Kind(
+        summary="the center's line to its broker breaks", node=False, brokers=("external",)
+    ),
+    "broker": Kind(
+        summary="the broker is killed, and may come back without what it retained",
+        node=False,
+        brokers=("external",),
+    ),
+}
+
+
+def draw(seed: int, *, nodes: int, hours: float) -> Plan:
+    rng = random.Random(f"{seed}/plan")  # noqa: S311 # replayable, no secret
+    broker = rng.choice(BROKERS)
+    names = [name for name, kind in KINDS.items() if broker in kind.brokers]
+    allowed = [name for name in names if KINDS[name].load or rng.random() < 0.45]
+    weights = [KINDS[name].weight for name in allowed]
+    count = rng.randint(10, 10 + round(40 * math.sqrt(hours)))
+    faults = [
+        _fault(rng, rng.choices(allowed, weights)[0], nodes=nodes, end_s=hours * 3600)
+        for _ in range(count)
+    ]
+    return Plan(
+        seed=seed,
+        nodes=nodes,
+        hours=hours,
+        broker=broker,
+        quota_bytes=SMALL_QUOTA_BYTES if rng.random() < 0.15 else None,
+        faults=tuple(sorted(faults, key=lambda fault: fault.at_s)),
+    )
+
+
+def _fault(rng: random.Random, name: str, *, nodes: int, end_s: float) -> Fault:
+    kind = KINDS[name]
+    low, high = (math.log(seconds) for seconds in kind.for_s)
+    everyone = name == "command" and rng.random() < 0.3
+    return Fault(
+        at_s=round(rng.uniform(1.0, end_s), 3),
+        kind=name,
+        node=rng.randrange(nodes) if kind.node and not everyone else -1,
+        for_s=round(math.exp(rng.uniform(low, high)), 3),
+        a=round(rng.random(), 3),
+        b=round(rng.random(), 3),
+    )
+
+
+def dump(plan: Plan) -> bytes:
+    return orjson.dumps(plan, option=orjson.OPT_INDENT_2)
+
+
+def read(path: Path) -> Plan:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Plan)
+    except (OSError, msgspec.MsgspecError) as exc:
+        raise PlanError(f"plan {path}: {exc}") from exc

@@ -1,0 +1,256 @@
+"""Makes the faults of a plan come true. One method for each kind, named as the kind."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from farshore_center.api.problems import Problem
+from farshore_center.commands.request import NewCommand, NodeChoice
+from farshore_center.db.errors import DatabaseError
+
+from farshore_sim.world.bus import WorldBus
+from farshore_sim.world.center import SimulatedCenter
+from farshore_sim.world.clock import EPOCH_MS, WorldClock
+from farshore_sim.world.faults import Fault
+from farshore_sim.world.loop import Owner
+from farshore_sim.world.node import SimulatedNode
+from farshore_sim.world.store import CenterStore
+from farshore_sim.world.uplinks import CENTER_WIRE
+from farshore_sim.world.witness import Witness
+
+NOTICED_S = 90.0
+"""When a silent end is noticed at the latest: 1.5 times the keep-alive."""
+OUTCOMES = ("succeeds", "succeeds", "fails", "raises")
+YEAR_MS = 365 * 86_400_000.0
+
+
+class Injector:
+    def __init__(
+        self,
+        *,
+        bus: WorldBus,
+        nodes: Sequence[SimulatedNode],
+        center: SimulatedCenter,
+        store: CenterStore,
+        center_clock: WorldClock,
+        owner: Owner,
+        witness: Witness,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._bus = bus
+        self._nodes = nodes
+        self._center = center
+        self._store = store
+        self._center_clock = center_clock
+        self._owner = owner
+        self._witness = witness
+        self._given = 0
+        self._told = 0
+        self._newest: str | None = None
+        self.over = False
+
+    def perform(self, fault: Fault) -> None:
+        self._witness.note("fault", fault)
+        node = self._nodes[fault.node] if fault.node >= 0 else None
+        if node is not None and fault.kind in _OF_NODES:
+            _OF_NODES[fault.kind](self, node, fault)
+        else:
+            _OF_ALL[fault.kind](self, fault)
+
+    def heal(self) -> None:
+        """Whatever is broken is mended, but for clocks that are wrong."""
+        self.over = True
+        for wire in self._bus.wires.values():
+            wire.blocked_until_s = wire.slow_until_s = wire.doubles_until_s = 0.0
+        for node in self._nodes:
+            node.disk.failing_until_s = node.disk.slow_until_s = 0.0
+            node.clock.drift(1.0)
+            node.start()
+        self._store.failing_until_s = self._store.slow_until_s = 0.0
+        if not self._bus.up and self._center.now is not None:
+            self._bus.go_up()
+        self._center.start()
+        self._bus.go_up() if self._center.external else None
+
+    def _until(self, fault: Fault) -> float:
+        return self._loop.time() + fault.for_s
+
+    def _after(self, wait_s: float, call: Callable[[], None]) -> None:
+        def unless_over() -> None:
+            if not self.over:
+                call()
+
+        self._loop.call_later(wait_s, unless_over)
+
+    # Lines
+
+    def cut(self, node: SimulatedNode, fault: Fault) -> None:
+        self._bus.cut(node.name, broker_s=fault.a * 2, client_s=fault.b * 2)
+
+    def partition(self, node: SimulatedNode, fault: Fault) -> None:
+        wire = self._bus.wire(node.name)
+        wire.blocked_until_s = max(wire.blocked_until_s, self._until(fault))
+        self._bus.cut(node.name, broker_s=fault.a * NOTICED_S, client_s=fault.b * NOTICED_S)
+
+    def slow_line(self, node: SimulatedNode, fault: Fault) -> None:
+        wire = self._bus.wire(node.name)
+        wire.slow_until_s, wire.slow_s = self._until(fault), fault.a * 5
+
+    def doubles(self, node: SimulatedNode, fault: Fault) -> None:
+        self._bus.wire(node.name).doubles_until_s = self._until(fault)
+
+    def center_cut(self, fault: Fault) -> None:
+        wire = self._bus.wire(CENTER_WIRE)
+        if fault.for_s > 20:
+            wire.blocked_until_s = max(wire.blocked_until_s, self._until(fault))
+        self._bus.cut(CENTER_WIRE, broker_s=fault.a * NOTICED_S, client_s=fault.b * NOTICED_S)
+
+    def broker(self, fault: Fault) -> None:
+        self._bus.go_down(wipe=fault.a < 0.5)
+        self._after(fault.for_s, self._bus.go_up)
+
+    # Agents
+
+    def crash(self, node: SimulatedNode, fault: Fault) -> None:
+        node.crash(_broker_s(fault))
+        self._after(fault.for_s, node.start)
+
+    def restart(self, node: SimulatedNode, fault: Fault) -> None:
+        async def restart() -> None:
+            await node.stop()
+            await asyncio.sleep(fault.for_s * fault.a)
+            if not self.over:
+                node.start()
+
+        self._owner.spawn(restart(), "restart")
+
+    def wipe(self, node: SimulatedNode, fault: Fault) -> None:
+        node.crash(_broker_s(fault))
+        node.disk.wipe()
+        self._after(fault.for_s, node.start)
+
+    def retire(self, node: SimulatedNode, fault: Fault) -> None:
+        node.crash(_broker_s(fault))
+        node.retired = True
+
+    def clock_jump(self, node: SimulatedNode, fault: Fault) -> None:
+        if fault.a < 0.25:
+            node.clock.set_wall(fault.b * YEAR_MS)
+        elif fault.a < 0.5:
+            node.clock.set_wall(EPOCH_MS + 10 * YEAR_MS)
+        else:
+            node.clock.jump((fault.b - 0.5) * 7_200_000)
+
+    def drift(self, node: SimulatedNode, fault: Fault) -> None:
+        node.clock.drift(1.0 + (fault.a - 0.5) * 0.02)
+
+    def slow_disk(self, node: SimulatedNode, fault: Fault) -> None:
+        node.disk.slow_until_s, node.disk.slow_s = self._until(fault), fault.a * 5
+
+    def failing_disk(self, node: SimulatedNode, fault: Fault) -> None:
+        node.disk.failing_until_s = self._until(fault)
+
+    # The center
+
+    def center_crash(self, fault: Fault) -> None:
+        self._center.crash(_broker_s(fault))
+        self._after(fault.for_s * fault.b, self._center.start)
+
+    def center_restart(self, fault: Fault) -> None:
+        async def restart() -> None:
+            await self._center.stop()
+            await asyncio.sleep(fault.for_s * fault.a)
+            if not self.over:
+                self._center.start()
+
+        self._owner.spawn(restart(), "center restart")
+
+    def center_disk(self, fault: Fault) -> None:
+        self._store.failing_until_s = self._until(fault)
+
+    def center_slow(self, fault: Fault) -> None:
+        self._store.slow_until_s, self._store.slow_s = self._until(fault), fault.a * 3
+
+    def center_clock(self, fault: Fault) -> None:
+        self._center_clock.jump((fault.a - 0.5) * 20_000)
+
+    # Load
+
+    def event(self, node: SimulatedNode, _fault: Fault) -> None:
+        self._told += 1
+        node.event(self._told)
+
+    def command(self, fault: Fault) -> None:
+        center, owner = self._center.now, self._center.owner
+        if center is None or owner is None:
+            return
+        known = [entry.name for entry in center.nodes.registry.all()]
+        names = known if fault.node < 0 else [self._nodes[fault.node].name]
+        nodes = tuple(name for name in names if name in known)
+        if not nodes:
+            return
+        self._given += 1
+        self._witness.counts.commands += 1
+        outcome = OUTCOMES[int(fault.b * 997) % len(OUTCOMES)]
+        seconds = fault.a**3 * 40
+        effect = ["effect", f"tag-{self._given}", f"{seconds:.3f}", outcome]
+        request = NewCommand(
+            choice=NodeChoice(nodes=nodes),
+            nodes=nodes,
+            verb="ping" if fault.b < 0.1 else "exec",
+            args={} if fault.b < 0.1 else {"argv": effect},
+            ttl_s=fault.for_s,
+        )
+
+        async def give() -> None:
+            try:
+                self._newest = (await center.commands.create(request)).id
+            except DatabaseError:
+                return  # who asked is told; nothing is promised
+
+        owner.spawn(give(), "a person gives a command")
+
+    def cancel(self, _fault: Fault) -> None:
+        center, owner, newest = self._center.now, self._center.owner, self._newest
+        if center is None or owner is None or newest is None:
+            return
+
+        async def cancel() -> None:
+            try:
+                await center.commands.cancel(newest)
+            except (DatabaseError, Problem):
+                return  # too late, or the center can't: who asked is told
+
+        owner.spawn(cancel(), "a person cancels a command")
+
+
+def _broker_s(fault: Fault) -> float:
+    """A killed process is noticed at once, a machine without power much later."""
+    return 0.0 if fault.a < 0.6 else fault.a * NOTICED_S
+
+
+_OF_NODES: dict[str, Callable[[Injector, SimulatedNode, Fault], None]] = {
+    "cut": Injector.cut,
+    "partition": Injector.partition,
+    "slow_line": Injector.slow_line,
+    "doubles": Injector.doubles,
+    "crash": Injector.crash,
+    "restart": Injector.restart,
+    "wipe": Injector.wipe,
+    "retire": Injector.retire,
+    "clock_jump": Injector.clock_jump,
+    "drift": Injector.drift,
+    "slow_disk": Injector.slow_disk,
+    "failing_disk": Injector.failing_disk,
+    "event": Injector.event,
+}
+_OF_ALL: dict[str, Callable[[Injector, Fault], None]] = {
+    "command": Injector.command,
+    "cancel": Injector.cancel,
+    "center_cut": Injector.center_cut,
+    "broker": Injector.broker,
+    "center_crash": Injector.center_crash,
+    "center_restart": Injector.center_restart,
+    "center_disk": Injector.center_disk,
+    "center_slow": Injector.center_slow,
+    "center_clock": Injector.center_clock,
+}

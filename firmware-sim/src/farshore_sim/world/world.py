@@ -1,0 +1,301 @@
+"""Builds a world from its plan, lets it run to its end, and says what was seen."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import random
+from collections.abc import Iterator, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from farshore_edge.settings import Settings
+
+from farshore_sim.world.bus import WorldBus
+from farshore_sim.world.center import SimulatedCenter
+from farshore_sim.world.clock import WorldClock
+from farshore_sim.world.disk import Disk
+from farshore_sim.world.faults import Plan
+from farshore_sim.world.injector import Injector
+from farshore_sim.world.invariants import Invariants
+from farshore_sim.world.loop import Owner, StandstillError, VirtualLoop
+from farshore_sim.world.node import SimulatedNode
+from farshore_sim.world.store import CenterStore
+from farshore_sim.world.witness import Counts, Violation, Witness
+
+SETTLE_S = 3600.0
+"""How long a healed world may take until nothing is left to do."""
+LOOK_EVERY_S = 10.0
+
+EXPECTED_ERRORS: dict[str, tuple[str, ...]] = {
+    "the outbox can't be written; what is new waits in memory": ("failing_disk",),
+    "the outbox still can't be written": ("failing_disk",),
+    "changes in memory are lost at stop": ("failing_disk",),
+    "the ledger can't be written; the command is not run": ("failing_disk",),
+    "too much waits in memory; metrics are given up": ("failing_disk",),
+    "a verb failed": ("command",),
+    "nothing could be committed; the nodes keep it": ("center_disk",),
+    "a message could not be kept": ("center_disk",),
+    "changes of nodes can't be written yet": ("center_disk",),
+    "commands can't be sent now": ("center_disk",),
+    "telemetry history could not be tidied": ("center_disk",),
+}
+"""What may be said at ERROR, and the faults that bring it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    plan: Plan
+    digest: str
+    violations: tuple[Violation, ...]
+    counts: Counts
+    virtual_s: float
+    trace: tuple[str, ...] = ()
+
+
+class World:
+    def __init__(self, plan: Plan, *, keep_trace: bool) -> None:
+        self._plan = plan
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        reasons = {"quota"} if plan.quota_bytes is not None else set()
+        reasons |= {"disk"} if plan.has("failing_disk") else set()
+        self.witness = Witness(
+            time_s=loop.time, justified=frozenset(reasons), keep_trace=keep_trace
+        )
+        self._owner = Owner("world")
+        self._bus = WorldBus(rng=self._rng("bus"), context=self._owner.context)
+        self._store = CenterStore(
+            time_s=loop.time, rng=self._rng("store"), committed=self._committed
+        )
+        self._center_clock = WorldClock(loop.time)
+        self._center = SimulatedCenter(
+            self._bus,
+            self._store,
+            seed=plan.seed,
+            external=plan.broker == "external",
+            clock=self._center_clock,
+            witness=self.witness,
+        )
+        self._nodes = [self._node(index) for index in range(plan.nodes)]
+        self.invariants = Invariants(self._store, self._nodes, self.witness)
+        self._bus.up = plan.broker == "external"
+        self._bus.tap = self._tapped
+        self._injector = Injector(
+            bus=self._bus,
+            nodes=self._nodes,
+            center=self._center,
+            store=self._store,
+            center_clock=self._center_clock,
+            owner=self._owner,
+            witness=self.witness,
+        )
+
+    def _rng(self, name: str) -> random.Random:
+        return random.Random(f"{self._plan.seed}/{name}")  # noqa: S311 # replayable, no secret
+
+    def _node(self, index: int) -> SimulatedNode:
+        name = f"node-{index + 1}"
+        rng = self._rng(f"{name}/disk")
+        disk = Disk(
+            name,
+            time_s=self._loop.time,
+            rng=rng,
+            witness=self.witness,
+            deleted=lambda stream, epoch, seq, change: self.invariants.deleted(
+                name, stream, epoch, seq, change
+            ),
+        )
+        quota = self._plan.quota_bytes
+        settings = Settings(
+            node=name,
+            dev=True,
+            sample_interval_s=20.0,
+            batch_s=60.0,
+            **({} if quota is None else {"outbox_max_bytes": quota}),
+        )
+        clock = WorldClock(self._loop.time, off_ms=rng.uniform(-5_000, 5_000))
+        return SimulatedNode(
+            name,
+            self._bus,
+            disk,
+            clock,
+            seed=self._plan.seed,
+            settings=settings,
+            witness=self.witness,
+        )
+
+    def _committed(self) -> None:
+        self.witness.counts.center_commits += 1
+        self.witness.note("committed", self._store.raw.total_changes)
+
+    def _tapped(self, client: str, message: Any) -> None:
+        self.witness.counts.messages += 1
+        self.witness.note("message", client, message.topic, message.payload)
+        self.invariants.published(message)
+
+    def logged(self, message: str) -> None:
+        """Something was said at ERROR or above."""
+        kinds = EXPECTED_ERRORS.get(message)
+        self.witness.note("error", message)
+        if kinds is None or not self._plan.has(*kinds):
+            self.witness.violated("I6", f"logged as an error: {message}")
+
+    # Its course
+
+    async def run(self) -> None:
+        self._center.start()
+        for number, node in enumerate(self._nodes):
+            self._loop.call_later(0.1 * number, node.start)
+        for fault in self._plan.faults:
+            self._loop.call_later(fault.at_s, self._injector.perform, fault)
+        while self._loop.time() < self._plan.end_s:
+            await asyncio.sleep(LOOK_EVERY_S)
+            self.invariants.books()
+        self.witness.note("healed")
+        self._injector.heal()
+        if await self._settled():
+            self.invariants.final()
+            self.invariants.presence(self._online(), self._here())
+            await self._end()
+
+    async def _settled(self) -> bool:
+        deadline_s = self._loop.time() + SETTLE_S
+        while True:
+            await asyncio.sleep(5.0)
+            waits = self._waits_for()
+            if waits is None:
+                return True
+            if self._loop.time() > deadline_s:
+                self.witness.violated("I8", f"did not come to rest: {waits}")
+                self.invariants.final()
+                return False
+
+    def _waits_for(self) -> str | None:
+        """Why the world is not at rest yet."""
+        self._injector.heal()
+        center = self._center.now
+        if center is None or not all(center.checks().values()):
+            return "the center is not ready"
+        for node in self._nodes:
+            if node.retired:
+                continue
+            if node.agent is None or not node.agent.connected:
+                return f"{node.name} is not connected"
+            queues = node.agent.outbox.queues()
+            unsent = {name: queue.records for name, queue in queues.items() if queue.records}
+            if unsent:
+                return f"{node.name} keeps {unsent}"
+        if self._online() != self._here():
+            return f"presence of {', '.join(sorted(self._online() ^ self._here()))}"
+        return self._open_commands()
+
+    def _open_commands(self) -> str | None:
+        forgotten = {n.name for n in self._nodes if n.retired or n.disk.generation}
+        for command_id, node, state in self._store.rows(
+            "SELECT command_id, node, state FROM command_target "
+            "WHERE state IN ('queued', 'sent', 'received', 'accepted', 'running')"
+        ):
+            if state in ("queued", "sent") or node not in forgotten:
+                return f"command {command_id} at {node} is {state}"
+        return None
+
+    def _online(self) -> frozenset[str]:
+        center = self._center.now
+        return center.nodes.registry.online() if center is not None else frozenset()
+
+    def _here(self) -> frozenset[str]:
+        return frozenset(node.name for node in self._nodes if node.agent is not None)
+
+    async def _end(self) -> None:
+        """Everyone stops orderly: all is told, and the center sees everyone leave."""
+        await asyncio.gather(*(node.stop() for node in self._nodes))
+        await asyncio.sleep(2.0)
+        self.invariants.final()
+        self.invariants.presence(self._online(), frozenset())
+        await self._center.stop()
+
+    def close(self, complaints: list[dict[str, Any]]) -> None:
+        for complaint in complaints:
+            text = repr(complaint.get("exception") or complaint.get("message"))
+            self.witness.violated("I6", f"nobody took an exception: {text}")
+        for owner in [
+            self._owner,
+            *self._center.owners,
+            *(owner for node in self._nodes for owner in node.owners),
+        ]:
+            owner.bury()
+        self._store.close()
+
+
+def run_plan(plan: Plan, *, keep_trace: bool = False) -> Outcome:
+    """The whole life of a world. Changes the logging of this process while it runs."""
+    loop = VirtualLoop()
+    collecting = gc.isenabled()
+    gc.disable()  # what the dead left behind must not be collected at a moment of its own
+    try:
+        world = loop.run_until_complete(_built(plan, keep_trace))
+        witness = world.witness
+        with _listening(world):
+            try:
+                loop.run_until_complete(world.run())
+            except StandstillError as exc:
+                witness.violated("I8", str(exc))
+            world.close(loop.complaints)
+        return Outcome(
+            plan=plan,
+            digest=witness.digest(),
+            violations=tuple(witness.violations),
+            counts=witness.counts,
+            virtual_s=loop.time(),
+            trace=tuple(witness.trace),
+        )
+    finally:
+        loop.close()
+        if collecting:
+            gc.enable()
+
+
+async def _built(plan: Plan, keep_trace: bool) -> World:
+    return World(plan, keep_trace=keep_trace)
+
+
+class _Handler(logging.Handler):
+    def __init__(self, world: World) -> None:
+        super().__init__(logging.ERROR)
+        self._world = world
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._world.logged(record.getMessage())
+
+
+@contextlib.contextmanager
+def _listening(world: World) -> Iterator[None]:
+    """Every ERROR of agents and center goes to the world, everything else nowhere."""
+
+    def take(
+        _logger: object, _method: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        world.logged(str(event.get("event")))
+        raise structlog.DropEvent
+
+    before = structlog.get_config()
+    structlog.configure(
+        processors=[take], wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR)
+    )
+    handler = _Handler(world)
+    loggers = [logging.getLogger(name) for name in ("farshore_edge", "farshore_protocol")]
+    states = [(logger.level, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.ERROR)
+        logger.propagate = False
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+        for logger, (level, propagate) in zip(loggers, states, strict=True):
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+            logger.propagate = propagate
