@@ -97,14 +97,15 @@ async def test_the_center_alone_cut_off_from_the_broker_loses_nothing(tmp_path: 
 
 async def test_a_node_that_started_anew_while_the_center_was_away_is_seen(tmp_path: Path) -> None:
     """Its birth reached a broker at which nobody listened, and a broker keeps no births."""
-    fleet = make_fleet("mosquitto", tmp_path)
+    broker = Mosquitto(tmp_path / "broker")
+    fleet = Fleet(tmp_path / "fleet", broker)
     await fleet.start()
     try:
         await fleet.ready()
         fleet.center.kill()
         node = fleet.nodes["a-1"]
         node.kill()
-        watcher = await Peer(fleet.broker.link(), "watcher", "fs1/up/a-1/birth").start()
+        watcher = await Peer(broker.link(), "watcher", "fs1/up/a-1/birth").start()
         node.start()
         await watcher.until(lambda: len(watcher.messages) == 1)
         await watcher.end()

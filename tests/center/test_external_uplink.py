@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from center.running import free_port, until
 from farshore_center.settings import Address
-from farshore_center.uplink import INBOX_MESSAGES, LANES, ExternalUplink
+from farshore_center.uplink import INBOX_MESSAGES, ExternalUplink
 from farshore_protocol.clock import SystemClock
 from farshore_protocol.link import Message
 
@@ -54,7 +54,7 @@ async def test_in_order_for_a_node_and_side_by_side_for_nodes() -> None:
                 uplink.received(word(f"pi-{node}", number))
         await until(lambda: sum(map(len, came.values())) == 1000)
     assert all(numbers == [0, 1, 2, 3, 4] for numbers in came.values())
-    assert most > LANES // 2
+    assert most > 20
 
 
 async def test_what_has_no_room_is_dropped_and_counted() -> None:

@@ -31,7 +31,8 @@ class FailingDatabase(Database):
     """A database whose commits fail while ``broken``."""
 
     broken: Exception | None = None
-    reading: asyncio.Event | None = None
+    held: asyncio.Event | None = None
+    """What the next read, with what it has found already, waits for."""
 
     async def write(self, work: Callable[[Any], Any]) -> Any:
         if self.broken is not None:
@@ -39,9 +40,10 @@ class FailingDatabase(Database):
         return await super().write(work)
 
     async def read(self, work: Callable[[Any], Any]) -> Any:
+        held, self.held = self.held, None
         found = await super().read(work)
-        if self.reading is not None:
-            await self.reading.wait()
+        if held is not None:
+            await held.wait()
         return found
 
 
@@ -167,17 +169,20 @@ async def test_a_record_that_nobody_foresaw_takes_no_other_along(desk: Desk) -> 
 
 async def test_a_load_that_is_overtaken_does_not_turn_the_books_back(desk: Desk) -> None:
     """A time exchange and a record both load the node: no record may be stored twice."""
-    desk.database.reading = asyncio.Event()
+    await desk.take(sample(1))
+    desk.ingest._shelf.forget({"pi-1"})
+    held = desk.database.held = asyncio.Event()
     request = TimeRequest(boot="b", up_ms=5, ts=0)
     exchange = asyncio.create_task(desk.ingest.exchanged_time("pi-1", request))
-    await asyncio.sleep(0)
-    await desk.ingest.submit(sample(1))
-    desk.database.reading.set()
+    await until(lambda: desk.database.held is None, "the first load")
+    await desk.ingest.submit(sample(2))
+    settling = asyncio.create_task(desk.ingest.drained())
+    await asyncio.wait([settling], timeout=0.2)  # it may only be settled after the exchange
+    held.set()
     await exchange
-    await desk.ingest.drained()
-    desk.database.reading = None
-    await desk.take(sample(1))
-    assert await desk.rows("select count(*) from telemetry_batch") == [(1,)]
+    await settling
+    await desk.take(sample(2))
+    assert await desk.rows("select count(*) from telemetry_batch") == [(2,)]
     assert desk.ingest.counts.duplicates == 1
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from farshore_center.app import Center
 from farshore_center.settings import Address, Settings
+from farshore_center.telemetry.service import HistorySettings
 from farshore_center.uplink import Uplink
 from farshore_protocol.clock import Clock
 from fastapi import FastAPI
@@ -19,6 +20,8 @@ from farshore_sim.world.witness import Witness
 
 _NOWHERE = Address(host="world", port=1)
 STOP_S = 120.0
+_HISTORY = HistorySettings(interval_s=30.0, compact_batches=15)
+"""Chunks are made often enough that an hour sees many, and asked for seldom enough to be quick."""
 
 
 class WorldCenter(Center):
@@ -29,6 +32,7 @@ class WorldCenter(Center):
         self._bus = bus
         self._context: Context = copy_context()
         super().__init__(settings, clock=clock, rng=rng, database=database)
+        self.history._settings = _HISTORY
 
     def _make_uplink(self, rng: random.Random) -> Uplink:
         epoch = self._ids.epoch()

@@ -99,14 +99,14 @@ class Invariants:
 
     def final(self) -> None:
         told = self.books()
-        self._complete(told)
         self._losses()
         self._telemetry(told)
         self._events(told)
         self._commands()
 
-    def _complete(self, told: dict[StreamKey, Told]) -> None:
-        """I1: of a node that lives, each record is accepted or lost."""
+    def incomplete(self) -> str | None:
+        """I1: of a node that lives, each record is accepted or lost; what is missing."""
+        told = self.books()
         for node in self._nodes:
             if node.retired:
                 continue
@@ -120,7 +120,8 @@ class Invariants:
                     settled.update(book.accepted)
                     settled.update(book.lost)
                 if settled.pairs() != [(1, made)]:
-                    self._witness.violated("I1", f"{key}: {settled} is not 1..{made}")
+                    return f"{key}: {settled} is not 1..{made}"
+        return None
 
     def _losses(self) -> None:
         """I3: what is lost is lost for a reason that this world has."""

@@ -71,6 +71,8 @@ class WorldLink:
             reason = await self._ended
         finally:
             self._connection = None
+            if reason == "cancelled":
+                self._bus.cut(self.wire)
             tell(handler.link_down, conn, reason)
         return self._clock.monotonic_s() - since_s
 

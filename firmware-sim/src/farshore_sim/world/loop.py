@@ -17,7 +17,7 @@ from farshore_sim.errors import SimError
 
 T = TypeVar("T")
 
-TURNS_MAX = 100_000
+TURNS_MAX = 20_000
 """Turns of the loop at one instant; a world that needs more is running in circles."""
 _PRUNE_AT = 256
 

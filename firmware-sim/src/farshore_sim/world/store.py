@@ -49,8 +49,14 @@ class CenterStore:
         self._committed()
 
     def delay_s(self) -> float:
-        slow = self._time_s() < self.slow_until_s
-        return self._rng.uniform(0.0, self.slow_s if slow else 0.003)
+        if self._time_s() < self.slow_until_s:
+            return self._rng.uniform(0.0, self.slow_s)
+        return 0.003 * max(0.0, self._rng.uniform(-1.0, 1.0))  # often at once
+
+    async def pause(self) -> None:
+        delay_s = self.delay_s()
+        if delay_s > 0:
+            await asyncio.sleep(delay_s)
 
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """What is durable now, asked past the center."""
@@ -95,12 +101,12 @@ class InlineDatabase(Database):
         try:
             return await asyncio.wrap_future(future)
         finally:
-            await asyncio.sleep(self._store.delay_s())
+            await self._store.pause()
 
     async def _flush(self) -> None:
         writer = self._required()
         while writer.queue_length:
-            await asyncio.sleep(self._store.delay_s())
+            await self._store.pause()
             group = writer._next_group()
             jobs = [job for job in group if job.future.set_running_or_notify_cancel()]
             if jobs:
@@ -108,11 +114,11 @@ class InlineDatabase(Database):
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         self._required()
-        await asyncio.sleep(self._store.delay_s() / 2)
+        await self._store.pause()
         try:
             return self._read(self._store.engine, work)
         finally:
-            await asyncio.sleep(self._store.delay_s() / 2)
+            await self._store.pause()
 
     def stats(self) -> DatabaseStats:
         stats = self._required().stats

@@ -26,7 +26,7 @@ from farshore_sim.world.witness import Counts, Violation, Witness
 
 SETTLE_S = 3600.0
 """How long a healed world may take until nothing is left to do."""
-LOOK_EVERY_S = 10.0
+LOOK_EVERY_S = 30.0
 
 EXPECTED_ERRORS: dict[str, tuple[str, ...]] = {
     "the outbox can't be written; what is new waits in memory": ("failing_disk",),
@@ -169,6 +169,9 @@ class World:
                 return True
             if self._loop.time() > deadline_s:
                 self.witness.violated("I8", f"did not come to rest: {waits}")
+                missing = self.invariants.incomplete()
+                if missing is not None:
+                    self.witness.violated("I1", missing)
                 self.invariants.final()
                 return False
 
@@ -189,7 +192,7 @@ class World:
                 return f"{node.name} keeps {unsent}"
         if self._online() != self._here():
             return f"presence of {', '.join(sorted(self._online() ^ self._here()))}"
-        return self._open_commands()
+        return self._open_commands() or self.invariants.incomplete()
 
     def _open_commands(self) -> str | None:
         forgotten = {n.name for n in self._nodes if n.retired or n.disk.generation}

@@ -91,7 +91,7 @@ async def start(
     """
     starting = asyncio.create_task(_start(argv, cwd=cwd, env=env, stdin=stdin))
     try:
-        return await starting
+        return await asyncio.shield(starting)
     except asyncio.CancelledError:
         with contextlib.suppress(OSError, ValueError):
             program = await starting
