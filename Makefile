@@ -35,7 +35,7 @@ test: $(STAMP) system
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy $(PACKAGES:%=%/src) tests
+	$(BIN)/mypy $(PACKAGES:%=%/src) tests bench
 	$(BIN)/lint-imports
 
 format: $(STAMP)

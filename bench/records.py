@@ -78,6 +78,11 @@ def record(seq: int, *, count: int, now_ms: int) -> bytes:
     )
 
 
+def packet_id(seq: int) -> int:
+    """1 to 65535 and again: none is under way twice, since no window is that large."""
+    return (seq - 1) % 65_535 + 1
+
+
 def record_topic(node: str) -> str:
     return Up(node=node, kind="tel", name="host").build()
 
@@ -87,9 +92,7 @@ def record_packets(node: str, load: Load, *, now_ms: int) -> list[bytes]:
     count = load.warm_up + load.each
     topic = record_topic(node)
     return [
-        publish_packet(
-            topic, record(seq, count=count, now_ms=now_ms), packet_id=(seq - 1) % 65_535 + 1
-        )
+        publish_packet(topic, record(seq, count=count, now_ms=now_ms), packet_id=packet_id(seq))
         for seq in range(1, count + 1)
     ]
 

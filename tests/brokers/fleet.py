@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import httpx
 from link.brokers import Mosquitto, Nats, Program, free_port
 
-DEADLINE_S = 20.0
+DEADLINE_S = 25.0
 SAMPLE_S = 0.1
 LOOK_EVERY_S = 0.03
 
@@ -40,9 +40,10 @@ class Process:
     async def stop(self) -> int:
         """An orderly end; its exit code."""
         assert self._process is not None
-        process, self._process = self._process, None
-        process.terminate()
-        return await asyncio.to_thread(process.wait, DEADLINE_S)
+        self._process.terminate()
+        code = await asyncio.to_thread(self._process.wait, DEADLINE_S)
+        self._process = None
+        return code
 
 
 class Fleet:
@@ -78,7 +79,7 @@ class Fleet:
             self.folder / name,
             "farshore-agent",
             *("run", "--dev", "--node", name, "--center", f"mqtt://127.0.0.1:{port}"),
-            *("--data", str(self.folder / name), "--heartbeat-s", "1", "--stop-grace-s", "10"),
+            *("--data", str(self.folder / name), "--heartbeat-s", "1", "--stop-grace-s", "20"),
             *("--sample-interval-s", str(SAMPLE_S), "--batch-s", str(2 * SAMPLE_S)),
             *("--backoff-first-s", "0.1", "--backoff-max-s", "0.5"),
         )
@@ -134,15 +135,18 @@ class Fleet:
     async def get(self, path: str, **params: Any) -> Any:
         return (await self.http.get(f"/api/v1{path}", params=params)).json()
 
-    async def ready(self) -> None:
-        async def look() -> bool | None:
+    async def ready(self, *, after: Mapping[str, int] | None = None) -> dict[str, int]:
+        """Until all are online, by later connections than those in ``after``; the connections."""
+
+        async def look() -> dict[str, int] | None:
             if (await self.http.get("/readyz")).status_code != 200:
                 return None
             nodes = (await self.get("/nodes"))["items"]
-            online = {node["name"] for node in nodes if node["state"] == "online"}
-            return True if online == set(self.agents) else None
+            conns = {node["name"]: node["conn"] for node in nodes if node["state"] == "online"}
+            new = all(conn > (after or {}).get(name, 0) for name, conn in conns.items())
+            return conns if new and set(conns) == set(self.agents) else None
 
-        await self.until(look, "the center to be ready and both nodes to be online")
+        return await self.until(look, "the center to be ready and both nodes to be online")
 
     async def ping(self) -> None:
         """Of all nodes, and all answer."""

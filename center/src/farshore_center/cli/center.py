@@ -137,7 +137,7 @@ async def _serve(settings: Settings) -> int:
 def _listen(address: Address) -> list[socket.socket]:
     """Listening sockets; uvicorn would end the process by itself where it can't have one."""
     try:
-        return [
+        listening = [
             socket.create_server(place[:2], family=family, backlog=1024)
             for family, *_, place in socket.getaddrinfo(
                 address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -145,6 +145,11 @@ def _listen(address: Address) -> list[socket.socket]:
         ]
     except OSError as exc:
         raise ListenError("--http", address, exc) from exc
+    for sock in listening:
+        # Inherited by what is accepted; asyncio sets it only on sockets that name their protocol,
+        # and without it a small answer waits 40 ms for the client's delayed acknowledgement.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 def _server(settings: Settings, api: "FastAPI") -> "uvicorn.Server":
@@ -166,6 +171,8 @@ def _server(settings: Settings, api: "FastAPI") -> "uvicorn.Server":
             access_log=False,
             lifespan="off",
             ws="websockets-sansio",
+            ws_max_size=256 * 1024,
+            ws_per_message_deflate=False,
             timeout_graceful_shutdown=3,
         )
     )

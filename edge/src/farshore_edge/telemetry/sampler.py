@@ -59,8 +59,10 @@ class Sampler:
     def _full(self) -> bool:
         if not self._offsets:
             return False
-        lasts_ms = self._offsets[-1] + self._interval_s * 1000
-        return lasts_ms >= self._batch_s * 1000 or self._values >= VALUES_MAX
+        # Half a sample of tolerance: offsets are whole milliseconds, and timers a little late.
+        next_ms = self._offsets[-1] + self._interval_s * 1000
+        due_ms = (self._batch_s - self._interval_s / 2) * 1000
+        return next_ms >= due_ms or self._values >= VALUES_MAX
 
     def take(self) -> None:
         """One sample of every collector; one that fails leaves its series out of this sample."""

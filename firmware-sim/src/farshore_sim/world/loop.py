@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 TURNS_MAX = 20_000
 """Turns of the loop at one instant; a world that needs more is running in circles."""
+TICK_S = 1e-6
 _PRUNE_AT = 256
 
 
@@ -153,6 +154,8 @@ class VirtualLoop(base_events.BaseEventLoop):
         *args: Any,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
+        # Never at the same instant: who waits for less than a float can tell would wait for ever.
+        when = max(when, self._now_s + TICK_S)
         timer = _TimerHandle(when, callback, args, self, context)
         heapq.heappush(self._scheduled, timer)  # type: ignore[attr-defined] # asyncio's heap
         timer._scheduled = True  # type: ignore[attr-defined] # as BaseEventLoop marks it

@@ -58,6 +58,11 @@ class CenterStore:
         if delay_s > 0:
             await asyncio.sleep(delay_s)
 
+    def reset(self) -> None:
+        """The writer drops its connection after a failure; that ends what it had begun."""
+        if self.raw.in_transaction:
+            self.raw.execute("ROLLBACK")
+
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """What is durable now, asked past the center."""
         return self.raw.execute(sql, values).fetchall()
@@ -111,6 +116,7 @@ class InlineDatabase(Database):
             jobs = [job for job in group if job.future.set_running_or_notify_cancel()]
             if jobs:
                 writer._commit_group(jobs)
+            self._store.reset()
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         self._required()

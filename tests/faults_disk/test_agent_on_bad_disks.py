@@ -1,0 +1,171 @@
+"""Real agents on bad disks: they live on, wait, and nothing is lost when the disk is well again."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from farshore_sim.faults.disk import (
+    FULL,
+    SYNC_FAILS,
+    DiskFault,
+    SmallDisk,
+    database_paths,
+    inject,
+    slow,
+)
+from farshore_sim.faults.errors import FaultError
+from system.programs import AgentProgram, CenterProgram, until
+
+pytestmark = pytest.mark.processes
+
+SMALL_BYTES = 2 * 1024 * 1024
+
+
+class Bench:
+    """One agent at a running center, and what the center has of it."""
+
+    def __init__(self, center: CenterProgram, folder: Path, name: str) -> None:
+        self.center = center
+        self.agent = AgentProgram(folder, name, center.mqtt_port)
+        self.ran = folder / f"{name}.ran"
+        self.paths = database_paths(self.agent.data / "agent.db")
+
+    async def books(self) -> dict[str, dict[str, Any]]:
+        found = await self.center.get(f"/nodes/{self.agent.name}/streams")
+        return {item["stream"]: item for item in found["items"]} if found else {}
+
+    async def accepted(self) -> int:
+        metrics = (await self.books()).get("metrics")
+        return metrics["accepted"] if metrics else 0
+
+    async def at_work(self) -> None:
+        self.agent.start()
+        await self.center.online(self.agent.name)
+        await self.more(1)
+
+    async def more(self, records: int) -> None:
+        before = await self.accepted()
+
+        async def look() -> bool:
+            return await self.accepted() >= before + records
+
+        await until(look, f"{records} more records of {self.agent.name}")
+
+    async def command(self) -> str:
+        line = f"echo once >> {self.ran}"
+        argv = {"argv": ["sh", "-c", line]}
+        made = await self.center.command(self.agent.name, "exec", argv, ttl_s=60)
+        return str(made["id"])
+
+    async def all_there(self, command: str) -> None:
+        """Nothing is missing, nothing came under another's seq, the command took effect once."""
+        view = await self.center.done(command)
+        assert view["summary"] == {"succeeded": 1}, self.agent.text()
+        assert self.ran.read_text() == "once\n"
+        for stream, book in (await self.books()).items():
+            assert book["accepted"] == book["head"], (stream, book)
+            assert (book["holes"], book["lost_records"]) == ([], 0), (stream, book)
+
+
+@pytest.fixture
+async def center(tmp_path: Path) -> AsyncIterator[CenterProgram]:
+    center = CenterProgram(tmp_path)
+    center.start()
+    await center.ready()
+    yield center
+    center.end()
+    await center.http.aclose()
+
+
+@contextmanager
+def ended(bench: Bench) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        if bench.agent.process is not None:
+            bench.agent.kill()
+
+
+async def refused_for_a_while(bench: Bench, fault: DiskFault | None) -> None:
+    """``fault``; without one a disk that is really full."""
+    async with AsyncExitStack() as stack:
+        small = None if fault else stack.enter_context(SmallDisk(bench.agent.data, SMALL_BYTES))
+        stack.enter_context(ended(bench))
+        await bench.at_work()
+        process = bench.agent.process
+        assert process is not None
+        async with AsyncExitStack() as bad:
+            if fault is not None:
+                met = await bad.enter_async_context(
+                    inject(process.pid, fault, paths=bench.paths)
+                )
+            elif small is not None:
+                small.fill()
+                bad.callback(small.free)
+            command = await bench.command()
+            await until(lambda: "can't be written" in bench.agent.text(), "a failed write")
+            accepted = await bench.accepted()
+            await until(lambda: "outbox can't be written" in bench.agent.text(), "a failed record")
+            assert process.poll() is None, bench.agent.text()
+            assert await bench.accepted() == accepted, "nothing is sent that is not durable"
+            assert fault is None or met.met() > 0
+        await bench.more(3)
+        await bench.all_there(command)
+        assert bench.agent.end() == 0, bench.agent.text()
+
+
+async def slow_for_a_while(bench: Bench) -> None:
+    with ended(bench):
+        await bench.at_work()
+        process = bench.agent.process
+        assert process is not None
+        async with inject(process.pid, slow(0.15), paths=bench.paths) as injection:
+            command = await bench.command()
+            await bench.more(2)
+            assert injection.met() > 3
+        await bench.all_there(command)
+        assert bench.agent.end() == 0
+
+
+async def killed_while_syncs_fail(bench: Bench) -> None:
+    with ended(bench):
+        await bench.at_work()
+        epoch = (await bench.books())["metrics"]["epoch"]
+        process = bench.agent.process
+        assert process is not None
+        async with inject(process.pid, SYNC_FAILS, paths=bench.paths):
+            await until(lambda: "outbox can't be written" in bench.agent.text(), "a failed write")
+            bench.agent.kill()
+        await bench.at_work()
+        command = await bench.command()
+        await bench.all_there(command)
+        assert (await bench.books())["metrics"]["epoch"] == epoch
+        assert bench.agent.end() == 0
+
+
+async def test_agents_live_through_bad_disks_and_lose_nothing(
+    center: CenterProgram, tmp_path: Path
+) -> None:
+    """All at once: most of the time of each is waiting."""
+
+    def bench(name: str) -> Bench:
+        return Bench(center, tmp_path, name)
+
+    stories = {
+        "writes fail": refused_for_a_while(bench("full"), FULL),
+        "syncs fail": refused_for_a_while(bench("sync"), SYNC_FAILS),
+        "slow": slow_for_a_while(bench("slow")),
+        "killed while syncs fail": killed_while_syncs_fail(bench("killed")),
+    }
+    try:
+        with SmallDisk(tmp_path / "probe", SMALL_BYTES):
+            pass
+    except FaultError:
+        pass  # mounting is not allowed here; the injected error stands for it
+    else:
+        stories["really full"] = refused_for_a_while(bench("small"), None)
+    ends = await asyncio.gather(*stories.values(), return_exceptions=True)
+    assert dict(zip(stories, ends, strict=True)) == dict.fromkeys(stories)
