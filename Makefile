@@ -7,11 +7,12 @@ STAMP  := $(VENV)/.installed
 ARGS   ?=
 PACKAGES := shared edge center firmware-sim
 
-.PHONY: help setup system demo test check format bench clean
+.PHONY: help setup system demo test check format bench soak clean
 help:
 	@echo "make demo    a fleet on this machine (ARGS=--exit: ends by itself, exit code 0 if all was true)"
 	@echo "make test    every test          make check   ruff, mypy, import contracts"
 	@echo "make bench   the measured promises, report in bench/report.json"
+	@echo "make soak    SEEDS=1000 simulated worlds, every invariant checked, report in soak-report.json"
 	@echo "make setup   only the environment   make system  only the system packages (for tests)"
 
 $(STAMP): constraints.txt pyproject.toml $(PACKAGES:%=%/pyproject.toml)
@@ -44,6 +45,10 @@ format: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m bench $(ARGS)
+
+SEEDS ?= 1000
+soak: $(STAMP)
+	$(BIN)/python -m farshore_sim.world.soak --seeds $(SEEDS) $(ARGS)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -152,7 +152,8 @@ class Client(asyncio.Protocol):
         self._answer = asyncio.get_running_loop().create_future()
         self._write(question)
         try:
-            return await asyncio.wait_for(self._answer, DEADLINE_S)
+            async with asyncio.timeout(DEADLINE_S):
+                return await self._answer
         except TimeoutError as exc:
             raise BenchError(f"no answer from the broker within {DEADLINE_S:g} s") from exc
 

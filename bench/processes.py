@@ -38,7 +38,8 @@ class Running:
     async def finished(self, within_s: float) -> None:
         """Waits for its end by itself, with exit code 0."""
         try:
-            code = await asyncio.wait_for(self._process.wait(), within_s)
+            async with asyncio.timeout(within_s):
+                code = await self._process.wait()
         except TimeoutError as exc:
             raise BenchError(f"{self.name} did not end within {within_s:g} s") from exc
         if code != 0:
@@ -51,7 +52,8 @@ class Running:
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGTERM)
         try:
-            await asyncio.wait_for(self._process.wait(), STOP_S)
+            async with asyncio.timeout(STOP_S):
+                await self._process.wait()
         except TimeoutError:
             self._process.kill()
             await self._process.wait()

@@ -44,7 +44,8 @@ class Goal:
         self._event.clear()
         self.look()
         try:
-            await asyncio.wait_for(self._event.wait(), DEADLINE_S)
+            async with asyncio.timeout(DEADLINE_S):
+                await self._event.wait()
         except TimeoutError as exc:
             raise BenchError(f"{self._count()} of {wanted} arrived in {DEADLINE_S:g} s") from exc
 

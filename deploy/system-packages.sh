@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the system packages that the tests use, prints what it does, and does nothing where they
-# are there already: Mosquitto (the stock MQTT broker and clients).
+# are there already: Mosquitto (the stock MQTT broker and clients) and strace (records what a process
+# does to its files, and lets its disk fail).
 set -eu
 
 packages=""
@@ -14,6 +15,7 @@ need() { # need PACKAGE PROGRAM...: the package, unless one of the programs is t
 }
 need mosquitto mosquitto /usr/sbin/mosquitto
 need mosquitto-clients mosquitto_pub
+need strace strace
 [ -n "$packages" ] || exit 0
 
 echo "System packages needed by the tests:$packages"

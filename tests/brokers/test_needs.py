@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from farshore_center.broker.needs import NEEDS, Evidence, Need, Script, judge, unreached
@@ -87,6 +88,12 @@ def test_flaws_together_are_all_named_and_nothing_else_is(names: set[str]) -> No
         )
         expected[changed] = needs
     assert set(judge(SCRIPT, evidence).faults) == set().union(*expected.values())
+
+
+def test_every_need_stands_in_the_docs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "brokers.md").read_text()
+    for need, sentence in NEEDS.items():
+        assert f"| `{need}` | {sentence} |" in page
 
 
 def test_a_broker_that_heard_nothing_can_do_nothing() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from center.conftest import MakeNode
-from center.running import EPOCH, RunningCenter, batch, birth, record, settings_for, until
+from center.running import EPOCH, RunningCenter, batch, birth, now_ms, record, settings_for, until
 from farshore_center.app import Center
 from farshore_center.db.errors import DatabaseError
 from farshore_protocol.clock import SystemClock
@@ -92,7 +92,9 @@ async def test_a_node_with_facts_books_and_telemetry(
     assert (book["accepted"], book["duplicates"], book["head"]) == (2, 1, 3)
     assert (book["holes"], book["lost_records"]) == ([], 1)
     assert [(line["range"], line["reason"]) for line in book["lost"]] == [([2, 2], "quota")]
-    series = (await running.get("/nodes/pi-1/telemetry", **{"from": "-1h"}))["series"]
+    # The last sample of a batch is 100 ms later than its first: it may lie beyond "now".
+    span = {"from": "-1h", "to": str(now_ms() + 60_000)}
+    series = (await running.get("/nodes/pi-1/telemetry", **span))["series"]
     assert sorted(series["cpu.percent"]["v"]) == [1.5, 1.5, 2.5, 2.5]
 
 

@@ -1,10 +1,17 @@
-"""What the agent's database does with damaged files: one word for each of many seeded cases."""
+"""What the agent's database does with damaged files: one word for each of many seeded cases.
 
+As a program it prints the table of ``docs/faults.md``.
+"""
+
+import asyncio
+import collections
 import contextlib
 import enum
 import random
 import shutil
 import sqlite3
+import sys
+import tempfile
 from pathlib import Path
 
 from farshore_edge.database import SqliteDatabase
@@ -15,6 +22,8 @@ from farshore_sim.faults.damage import Damage, damage
 
 SEED = 11
 CHANGES = 40
+CLOSED, IN_USE = "closed", "in use"
+"""The states that ``prepare`` leaves: after an orderly end, and as it lies after a kill."""
 
 
 class Outcome(enum.StrEnum):
@@ -49,15 +58,18 @@ async def prepare(folder: Path) -> list[object]:
         if number == CHANGES // 2:
             with contextlib.closing(sqlite3.connect(live / FILE)) as other:
                 other.execute("PRAGMA wal_checkpoint(RESTART)").close()
-    shutil.copytree(live, folder / "in use")
+    shutil.copytree(live, folder / IN_USE)
     await database.close()
-    shutil.copytree(live, folder / "closed")
+    shutil.copytree(live, folder / CLOSED)
     return pictures
 
 
-async def outcome(folder: Path, name: str, kind: Damage, seed: int, truth: list[object]) -> Outcome:
-    """``folder`` is damaged: its file ``name``, in this way."""
-    damage(folder / name, kind, random.Random(seed))
+async def outcome(
+    folder: Path, name: str, kind: Damage | None, seed: int, truth: list[object]
+) -> Outcome:
+    """``folder`` is damaged: its file ``name``, in this way; with None it is left as it is."""
+    if kind is not None:
+        damage(folder / name, kind, random.Random(seed))
     try:
         database = SqliteDatabase(folder / FILE, _ids(SEED + 1))
     except DatabaseError:
@@ -92,3 +104,29 @@ async def _look(database: SqliteDatabase, path: Path, truth: list[object]) -> Ou
         except sqlite3.DatabaseError:
             return Outcome.FOUND_LATER
     return Outcome.RIGHT if words == [("ok",)] else Outcome.FOUND_LATER
+
+
+CASES = 40
+_ONE_CASE = (Damage.EMPTY, Damage.FOLDER, Damage.NO_PERMISSION)
+
+
+async def table(folder: Path) -> str:
+    """Rows of Markdown: the damage, and how often each outcome came of it."""
+    truth = await prepare(folder)
+    rows = ["| state | file | damage | what comes of it |", "| --- | --- | --- | --- |"]
+    for state, name in ((CLOSED, FILE), (IN_USE, FILE), (IN_USE, FILE + "-wal")):
+        for kind in Damage:
+            counts: collections.Counter[str] = collections.Counter()
+            for seed in range(1 if kind in _ONE_CASE else CASES):
+                case = folder / "case"
+                shutil.copytree(folder / state, case)
+                counts[(await outcome(case, name, kind, seed, truth)).value] += 1
+                shutil.rmtree(case)
+            told = "; ".join(f"{count} × {word}" for word, count in counts.most_common())
+            rows.append(f"| {state} | `{name}` | {kind.value} | {told} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as scratch:
+        sys.stdout.write(asyncio.run(table(Path(scratch))) + "\n")

@@ -99,9 +99,7 @@ async def refused_for_a_while(bench: Bench, fault: DiskFault | None) -> None:
         assert process is not None
         async with AsyncExitStack() as bad:
             if fault is not None:
-                met = await bad.enter_async_context(
-                    inject(process.pid, fault, paths=bench.paths)
-                )
+                met = await bad.enter_async_context(inject(process.pid, fault, paths=bench.paths))
             elif small is not None:
                 small.fill()
                 bad.callback(small.free)

@@ -3,12 +3,13 @@
 import random
 
 import pytest
-from farshore_sim.faults.crash_model import Disk, Survival
+from farshore_sim.faults.crash_model import PAGE_BYTES, Disk, Survival
 from farshore_sim.faults.recording import (
     Create,
     Event,
     Rename,
     Sync,
+    SyncFailed,
     SyncFolder,
     Truncate,
     Unlink,
@@ -107,9 +108,23 @@ def test_a_sync_covers_what_was_written_before_it_was_called_and_nothing_else() 
     disk = followed(write(0, b"aaaa"), write(4, b"bbbb"), Sync(name=NAME, since=1))
     assert found(disk, Survival.NOTHING) == {b"aaaa"}
     other = followed(
-        write(0, b"aaaa"), write(0, b"x", "g"), Sync(name="g", since=2), initial={NAME: b"", "g": b""}
+        write(0, b"aaaa"),
+        write(0, b"x", "g"),
+        Sync(name="g", since=2),
+        initial={NAME: b"", "g": b""},
     )
     assert found(other, Survival.NOTHING) == {b""}
+
+
+def test_a_sync_that_failed_is_not_made_good_by_a_later_one() -> None:
+    page = PAGE_BYTES
+    failed: list[Event] = [write(0, b"aaaa"), write(page, b"bbbb"), SyncFailed(name=NAME, since=2)]
+    later = followed(*failed, Sync(name=NAME, since=3))
+    assert {c[:4] for c in found(later, Survival.SUBSET) if c} == {b"aaaa", bytes(4)}
+    again = followed(*failed, write(1, b"A"), Sync(name=NAME, since=4))
+    left = found(again, Survival.SUBSET)
+    assert {c[:4] for c in left if c} == {b"aAaa"}, "a page that is written again is covered whole"
+    assert {c[page : page + 4] for c in left if c} == {b"bbbb", bytes(4)}
 
 
 def test_what_is_written_behind_a_truncation_is_not_there_without_it() -> None:

@@ -13,6 +13,7 @@ from farshore_sim.faults.recording import (
     Mark,
     Rename,
     Sync,
+    SyncFailed,
     SyncFolder,
     Truncate,
     Unlink,
@@ -29,7 +30,9 @@ def hexed(text: str | bytes) -> str:
     return "".join(f"\\x{byte:02x}" for byte in data)
 
 
-def read(*lines: str, names: tuple[str, ...] = ("f", "g"), present: tuple[str, ...] = ("f",)) -> list[Event]:
+def read(
+    *lines: str, names: tuple[str, ...] = ("f", "g"), present: tuple[str, ...] = ("f",)
+) -> list[Event]:
     return parse(lines, folder=FOLDER, names=names, marks=Path("/marks"), present=present)
 
 
@@ -58,12 +61,12 @@ def test_calls_on_watched_files_become_events_and_others_do_not() -> None:
     ]
 
 
-def test_a_short_write_counts_as_far_as_it_went_and_a_failed_call_not_at_all() -> None:
+def test_a_short_write_counts_as_far_as_it_went_and_of_failed_calls_only_a_sync() -> None:
     assert read(
         f'7 pwrite64({fd("/d/f")}, "{hexed(b"abcd")}", 4, 0) = 2',
         f'7 pwrite64({fd("/d/f")}, "{hexed(b"abcd")}", 4, 0) = -1 ENOSPC (No space left on device)',
         f"7 fdatasync({fd('/d/f')}) = -1 EIO (Input/output error) (INJECTED)",
-    ) == [Write(name="f", offset=0, data=b"ab")]
+    ) == [Write(name="f", offset=0, data=b"ab"), SyncFailed(name="f", since=1)]
 
 
 def test_a_sync_that_another_thread_interrupts_covers_what_was_before_it_was_called() -> None:

@@ -228,7 +228,8 @@ class Center:
         if self.broken.is_set() or not self._tasks:
             return
         try:
-            await asyncio.wait_for(self.ingest.drained(), DRAIN_S)
+            async with asyncio.timeout(DRAIN_S):
+                await self.ingest.drained()
         except TimeoutError:
             log.warning("stopped with unsettled records", records=self.ingest.waiting)
 

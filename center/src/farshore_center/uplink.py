@@ -40,6 +40,8 @@ INBOX_BYTES = 64 * 1024 * 1024
 """What may wait for its turn; the link acknowledges on receipt, so more is dropped and counted."""
 LANES = 64
 """What different nodes say is taken at the same time, so that a thousand births share commits."""
+REPAIR_S = 1.0
+"""Until a false word about this center is put right: two centers at one broker must not shout."""
 
 
 class Uplink(Protocol):
@@ -58,9 +60,12 @@ class Uplink(Protocol):
     async def stop(self) -> None: ...
 
 
+_CENTER_STATE = CenterState().build()
+
+
 def _state(epoch: str, online: bool) -> Message:
     word = CenterStateMessage(state="online" if online else "offline", epoch=epoch)
-    return Message(topic=CenterState().build(), payload=encode(word), qos=1, retain=True)
+    return Message(topic=_CENTER_STATE, payload=encode(word), qos=1, retain=True)
 
 
 def _lane(topic: str) -> int:
@@ -159,6 +164,8 @@ class ExternalUplink:
         self._link: MqttLink | None = None
         self._lost = asyncio.Event()
         self._was_up = self._stopping = False
+        self._belied = False
+        self._repair: asyncio.TimerHandle | None = None
         self._fault: str | None = "the broker was not examined yet"
         # A node's messages stay in order: they share a lane.
         self._lanes: list[asyncio.Queue[Message]] = [asyncio.Queue() for _ in range(LANES)]
@@ -193,7 +200,7 @@ class ExternalUplink:
             self._lost.set()  # a broker that comes back is examined first
         return Session(
             client_id=f"center-{self._epoch}",
-            filters=CENTER_FILTERS,
+            filters=(*CENTER_FILTERS, _CENTER_STATE),
             will=_state(self._epoch, False),
         )
 
@@ -204,11 +211,29 @@ class ExternalUplink:
             self._link.publish(_state(self._epoch, True))
 
     def link_down(self, conn: int, reason: str) -> None:
-        log.warning("the broker is gone", conn=conn, reason=reason)
+        if not self._stopping:
+            log.warning("the broker is gone", conn=conn, reason=reason)
         self._fault = f"the connection was lost: {reason}"
         self._lost.set()
 
+    def _saw_state(self, payload: bytes) -> None:
+        """What nodes are told of the center. The will of a life or a connection before this one
+        may come late, and stays retained; believing it, nodes would keep their records for ever.
+        """
+        self._belied = payload != _state(self._epoch, True).payload
+        if self._belied and self._repair is None:
+            self._repair = asyncio.get_running_loop().call_later(REPAIR_S, self._put_right)
+
+    def _put_right(self) -> None:
+        self._repair = None
+        if self._belied and self._link is not None and not self._stopping:
+            log.warning("a false word about this center was seen and repaired")
+            self._link.publish(_state(self._epoch, True))
+
     def received(self, message: Message) -> None:
+        if message.topic == _CENTER_STATE:
+            self._saw_state(message.payload)
+            return
         size = len(message.payload)
         if self._waiting >= INBOX_MESSAGES or self._waiting_bytes + size > INBOX_BYTES:
             self.dropped += 1  # not acknowledged end to end, so the node sends it again
@@ -285,6 +310,8 @@ class ExternalUplink:
 
     async def stop(self) -> None:
         self._stopping = True
+        if self._repair is not None:
+            self._repair.cancel()
         if self._link is not None:
             await self._link.close(_state(self._epoch, False))
         for task in self._tasks:

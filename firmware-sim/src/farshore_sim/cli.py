@@ -83,6 +83,37 @@ def demo(
     raise typer.Exit(0 if true else 1)
 
 
+@app.command()
+def world(
+    seed: Annotated[int, typer.Option(help="what happens is drawn from it")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, max=200, help="how many nodes")] = 5,
+    hours: Annotated[float, typer.Option(min=0.01, help="virtual hours of faults")] = 1.0,
+    schedule: Annotated[
+        Path | None, typer.Option(help="a plan from a file, in place of one from the seed")
+    ] = None,
+    trace: Annotated[Path | None, typer.Option(help="write every event there")] = None,
+    shrink: Annotated[bool, typer.Option(help="make a failing plan as small as possible")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
+) -> None:
+    """A deterministic world: agents and center on virtual time; exit code 0 if all invariants held."""
+    try:
+        from farshore_sim.world.show import show
+    except ModuleNotFoundError as exc:
+        sys.stderr.write(f"farshore-sim: {exc}; install farshore-firmware-sim[world]\n")
+        raise typer.Exit(2) from exc
+    with _errors():
+        held = show(
+            seed=seed,
+            nodes=nodes,
+            hours=hours,
+            schedule=schedule,
+            trace=trace,
+            shrinks=shrink,
+            as_json=as_json,
+        )
+    raise typer.Exit(0 if held else 1)
+
+
 def _raise_open_files() -> None:
     """Every node is a socket, and the usual soft limit is 1,024."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

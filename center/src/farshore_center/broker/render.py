@@ -159,7 +159,7 @@ def nats_conf(site: NatsSite) -> str:
           listen: "{_at(site.host, site.mqtt_port)}"
           # Unacknowledged QoS 1 messages for each subscription of a client; one that ends with '#'
           # counts twice, and all of a client together may be 65535. A node has up to 12
-          # subscriptions, the center 1.
+          # subscriptions, the center 2.
           max_ack_pending: 2048
           # After how long an unacknowledged message goes again.
           ack_wait: "30s"

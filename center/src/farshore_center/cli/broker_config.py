@@ -46,7 +46,7 @@ def _place(mqtt: str) -> tuple[str, int]:
 
 def _plain(key: str, text: str) -> str:
     """Neither format can hold every character in a value, so none of them is to be quoted."""
-    if not text or not text.isprintable() or any(mark in text for mark in " \"\\#"):
+    if not text or not text.isprintable() or any(mark in text for mark in ' "\\#'):
         raise SettingsError(
             f"{key} = {text!r}: expected printable characters without spaces, quotes, '#' and '\\'"
         )
@@ -81,9 +81,7 @@ def _nats_site(mqtt: str, native_port: int, data: str) -> NatsSite:
     host, port = _place(mqtt)
     if port == native_port:
         raise SettingsError(f"--native-port = {port}: expected another one than MQTT's")
-    return NatsSite(
-        host=host, mqtt_port=port, native_port=native_port, data=_plain("--data", data)
-    )
+    return NatsSite(host=host, mqtt_port=port, native_port=native_port, data=_plain("--data", data))
 
 
 @app.command()

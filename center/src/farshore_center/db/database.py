@@ -160,6 +160,10 @@ class Database:
         engine = open_writer(self._url, foreign_keys=False)
         try:
             retry(upgrade, engine, self._versions)
+            if is_sqlite(self._url):
+                # After a SIGKILL the log may hold commits that were never synced. What is read from
+                # now on, and acknowledged, must not be taken back by a power loss.
+                _checkpoint(engine)
         except sqlalchemy.exc.DBAPIError as exc:
             raise DatabaseError(f"cannot open {self._where}: {describe(exc)}") from exc
         finally:
@@ -183,16 +187,21 @@ class Database:
         opened.read_engine.dispose()
         try:
             if is_sqlite(self._url):
-                with opened.write_engine.connect() as connection:
-                    driver = connection.connection.driver_connection
-                    if driver is not None:
-                        driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+                _checkpoint(opened.write_engine)
         except sqlalchemy.exc.DBAPIError as exc:
             raise DatabaseError(f"cannot close {self._where}: {describe(exc)}") from exc
         finally:
             opened.write_engine.dispose()
             if opened.lock is not None:
                 opened.lock.release()
+
+
+def _checkpoint(engine: Engine) -> None:
+    """Syncs SQLite's write-ahead log and moves it into the file."""
+    with engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        if driver is not None:
+            driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
 
 
 def _is_locked(exc: BaseException) -> bool:

@@ -140,7 +140,8 @@ class IngestService:
         items = [await self._queue.get()]
         if isinstance(items[0], Arrival) and items[0].stream == "metrics":
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._urgent.wait(), self._settings.linger_s)
+                async with asyncio.timeout(self._settings.linger_s):
+                    await self._urgent.wait()
         self._urgent.clear()
         while len(items) < self._settings.group_records and not self._queue.empty():
             items.append(self._queue.get_nowait())

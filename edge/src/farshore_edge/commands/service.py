@@ -156,9 +156,8 @@ class CommandService:
     async def _handle(self, verb: str, args: object, context: Context) -> Outcome:
         margin_s = EXEC_MARGIN_S if verb == "exec" else 0.0
         try:
-            return await asyncio.wait_for(
-                self._handlers[verb](args, context), context.timeout_s + margin_s
-            )
+            async with asyncio.timeout(context.timeout_s + margin_s):
+                return await self._handlers[verb](args, context)
         except TimeoutError:
             message = f"no answer within {context.timeout_s:g} s"
             return Outcome(state="timed_out", error=CommandError(code="timed_out", message=message))

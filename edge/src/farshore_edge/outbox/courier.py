@@ -90,7 +90,8 @@ class Courier:
             self._wake.clear()  # before looking: what is new while it carries wakes it again
             timeout_s = await self._carry()
             try:
-                await asyncio.wait_for(self._wake.wait(), timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    await self._wake.wait()
             except TimeoutError:
                 continue
 
@@ -138,5 +139,6 @@ class Courier:
         self._settled.clear()
         if not self._sender.idle() and self._up and self._center_online:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._settled.wait(), within_s)
+                async with asyncio.timeout(within_s):
+                    await self._settled.wait()
         return self._sender.idle()

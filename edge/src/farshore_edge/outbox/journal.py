@@ -113,7 +113,8 @@ class Journal:
 
     async def _pause(self) -> None:
         try:
-            await asyncio.wait_for(self._closing.wait(), self._retry_s)
+            async with asyncio.timeout(self._retry_s):
+                await self._closing.wait()
         except TimeoutError:
             return
 

@@ -11,14 +11,16 @@ opened anew between parts of it.
 import argparse
 import asyncio
 import contextlib
+import functools
 import itertools
 import os
 import random
 import sqlite3
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from farshore_edge.database import (
     Change,
@@ -37,8 +39,10 @@ from farshore_sim.faults.powerloss import Load
 from farshore_sim.faults.pragmas import override
 
 FILE = "agent.db"
-CALLERS = 4
 REOPEN_EVERY = 30
+ATTEMPTS = 20
+
+T = TypeVar("T")
 _COMMANDS = 12
 
 
@@ -102,11 +106,11 @@ class AgentWorkload:
     def argv(self, folder: Path, marks: Path) -> list[str]:
         load = self._load
         words = [sys.executable, "-m", __name__, str(folder / FILE), str(marks)]
-        return [*words, str(load.seed), str(load.changes), *load.pragmas]
+        return [*words, str(load.seed), str(load.changes), str(load.callers), *load.pragmas]
 
     async def check(self, folder: Path, said: Sequence[str]) -> str | None:
         if not self._pictures:
-            self._pictures = [picture async for picture in _pictures(self._load)]
+            self._pictures = [picture async for picture in pictures(self._load)]
         numbers = {"begun": 0, "answered": 0}
         for word, number in (line.split() for line in said):
             numbers[word] = max(numbers.get(word, 0), int(number))
@@ -150,7 +154,8 @@ def _ids(seed: int) -> Ids:
     return Ids(random.Random(seed))  # noqa: S311 - replayable, not secret
 
 
-async def _pictures(load: Load):  # type: ignore[no-untyped-def]
+async def pictures(load: Load) -> AsyncIterator[object]:
+    """What the workload's database holds at first, and after each change."""
     twin = MemoryDatabase(_ids(load.seed))
     yield picture(twin)
     for change in changes(load.seed, load.changes):
@@ -158,24 +163,36 @@ async def _pictures(load: Load):  # type: ignore[no-untyped-def]
         yield picture(twin)
 
 
+async def _opened(path: Path, seed: int) -> SqliteDatabase:
+    return SqliteDatabase(path, _ids(seed))
+
+
+async def _again(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Until it succeeds: a change that could not be written waits, as in the agent."""
+    for _ in range(ATTEMPTS - 1):
+        with contextlib.suppress(DatabaseError):
+            return await attempt()
+    return await attempt()
+
+
 async def _work(path: Path, marks: int, load: Load) -> None:
     """Says ``begun N`` before the Nth change is given to the database, ``answered N`` after it."""
     waiting = enumerate(changes(load.seed, load.changes), 1)
     done = False
     while not done:
-        database = SqliteDatabase(path, _ids(load.seed))
+        database = await _again(lambda: _opened(path, load.seed))
         os.write(marks, b"opened 1\n")
 
         async def call(share: Iterator[tuple[int, Change]], database: Database = database) -> None:
             for number, change in share:
                 os.write(marks, b"begun %d\n" % number)
-                await database.commit(change)
+                await _again(functools.partial(database.commit, change))
                 os.write(marks, b"answered %d\n" % number)
 
         part = list(itertools.islice(waiting, REOPEN_EVERY))
         done = len(part) < REOPEN_EVERY
         share = iter(part)
-        await asyncio.gather(*(call(share) for _ in range(CALLERS)))
+        await asyncio.gather(*(call(share) for _ in range(load.callers)))
         await database.close()
 
 
@@ -185,11 +202,12 @@ def main() -> None:
     parser.add_argument("marks", type=Path)
     parser.add_argument("seed", type=int)
     parser.add_argument("changes", type=int)
+    parser.add_argument("callers", type=int)
     parser.add_argument("pragmas", nargs="*")
     options = parser.parse_args()
     override(options.pragmas)
     marks = os.open(options.marks, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    load = Load(seed=options.seed, changes=options.changes)
+    load = Load(seed=options.seed, changes=options.changes, callers=options.callers)
     asyncio.run(_work(options.path, marks, load))
 
 

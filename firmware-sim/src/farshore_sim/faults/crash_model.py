@@ -9,6 +9,9 @@ SQLite Is Tested", section 3.3):
   holds any one of the states that it went through since then, whatever the others hold. So writes
   are lost, reordered and torn.
 - A file may have grown without its data: then there are zeros.
+- A sync that failed is not made good by a later one: the kernel takes the pages for clean, and only
+  those that are written again are covered (Rebello et al., "Can Applications Recover from fsync
+  Failures?", ATC 2020).
 - Truncations come in order, and what was written behind one is there only if it is.
 - Names come and go in order; those before the last sync of the folder are kept. A sync of a file
   does not make its name durable.
@@ -26,6 +29,7 @@ from farshore_sim.faults.recording import (
     Event,
     Rename,
     Sync,
+    SyncFailed,
     SyncFolder,
     Truncate,
     Unlink,
@@ -53,18 +57,67 @@ _Change = Write | Truncate
 
 
 @dataclass(slots=True)
+class _Pending:
+    """A change that no sync has covered. ``clean``: a sync of it failed, and the kernel forgot it."""
+
+    place: int
+    change: _Change
+    clean: bool = False
+
+
+@dataclass(slots=True)
 class _File:
-    """``synced``: its durable content; ``since``: what came after, by place in the record."""
+    """``synced``: its durable content; ``since``: what came after."""
 
     synced: bytes = b""
-    since: list[tuple[int, _Change]] = field(default_factory=list)
+    since: list[_Pending] = field(default_factory=list)
 
     def sync(self, before: int) -> None:
-        content = bytearray(self.synced)
-        for _, change in [entry for entry in self.since if entry[0] < before]:
-            _apply(content, change)
+        covered = [pending for pending in self.since if pending.place < before]
+        seen = bytearray(self.synced)
+        dirty: set[int] = set()
+        for pending in covered:
+            touched = _pages(pending.change, len(seen))
+            _apply(seen, pending.change)
+            if not pending.clean:
+                dirty.update(touched)
+        content = bytearray(self.synced[: len(seen)].ljust(len(seen), b"\0"))
+        for page in dirty:
+            start = page * PAGE_BYTES
+            content[start : start + PAGE_BYTES] = seen[start : start + PAGE_BYTES]
         self.synced = bytes(content)
-        self.since = [entry for entry in self.since if entry[0] >= before]
+        # Written over pages that stay clean, these may or may not have reached the disk for ever.
+        stranded = [p for p in covered if p.clean for p in _outside(p, dirty)]
+        self.since = stranded + [pending for pending in self.since if pending.place >= before]
+
+    def sync_failed(self, before: int) -> None:
+        for pending in self.since:
+            if pending.place < before and isinstance(pending.change, Write):
+                pending.clean = True
+
+
+def _pages(change: _Change, size: int) -> range:
+    """The pages that a change makes dirty in a file of this size."""
+    if isinstance(change, Truncate):
+        first, end = min(change.size, size), max(change.size, size)
+    else:
+        first, end = min(change.offset, size), change.offset + len(change.data)
+    return range(first // PAGE_BYTES, -(-end // PAGE_BYTES))
+
+
+def _outside(pending: _Pending, dirty: set[int]) -> list[_Pending]:
+    """What of a write lies in other pages."""
+    write = pending.change
+    if isinstance(write, Truncate):
+        return []
+    parts = []
+    for page in _pages(write, write.offset):
+        start = max(page * PAGE_BYTES, write.offset)
+        data = write.data[start - write.offset : (page + 1) * PAGE_BYTES - write.offset]
+        if page not in dirty:
+            part = Write(name=write.name, offset=start, data=data)
+            parts.append(_Pending(place=pending.place, change=part, clean=True))
+    return parts
 
 
 class Disk:
@@ -80,9 +133,11 @@ class Disk:
         place, self._place = self._place, self._place + 1
         match event:
             case Write() | Truncate():
-                self._names[event.name].since.append((place, event))
+                self._names[event.name].since.append(_Pending(place, event))
             case Sync():
                 self._names[event.name].sync(event.since)
+            case SyncFailed():
+                self._names[event.name].sync_failed(event.since)
             case SyncFolder():
                 done = [names for at, names in self._names_since if at < event.since]
                 self._synced_names = done[-1] if done else self._synced_names
@@ -130,7 +185,7 @@ def _apply(content: bytearray, change: _Change) -> None:
 def _surviving(file: _File, rng: random.Random, survival: Survival, unit_bytes: int) -> bytes:
     if survival is Survival.NOTHING:
         return file.synced
-    changes = [change for _, change in file.since]
+    changes = [pending.change for pending in file.since]
     cuts = sum(isinstance(change, Truncate) for change in changes)
     kept_cuts = cuts if survival is Survival.EVERYTHING else rng.randint(0, cuts)
     disk, cache = file.synced, bytearray(file.synced)
@@ -186,15 +241,15 @@ def _written(
 _States = list[tuple[int, bytes]]
 
 
-def _chooser(
-    rng: random.Random, survival: Survival, writes: int
-) -> Callable[[_States], bytes]:
+def _chooser(rng: random.Random, survival: Survival, writes: int) -> Callable[[_States], bytes]:
     """Which of the states of a unit is on the disk; a state is the number of its write and content."""
     if survival is Survival.TORN:
         return lambda states: rng.choice(states)[1]
     if survival is Survival.CUT:
         last = rng.randint(0, writes)
-        return lambda states: _newest(states, lambda n: n < last or (n == last and rng.random() < 0.5))
+        return lambda states: _newest(
+            states, lambda n: n < last or (n == last and rng.random() < 0.5)
+        )
     share = rng.choice((0.2, 0.5, 0.8))
     kept = {
         number

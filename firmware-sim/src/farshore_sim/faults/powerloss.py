@@ -23,7 +23,15 @@ from typing import Protocol
 
 from farshore_sim.errors import SimError
 from farshore_sim.faults.crash_model import PAGE_BYTES, SECTOR_BYTES, Disk, Survival
-from farshore_sim.faults.recording import Event, Mark, Recording, Sync, SyncFolder, record
+from farshore_sim.faults.recording import (
+    Event,
+    Mark,
+    Recording,
+    Sync,
+    SyncFailed,
+    SyncFolder,
+    record,
+)
 
 AGENT = "farshore_sim.faults.agent_workload:AgentWorkload"
 _RANDOM = (Survival.EVERYTHING, Survival.SUBSET, Survival.SUBSET, Survival.TORN, Survival.CUT)
@@ -33,11 +41,15 @@ _MEMORY = Path("/dev/shm")  # noqa: S108 - folders of random names are made in i
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """How much a workload does; ``pragmas`` (``name=value``) stand over those of the program."""
+    """How much a workload does; ``pragmas`` (``name=value``) stand over those of the program.
+
+    ``callers`` commit at once. One alone keeps its order when commits fail and are tried again.
+    """
 
     seed: int
     changes: int
     pragmas: Sequence[str] = ()
+    callers: int = 4
 
 
 class Subject(Protocol):
@@ -76,6 +88,7 @@ class Report:
     seed: int
     events: int
     syncs: int
+    failed_syncs: int
     marks: int
     points: int
     states: int
@@ -85,8 +98,8 @@ class Report:
     def text(self) -> str:
         lines = [
             f"power loss: {self.states} states at {self.points} points of {self.events} events "
-            f"({self.syncs} syncs, {self.marks} marks), seed {self.seed}, {self.seconds:.1f} s: "
-            f"{len(self.violations)} violations"
+            f"({self.syncs} syncs, {self.failed_syncs} failed, {self.marks} marks), "
+            f"seed {self.seed}, {self.seconds:.1f} s: {len(self.violations)} violations"
         ]
         lines += [
             f"  before event {v.loss.point}, {v.loss.survival.value}, {v.loss.unit_bytes} bytes, "
@@ -100,7 +113,7 @@ def boundaries(events: Sequence[Event]) -> list[int]:
     """The points right before and right behind every sync, and the end."""
     points = {len(events)}
     for place, event in enumerate(events):
-        if isinstance(event, Sync | SyncFolder):
+        if isinstance(event, Sync | SyncFailed | SyncFolder):
             points |= {place, place + 1}
     return sorted(points)
 
@@ -115,9 +128,7 @@ def plan(events: Sequence[Event], *, states: int, seed: int) -> list[PowerLoss]:
 
     def loss(point: int, survival: Survival) -> PowerLoss:
         unit = rng.choice((SECTOR_BYTES, PAGE_BYTES))
-        return PowerLoss(
-            point=point, survival=survival, unit_bytes=unit, seed=rng.getrandbits(32)
-        )
+        return PowerLoss(point=point, survival=survival, unit_bytes=unit, seed=rng.getrandbits(32))
 
     losses = [loss(point, Survival.NOTHING) for point in edges]
     while len(losses) < states:
@@ -126,7 +137,9 @@ def plan(events: Sequence[Event], *, states: int, seed: int) -> list[PowerLoss]:
     return sorted(losses, key=lambda each: each.point)
 
 
-def replay(recording: Recording, losses: Sequence[PowerLoss]) -> Iterator[tuple[PowerLoss, dict[str, bytes]]]:
+def replay(
+    recording: Recording, losses: Sequence[PowerLoss]
+) -> Iterator[tuple[PowerLoss, dict[str, bytes]]]:
     """Each loss, in order of its point, with the files that are on the disk after it."""
     disk, place = Disk(recording.initial), 0
     for loss in losses:
@@ -137,9 +150,7 @@ def replay(recording: Recording, losses: Sequence[PowerLoss]) -> Iterator[tuple[
         yield loss, disk.after_power_loss(rng, loss.survival, loss.unit_bytes)
 
 
-async def judge(
-    recording: Recording, subject: Subject, *, states: int, seed: int
-) -> Report:
+async def judge(recording: Recording, subject: Subject, *, states: int, seed: int) -> Report:
     """Lets the power fail in ``states`` ways and collects what the subject finds wrong."""
     losses = plan(recording.events, states=states, seed=seed)
     started, violations = time.monotonic(), []
@@ -156,6 +167,7 @@ async def judge(
         seed=seed,
         events=len(events),
         syncs=sum(isinstance(event, Sync) for event in events),
+        failed_syncs=sum(isinstance(event, SyncFailed) for event in events),
         marks=sum(isinstance(event, Mark) for event in events),
         points=len({loss.point for loss in losses}),
         states=len(losses),
@@ -174,13 +186,17 @@ def _lay_out(folder: Path, files: dict[str, bytes], rubbish: Sequence[str], seed
             (folder / name).write_bytes(rng.randbytes(_RUBBISH_BYTES))
 
 
-def run(subject: Subject, *, states: int, seed: int) -> Report:
-    """Records the subject's workload in a folder of its own, and judges it."""
+def run(subject: Subject, *, states: int, seed: int, inject: str | None = None) -> Report:
+    """Records the subject's workload in a folder of its own, and judges it; ``inject``: see record."""
     with _scratch() as scratch:
         folder, marks = Path(scratch, "data"), Path(scratch, "marks")
         folder.mkdir()
         recording = record(
-            subject.argv(folder, marks), folder=folder, names=subject.files, marks=marks
+            subject.argv(folder, marks),
+            folder=folder,
+            names=subject.files,
+            marks=marks,
+            inject=inject,
         )
     return asyncio.run(judge(recording, subject, states=states, seed=seed))
 
@@ -201,13 +217,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--states", type=int, default=1_000, help="how many power losses")
     parser.add_argument("--seed", type=int, default=1, help="of the workload and of the losses")
     parser.add_argument("--changes", type=int, default=80, help="commits in the workload")
+    parser.add_argument("--callers", type=int, default=4, help="that commit at once")
+    parser.add_argument("--inject", metavar="CALL:error=NAME:when=N..M", help="calls that fail")
     parser.add_argument("--subject", default=AGENT, metavar="MODULE:CLASS")
     parser.add_argument("--pragma", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--json", action="store_true", help="the report as JSON")
     options = parser.parse_args(argv)
-    load = Load(seed=options.seed, changes=options.changes, pragmas=options.pragma)
+    load = Load(
+        seed=options.seed,
+        changes=options.changes,
+        pragmas=options.pragma,
+        callers=options.callers,
+    )
     try:
-        report = run(_subject(options.subject, load), states=options.states, seed=options.seed)
+        report = run(
+            _subject(options.subject, load),
+            states=options.states,
+            seed=options.seed,
+            inject=options.inject,
+        )
     except SimError as exc:
         sys.stderr.write(f"powerloss: {exc}\n")
         return 2

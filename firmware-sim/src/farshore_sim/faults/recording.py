@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from farshore_sim.faults.errors import FaultError, RecordingError
@@ -59,6 +59,14 @@ class Sync:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SyncFailed:
+    """A sync of a file returned an error."""
+
+    name: str
+    since: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SyncFolder:
     """A sync of the folder returned: which names there are, before ``since``, is durable."""
 
@@ -72,8 +80,8 @@ class Mark:
     text: str
 
 
-Event = Create | Write | Truncate | Unlink | Rename | Sync | SyncFolder | Mark
-"""In the order in which the calls returned. A call that failed is none."""
+Event = Create | Write | Truncate | Unlink | Rename | Sync | SyncFailed | SyncFolder | Mark
+"""In the order in which the calls returned. A call that failed is none, but for a sync."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +94,20 @@ class Recording:
     def marks(self, before: int | None = None) -> list[str]:
         """What the process had said before the event of this index; all without it."""
         return [event.text for event in self.events[:before] if isinstance(event, Mark)]
+
+
+def continued(first: Recording, point: int, second: Recording) -> Recording:
+    """``first`` up to an event, where its process was killed, and then another process.
+
+    The second one began with the files as the kernel held them, not as they were on the disk.
+    """
+    later = (
+        replace(event, since=event.since + point)
+        if isinstance(event, Sync | SyncFailed | SyncFolder)
+        else event
+        for event in second.events
+    )
+    return Recording(events=[*first.events[:point], *later], initial=first.initial)
 
 
 _CALLS = (
@@ -107,10 +129,12 @@ def record(
     folder: Path,
     names: Sequence[str],
     marks: Path,
+    inject: str | None = None,
     timeout_s: float = 120.0,
 ) -> Recording:
     """Runs ``argv`` to its end and returns what it did to the files ``names`` of ``folder``.
 
+    ``inject``: calls that are to fail, as strace writes it, ``fdatasync:error=EIO:when=5..8``.
     Raises RecordingError when the process fails or uses a call that is not modelled on them.
     """
     from farshore_sim.faults.trace import parse
@@ -120,7 +144,8 @@ def record(
     with tempfile.TemporaryDirectory() as scratch:
         log = Path(scratch, "trace")
         traced = [strace(), "-f", "-qq", "-y", "-xx", "-s", str(1 << 26), "--seccomp-bpf"]
-        traced += ["-e", "signal=none", "-e", f"trace={_CALLS}", "-o", str(log), "--", *argv]
+        traced += ["-e", "signal=none", "-e", f"trace={_CALLS}", "-o", str(log)]
+        traced += [*(["-e", f"inject={inject}"] if inject else []), "--", *argv]
         try:
             done = subprocess.run(traced, capture_output=True, timeout=timeout_s, check=False)  # noqa: S603 - the caller's own program
         except subprocess.TimeoutExpired as exc:

@@ -17,6 +17,7 @@ from farshore_sim.faults.recording import (
     Mark,
     Rename,
     Sync,
+    SyncFailed,
     SyncFolder,
     Truncate,
     Unlink,
@@ -27,6 +28,7 @@ _LINE = re.compile(r"^(\d+)\s+(.*)$", re.DOTALL)
 _CALL = re.compile(r"^(\w+)\((.*)\)\s+= (-?\d+|\?)(?:<([^>]*)>)?", re.DOTALL)
 _RESUMED = re.compile(r"^<\.\.\. \w+ resumed>(.*)$", re.DOTALL)
 _FD = re.compile(r"^-?\w+<([^>]*)>(\(deleted\))?$")
+_SYNCS = ("fsync", "fdatasync")
 _UNFINISHED = "<unfinished ...>"
 
 
@@ -65,7 +67,11 @@ class _Reader:
             begun, since = self.open_calls.pop(thread, ("", since))
             text = begun + resumed[1]
         call = _CALL.match(text)
-        if call is None or call[3] == "?" or int(call[3]) < 0:
+        if call is None or call[3] == "?":
+            return
+        if int(call[3]) < 0:
+            if call[1] in _SYNCS and (file := self.watched(call[2])):
+                self.events.append(SyncFailed(name=file, since=since))
             return
         self.finished(call[1], call[2].split(", "), int(call[3]), call[4], since)
 

@@ -57,6 +57,7 @@ class Connection:
     down_s: float = 0.0
     under_way: deque[Message | None] = field(default_factory=deque)
     """From the client, in order; None is its DISCONNECT."""
+    coming: deque[Message] = field(default_factory=deque)
     left: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -186,11 +187,12 @@ class WorldBus:
         for _ in range(2 if doubled and self._rng.random() < 0.3 else 1):
             arrival_s = self._loop.time() + self._delay_s(connection.wire)
             connection.down_s = max(connection.down_s, arrival_s)
-            self._loop.call_at(
-                connection.down_s, self._deliver, connection, message, context=self._context
-            )
+            connection.coming.append(message)
+            self._loop.call_at(connection.down_s, self._deliver, connection, context=self._context)
 
-    def _deliver(self, connection: Connection, message: Message) -> None:
+    def _deliver(self, connection: Connection) -> None:
+        # The oldest, not one of its own: timers of one instant come in any order.
+        message = connection.coming.popleft()
         if not connection.broken:
             connection.end.arrived(connection, message)
 

@@ -27,8 +27,15 @@ _HISTORY = HistorySettings(interval_s=30.0, compact_batches=15)
 class WorldCenter(Center):
     """The real center without HTTP; the bus in place of its broker."""
 
-    def __init__(self, bus: WorldBus, settings: Settings, *, clock: Clock, rng: random.Random,
-                 database: InlineDatabase) -> None:
+    def __init__(
+        self,
+        bus: WorldBus,
+        settings: Settings,
+        *,
+        clock: Clock,
+        rng: random.Random,
+        database: InlineDatabase,
+    ) -> None:
         self._bus = bus
         self._context: Context = copy_context()
         super().__init__(settings, clock=clock, rng=rng, database=database)

@@ -69,9 +69,7 @@ class Kind:
 
 
 KINDS: Mapping[str, Kind] = {
-    "command": Kind(
-        summary="a command for one node or all", weight=10, for_s=(10, 900), load=True
-    ),
+    "command": Kind(summary="a command for one node or all", weight=10, for_s=(10, 900), load=True),
     "cancel": Kind(summary="the newest command is cancelled", weight=1, node=False, load=True),
     "event": Kind(summary="a node has something to tell", weight=4, load=True),
     "cut": Kind(summary="a connection breaks, and may be made again at once", weight=6),

@@ -184,7 +184,7 @@ class World:
         for node in self._nodes:
             if node.retired:
                 continue
-            if node.agent is None or not node.agent.connected:
+            if node.agent is None or not node.agent.connected or not self._bus.connected(node.name):
                 return f"{node.name} is not connected"
             queues = node.agent.outbox.queues()
             unsent = {name: queue.records for name, queue in queues.items() if queue.records}
@@ -214,7 +214,7 @@ class World:
     async def _end(self) -> None:
         """Everyone stops orderly: all is told, and the center sees everyone leave."""
         await asyncio.gather(*(node.stop() for node in self._nodes))
-        await asyncio.sleep(2.0)
+        await asyncio.sleep(5.0)
         self.invariants.final()
         self.invariants.presence(self._online(), frozenset())
         await self._center.stop()

@@ -66,7 +66,8 @@ class MqttLink:
 
     async def _pause(self, wait_s: float) -> None:
         try:
-            await asyncio.wait_for(self._closing.wait(), wait_s)
+            async with asyncio.timeout(wait_s):
+                await self._closing.wait()
         except TimeoutError:
             return
 

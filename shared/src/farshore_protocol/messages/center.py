@@ -22,6 +22,7 @@ class CenterStateMessage:
     rate: Annotated[float, Meta(gt=0)] | None = None
     hold_s: Annotated[float, Meta(ge=0)] | None = None
 
+
 UNKNOWN_NODE = "unknown_node"
 """The reason by which a center asks a node for its birth: it does not know it (any more)."""
 

@@ -56,7 +56,8 @@ async def _watch(
     program: Program, talk: "asyncio.Future[tuple[None, None]]", budget: Budget, timeout_s: float
 ) -> Outcome:
     try:
-        await asyncio.wait_for(program.exited.wait(), timeout_s)
+        async with asyncio.timeout(timeout_s):
+            await program.exited.wait()
     except TimeoutError:
         await program.end_group()
         await _last_words(talk)
@@ -89,7 +90,8 @@ def _why(exc: OSError | ValueError) -> str:
 async def _last_words(talk: "asyncio.Future[tuple[None, None]]") -> None:
     """What is still in the pipes; a process that fled from the group may hold them open for ever."""
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(talk, LAST_WORDS_S)
+        async with asyncio.timeout(LAST_WORDS_S):
+            await talk
 
 
 def _result(program: Program, budget: Budget) -> dict[str, object]:

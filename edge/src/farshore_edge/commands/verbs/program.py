@@ -75,7 +75,8 @@ class Program(asyncio.SubprocessProtocol):
 
     async def _exited_within(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.exited.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self.exited.wait()
 
     def close(self) -> None:
         """Lets go of the pipes; whoever else holds them writes into the void."""
