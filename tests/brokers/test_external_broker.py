@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import structlog
-from farshore_center import uplink as uplink_module
 from farshore_center.broker.selftest import SelfTestSettings
 from farshore_center.settings import Address
 from farshore_center.uplink import ExternalTiming, ExternalUplink
+from farshore_center.uplink import external as uplink_module
 from farshore_protocol.clock import SystemClock
 from farshore_protocol.link import BackoffSettings, Message
 from link.brokers import Mosquitto, Nats, Program

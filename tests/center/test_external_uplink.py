@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from center.running import free_port, until
 from farshore_center.settings import Address
-from farshore_center.uplink import INBOX_MESSAGES, ExternalUplink
+from farshore_center.uplink.external import INBOX_MESSAGES, ExternalUplink
 from farshore_protocol.clock import SystemClock
 from farshore_protocol.link import Message
 

@@ -22,6 +22,7 @@ from farshore_edge.commands.ledger import Ledger
 from farshore_edge.commands.service import CommandService
 from farshore_edge.outbox.journal import Journal
 from farshore_edge.outbox.outbox import Outbox
+from farshore_edge.presence import Presence
 from farshore_protocol.ids import Ids
 from farshore_protocol.stream import Book, Sender
 from sqlalchemy import insert
@@ -118,6 +119,7 @@ def late_death_of_a_node_believed(patch: Patch) -> None:
         return new, change
 
     patch.setattr(presence, "said", said)
+    patch.setattr(Presence, "saw_own", lambda _self, _word: None)
     patch.setattr(presence, "beat", lambda standing, **_word: (replace(standing), None))
 
 

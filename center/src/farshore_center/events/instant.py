@@ -1,7 +1,6 @@
 """Instants as the API writes them: RFC 3339, UTC, milliseconds. It does not read a clock."""
 
 from datetime import UTC, datetime
-from functools import lru_cache
 
 LAST_MS = 253_402_300_799_999
 """The last millisecond of the year 9999: beyond it the format has no room."""

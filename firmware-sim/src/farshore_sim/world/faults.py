@@ -19,6 +19,9 @@ from farshore_sim.errors import SimError
 Broker = Literal["embedded", "external"]
 BROKERS: tuple[Broker, ...] = ("embedded", "external")
 SMALL_QUOTA_BYTES = 4_000
+IN_A_ROW = 0.6
+"""How many faults follow closely on the one before: what breaks, breaks in combination."""
+NEAR_S = 8.0
 
 
 class PlanError(SimError):
@@ -70,7 +73,7 @@ class Kind:
 
 KINDS: Mapping[str, Kind] = {
     "command": Kind(summary="a command for one node or all", weight=10, for_s=(10, 900), load=True),
-    "cancel": Kind(summary="the newest command is cancelled", weight=1, node=False, load=True),
+    "cancel": Kind(summary="the newest command is cancelled", weight=3, node=False, load=True),
     "event": Kind(summary="a node has something to tell", weight=4, load=True),
     "cut": Kind(summary="a connection breaks, and may be made again at once", weight=6),
     "partition": Kind(summary="a node can't be reached; each end notices late", weight=6),
@@ -107,10 +110,10 @@ def draw(seed: int, *, nodes: int, hours: float) -> Plan:
     allowed = [name for name in names if KINDS[name].load or rng.random() < 0.45]
     weights = [KINDS[name].weight for name in allowed]
     count = rng.randint(10, 10 + round(40 * math.sqrt(hours)))
-    faults = [
-        _fault(rng, rng.choices(allowed, weights)[0], nodes=nodes, end_s=hours * 3600)
-        for _ in range(count)
-    ]
+    faults: list[Fault] = []
+    for name in rng.choices(allowed, weights, k=count):
+        near = faults[-1] if faults and rng.random() < IN_A_ROW else None
+        faults.append(_fault(rng, name, near, nodes=nodes, end_s=hours * 3600))
     return Plan(
         seed=seed,
         nodes=nodes,
@@ -121,14 +124,21 @@ def draw(seed: int, *, nodes: int, hours: float) -> Plan:
     )
 
 
-def _fault(rng: random.Random, name: str, *, nodes: int, end_s: float) -> Fault:
+def _fault(
+    rng: random.Random, name: str, near: Fault | None, *, nodes: int, end_s: float
+) -> Fault:
+    """``near``: the fault that it follows within seconds, at the same node if it may."""
     kind = KINDS[name]
     low, high = (math.log(seconds) for seconds in kind.for_s)
+    at_s, node = rng.uniform(1.0, end_s), rng.randrange(nodes)
+    if near is not None:
+        at_s = min(near.at_s + rng.expovariate(1 / NEAR_S), end_s)
+        node = near.node if near.node >= 0 and rng.random() < 0.8 else node
     everyone = name == "command" and rng.random() < 0.3
     return Fault(
-        at_s=round(rng.uniform(1.0, end_s), 3),
+        at_s=round(at_s, 3),
         kind=name,
-        node=rng.randrange(nodes) if kind.node and not everyone else -1,
+        node=node if kind.node and not everyone else -1,
         for_s=round(math.exp(rng.uniform(low, high)), 3),
         a=round(rng.random(), 3),
         b=round(rng.random(), 3),

@@ -64,7 +64,7 @@ class Owner:
             task._log_destroy_pending = False  # type: ignore[attr-defined] # nobody is to be told
             coroutine = task.get_coro()
             try:
-                coroutine.close()  # type: ignore[union-attr] # a task's coroutine can be closed
+                coroutine.close()
             except Exception:  # noqa: S112 # whatever the dead say in their ``finally``
                 continue
         self._tasks.clear()
@@ -82,16 +82,16 @@ class _Handle(asyncio.Handle):
     __slots__ = ()
 
     def _run(self) -> None:
-        if _runs(self._context):  # type: ignore[attr-defined] # asyncio's own slot
-            super()._run()  # type: ignore[misc] # asyncio's own method
+        if _runs(self._context):
+            super()._run()
 
 
 class _TimerHandle(asyncio.TimerHandle):
     __slots__ = ()
 
     def _run(self) -> None:
-        if _runs(self._context):  # type: ignore[attr-defined] # asyncio's own slot
-            super()._run()  # type: ignore[misc] # asyncio's own method
+        if _runs(self._context):
+            super()._run()
 
 
 class _Selector:

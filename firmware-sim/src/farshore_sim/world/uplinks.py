@@ -7,7 +7,7 @@ from contextvars import Context
 
 from farshore_center.broker.needs import Report
 from farshore_center.settings import Address
-from farshore_center.uplink import ExternalUplink, _state
+from farshore_center.uplink import ExternalUplink, center_state
 from farshore_protocol.clock import Clock
 from farshore_protocol.link import BackoffSettings, Message
 
@@ -64,7 +64,7 @@ class EmbeddedWorldUplink:
     async def start(self) -> None:
         self._bus.go_up()
         self._bus.intake = self._arrived
-        await self.send(_state(self._epoch, True))
+        await self.send(center_state(self._epoch, True))
         self._up = True
 
     async def send(self, message: Message) -> None:

@@ -56,7 +56,7 @@ class Witness:
     violations: list[Violation] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
     trace: list[str] = field(default_factory=list)
-    _digest: "hashlib._Hash" = field(default_factory=lambda: hashlib.blake2b(digest_size=16))
+    _digest: hashlib.blake2b = field(default_factory=lambda: hashlib.blake2b(digest_size=16))
     _seen: set[tuple[str, str]] = field(default_factory=set)
 
     def note(self, what: str, *details: object) -> None:

@@ -6,7 +6,7 @@ import gc
 import logging
 import random
 from collections.abc import Iterator, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -26,6 +26,8 @@ from farshore_sim.world.witness import Counts, Violation, Witness
 
 SETTLE_S = 3600.0
 """How long a healed world may take until nothing is left to do."""
+GONE_S = 120.0
+"""How long the center may show nodes that have stopped: until their silence speaks."""
 LOOK_EVERY_S = 30.0
 
 EXPECTED_ERRORS: dict[str, tuple[str, ...]] = {
@@ -113,8 +115,9 @@ class World:
             dev=True,
             sample_interval_s=20.0,
             batch_s=60.0,
-            **({} if quota is None else {"outbox_max_bytes": quota}),
         )
+        if quota is not None:
+            settings = replace(settings, outbox_max_bytes=quota)
         clock = WorldClock(self._loop.time, off_ms=rng.uniform(-5_000, 5_000))
         return SimulatedNode(
             name,
@@ -214,7 +217,9 @@ class World:
     async def _end(self) -> None:
         """Everyone stops orderly: all is told, and the center sees everyone leave."""
         await asyncio.gather(*(node.stop() for node in self._nodes))
-        await asyncio.sleep(5.0)
+        deadline_s = self._loop.time() + GONE_S
+        while self._online() and self._loop.time() < deadline_s:
+            await asyncio.sleep(1.0)
         self.invariants.final()
         self.invariants.presence(self._online(), frozenset())
         await self._center.stop()

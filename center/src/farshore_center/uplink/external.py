@@ -1,39 +1,23 @@
-"""How the center reaches its nodes: through the embedded broker, or through an external one.
-
-Both give the same two things: messages of nodes go to ``Intake.take``, and ``send`` publishes.
-"""
+"""An external broker: the center is one of its clients, after it was examined."""
 
 import asyncio
 import random
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import structlog
 from farshore_protocol.clock import Clock
-from farshore_protocol.codec import encode
 from farshore_protocol.link import BackoffSettings, Message, Session
 from farshore_protocol.link.mqtt import MqttLink, MqttSettings
-from farshore_protocol.messages import CenterStateMessage
-from farshore_protocol.topics import CENTER_FILTERS, CenterState
+from farshore_protocol.topics import CENTER_FILTERS
 
-from farshore_center.broker import (
-    BrokerSettings,
-    Client,
-    DevGate,
-    EmbeddedBroker,
-    Publication,
-    Refusal,
-)
 from farshore_center.broker.needs import Report
 from farshore_center.broker.selftest import SelfTest, SelfTestSettings
-from farshore_center.settings import Address, ListenError
+from farshore_center.settings import Address
+from farshore_center.uplink.model import CENTER_STATE, Take, center_state
 
 log = structlog.get_logger(__name__)
-
-Take = Callable[[str, bytes, str | None], Awaitable[None]]
-Rejected = Callable[[Client | None, str | None, bytes, Refusal], None]
 
 INBOX_MESSAGES = 10_000
 INBOX_BYTES = 64 * 1024 * 1024
@@ -44,83 +28,9 @@ REPAIR_S = 1.0
 """Until a false word about this center is put right: two centers at one broker must not shout."""
 
 
-class Uplink(Protocol):
-    @property
-    def ready(self) -> bool: ...
-
-    @property
-    def fault(self) -> str | None:
-        """Why it is not ready."""
-        ...
-
-    async def start(self) -> None: ...
-
-    async def send(self, message: Message) -> None: ...
-
-    async def stop(self) -> None: ...
-
-
-_CENTER_STATE = CenterState().build()
-
-
-def _state(epoch: str, online: bool) -> Message:
-    word = CenterStateMessage(state="online" if online else "offline", epoch=epoch)
-    return Message(topic=_CENTER_STATE, payload=encode(word), qos=1, retain=True)
-
-
 def _lane(topic: str) -> int:
     """The lane of the node that a topic names."""
     return zlib.crc32("/".join(topic.split("/", 3)[:3]).encode()) % LANES
-
-
-class EmbeddedUplink:
-    """The broker in this process: what a node publishes is awaited before its PUBACK."""
-
-    def __init__(self, address: Address, *, take: Take, rejected: Rejected, epoch: str) -> None:
-        self._address = address
-        self._take = take
-        self._epoch = epoch
-        self.broker = EmbeddedBroker(
-            BrokerSettings(host=address.host, port=address.port),
-            gate=DevGate(),
-            ingest=self._ingest,
-            rejected=rejected,
-        )
-        self._up = False
-
-    @property
-    def ready(self) -> bool:
-        return self._up
-
-    @property
-    def fault(self) -> str | None:
-        return None if self._up else "the embedded broker does not run"
-
-    async def _ingest(self, publication: Publication) -> None:
-        if publication.topic.startswith("fs1/up/"):
-            client = publication.client
-            await self._take(
-                publication.topic,
-                publication.payload,
-                client.client_id if client is not None else None,
-            )
-
-    async def start(self) -> None:
-        try:
-            await self.broker.start()
-        except OSError as exc:
-            raise ListenError("--mqtt", self._address, exc) from exc
-        await self.send(_state(self._epoch, True))
-        self._up = True
-
-    async def send(self, message: Message) -> None:
-        await self.broker.publish(
-            message.topic, message.payload, qos=message.qos, retain=message.retain
-        )
-
-    async def stop(self) -> None:
-        self._up = False
-        await self.broker.stop()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,15 +110,15 @@ class ExternalUplink:
             self._lost.set()  # a broker that comes back is examined first
         return Session(
             client_id=f"center-{self._epoch}",
-            filters=(*CENTER_FILTERS, _CENTER_STATE),
-            will=_state(self._epoch, False),
+            filters=(*CENTER_FILTERS, CENTER_STATE),
+            will=center_state(self._epoch, False),
         )
 
     def link_up(self, conn: int) -> None:
         log.info("connected to the broker", conn=conn)
         self._was_up = True
         if self._link is not None:
-            self._link.publish(_state(self._epoch, True))
+            self._link.publish(center_state(self._epoch, True))
 
     def link_down(self, conn: int, reason: str) -> None:
         if not self._stopping:
@@ -220,7 +130,7 @@ class ExternalUplink:
         """What nodes are told of the center. The will of a life or a connection before this one
         may come late, and stays retained; believing it, nodes would keep their records for ever.
         """
-        self._belied = payload != _state(self._epoch, True).payload
+        self._belied = payload != center_state(self._epoch, True).payload
         if self._belied and self._repair is None:
             self._repair = asyncio.get_running_loop().call_later(REPAIR_S, self._put_right)
 
@@ -228,10 +138,10 @@ class ExternalUplink:
         self._repair = None
         if self._belied and self._link is not None and not self._stopping:
             log.warning("a false word about this center was seen and repaired")
-            self._link.publish(_state(self._epoch, True))
+            self._link.publish(center_state(self._epoch, True))
 
     def received(self, message: Message) -> None:
-        if message.topic == _CENTER_STATE:
+        if message.topic == CENTER_STATE:
             self._saw_state(message.payload)
             return
         size = len(message.payload)
@@ -313,7 +223,7 @@ class ExternalUplink:
         if self._repair is not None:
             self._repair.cancel()
         if self._link is not None:
-            await self._link.close(_state(self._epoch, False))
+            await self._link.close(center_state(self._epoch, False))
         for task in self._tasks:
             task.remove_done_callback(self._ended)
             task.cancel()

@@ -1,0 +1,15 @@
+"""A promise that did not hold, with what is needed to understand it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """``promise``: which one, in a word; ``where``: node and stream, or command; ``detail``: facts."""
+
+    promise: str
+    where: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.promise} · {self.where}: {self.detail}"
