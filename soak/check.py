@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 from farshore_center.telemetry import chunk, inbox
 from farshore_protocol.commands.lifecycle import FINAL
@@ -228,7 +229,7 @@ def stored(
         samples = chunk.decode(payload)
         for series, column in samples.columns.items():
             here = samples.t_ms[column.present]
-            known = column.values == column.values  # noqa: PLR0124 # NaN is null
+            known = ~np.isnan(column.values)  # NaN is null
             yield series, here[known].tolist(), column.values[known].tolist()
 
 

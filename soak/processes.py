@@ -43,7 +43,11 @@ class Program:
 
     @property
     def running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+        """Looks without reaping: until it is reaped its id is its own, and safe to kill."""
+        if self._process is None:
+            return False
+        look = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return os.waitid(os.P_PID, self._process.pid, look) is None
 
     @property
     def pid(self) -> int:
@@ -61,15 +65,13 @@ class Program:
         self.started_s = time.monotonic()
 
     def kill(self) -> None:
-        """SIGKILL, at once, and reaped."""
-        if self._process is None:
-            return
-        # Not reaped yet, so the id is still its own, even if it ended by itself.
-        with contextlib.suppress(ProcessLookupError):
+        """SIGKILL, at once, and reaped; nothing if it is not running."""
+        if self._process is not None:
             os.kill(self._process.pid, signal.SIGKILL)
-        self.reap()
+            self.reap()
 
     def reap(self) -> int:
+        """Waits for its end; the exit code."""
         if self._process is None:
             raise SoakError(f"{self.name} is not running")
         code = self._process.wait()
@@ -83,7 +85,7 @@ class Program:
         self._process.terminate()
         try:
             async with asyncio.timeout(within_s):
-                while self._process.poll() is None:
+                while self.running:
                     await asyncio.sleep(0.02)
         except TimeoutError:
             self.kill()
