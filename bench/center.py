@@ -22,6 +22,10 @@ class Center:
         self._http = http
 
     @property
+    def http_url(self) -> str:
+        return str(self._http.base_url)
+
+    @property
     def mqtt_url(self) -> str:
         return f"mqtt://127.0.0.1:{self.mqtt_port}"
 
@@ -81,9 +85,12 @@ class Center:
 
 
 @contextlib.asynccontextmanager
-async def center(folder: Path) -> AsyncIterator[Center]:
-    """A center with its embedded broker and its data in ``folder``, as long as the block."""
-    http_port, mqtt_port = free_port(), free_port()
+async def center(folder: Path, ports: tuple[int, int] | None = None) -> AsyncIterator[Center]:
+    """A center with its embedded broker and its data in ``folder``, as long as the block.
+
+    ``ports``, of HTTP and MQTT: for a center that is started again where it was.
+    """
+    http_port, mqtt_port = ports or (free_port(), free_port())
     argv = farshore(
         "farshore-center",
         *("run", "--dev", "--data", str(folder / "data"), "--log-level", "WARNING"),

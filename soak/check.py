@@ -213,9 +213,7 @@ def fits(state: str, effects: int) -> bool:
             return effects <= 1
 
 
-def stored(
-    center: sqlite3.Connection, node: str
-) -> Iterator[tuple[str, list[int], list[float | None]]]:
+def stored(center: sqlite3.Connection, node: str) -> Iterator[tuple[str, list[int], list[float]]]:
     """What the history holds of a node: series, instants, values; part by part."""
     for t0_ms, approximate, payload in center.execute(
         "SELECT t0_ms, approximate, payload FROM telemetry_batch WHERE node = ?", [node]

@@ -44,7 +44,7 @@ class CenterHttp:
             except httpx.TransportError:
                 await asyncio.sleep(0.05)  # killed in the middle, or not there
                 continue
-            if answer.status_code == 201:
+            if answer.status_code in (200, 201):  # 200: it was made the first time, and unanswered
                 return str(answer.json()["id"])
             if answer.status_code not in (409, 503):
                 raise SoakError(f"POST /commands: {answer.status_code} {answer.text[:500]}")

@@ -7,21 +7,21 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from soak.check import Check
-from soak.errors import SoakError
+from soak.fleet import back, ended, stop
 from soak.http import CenterHttp, until
 from soak.killer import Killer
 from soak.load import Load
+from soak.moment import AGENT, CENTER
 from soak.processes import Ports, agent_program, center_program
-from soak.violation import Violation
+from soak.violation import Findings
 from soak.witness import Listener, Witness
 
 READY_S = 60.0
-QUIET_S = 240.0
 TELL_EVERY_S = 15.0
 
 
@@ -40,18 +40,8 @@ class KillsSettings:
     may_lose: Collection[str] = ()
 
 
-@dataclass(slots=True)
-class Findings:
-    """What a soak did and found."""
-
-    violations: list[Violation]
-    counts: dict[str, Any] = field(default_factory=dict)
-
-
 class KillsSoak:
-    def __init__(
-        self, settings: KillsSettings, folder: Path, say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, settings: KillsSettings, folder: Path, say: Callable[[str], None]) -> None:
         self._settings = settings
         self._folder = folder
         self._say = say
@@ -59,20 +49,21 @@ class KillsSoak:
         self.names = [f"node-{number:02}" for number in range(1, settings.nodes + 1)]
         http, mqtt = self._ports.take(), self._ports.take()
         self._http = CenterHttp(http)
-        self._witness = Witness()
-        self._listener = Listener(self._witness, mqtt, rng=self._rng("listener"))
-        self._load = Load(self._http, self.names, folder, self._rng("load"))
+        self.witness = Witness()
+        self._listener = Listener(self.witness, mqtt, rng=self._rng("listener"))
+        self.load = Load(self._http, self.names, folder, self._rng("load"))
         self._threads = ThreadPoolExecutor(settings.nodes + 1)
         self._center = Killer(
             center_program(folder, http=http, mqtt=f"127.0.0.1:{mqtt}"),
-            word=b"",  # it says nothing when it has come up: /readyz is asked
+            up=self._http.ready,
+            habits=CENTER,
             database=folder / "center" / "center.db",
             rng=self._rng("center"),
             threads=self._threads,
-            patience_s=0,
+            patience_s=READY_S,
         )
         self._agents = {name: self._agent(name, mqtt) for name in self.names}
-        self._agent_kills = self._center_kills = self._center_torn = 0
+        self._agent_kills = self._center_kills = 0
         self._started_s = 0.0
         self._kills_s = 0.0
 
@@ -80,9 +71,15 @@ class KillsSoak:
         return random.Random(f"{self._settings.seed} {of}")  # noqa: S311 # seeded on purpose
 
     def _agent(self, name: str, port: int) -> Killer:
+        program = agent_program(self._folder, name, port, sample_s=self._settings.sample_s)
+
+        async def up() -> bool:
+            return program.said(b": connected ")
+
         return Killer(
-            agent_program(self._folder, name, port, sample_s=self._settings.sample_s),
-            word=b": connected ",
+            program,
+            up=up,
+            habits=AGENT,
             database=self._folder / name / "agent.db",
             rng=self._rng(name),
             threads=self._threads,
@@ -92,11 +89,14 @@ class KillsSoak:
     async def run(self) -> Findings:
         self._started_s = time.monotonic()
         async with self._all():
+            await back(self._http, self.names)  # a command is for a node that is known
             await self._kill()
-            await self._quiet()
-            await self._stop()
+            self._say("all kills are done; nodes come back, commands end")
+            await back(self._http, self.names)
+            await ended(self._http, self.load)
+            await stop(self._center.program, [killer.program for killer in self._agents.values()])
         check = Check(self._folder, self.names, self._settings.may_lose)
-        check.run(self._load, self._witness)
+        check.run(self.load, self.witness)
         return Findings(violations=check.violations, counts=self._counts(check))
 
     @contextlib.asynccontextmanager
@@ -124,19 +124,18 @@ class KillsSoak:
 
     async def _kill(self) -> None:
         """All at the same time: agents, center, commands, progress."""
-        loading = asyncio.create_task(self._load.run(self._settings.command_every_s))
         telling = asyncio.create_task(self._tell())
         try:
             async with asyncio.TaskGroup() as group:
-                for killer in self._agents.values():
-                    group.create_task(self._kill_agent(killer))
-                group.create_task(self._kill_center())
+                loading = group.create_task(self.load.run(self._settings.command_every_s))
+                killing = [group.create_task(self._kill_agent(k)) for k in self._agents.values()]
+                killing.append(group.create_task(self._kill_center()))
+                await asyncio.gather(*killing)
+                self._kills_s = time.monotonic() - self._started_s
+                self.load.end()
+                await loading
         finally:
-            self._kills_s = time.monotonic() - self._started_s
-            for task in (loading, telling):
-                task.cancel()
-            # A command that was under way is answered by the center that now lives.
-            await asyncio.gather(loading, telling, return_exceptions=True)
+            telling.cancel()
 
     def _over(self) -> bool:
         return time.monotonic() - self._started_s > self._settings.limit_s
@@ -146,20 +145,12 @@ class KillsSoak:
         while self._agent_kills < self._settings.agent_kills and not self._over():
             self._agent_kills += 1
             await killer.once()
-            self._witness.died(
-                killer.program.name, self._folder / killer.program.name / "agent.db"
-            )
+            self.witness.died(killer.program.name, self._folder / killer.program.name / "agent.db")
             killer.program.start()
 
     async def _kill_center(self) -> None:
-        rng = self._rng("pause")
         while self._center_kills < self._settings.center_kills and not self._over():
             self._center_kills += 1
-            # Its start is killed as well; most of the time it is given that second.
-            if rng.random() < 0.9:
-                await until(self._http.ready, "the center to be ready", within_s=READY_S)
-                # As long as it goes well, agents come back and send what has gathered.
-                await asyncio.sleep(rng.uniform(0, self._settings.limit_s / 1800))
             await self._center.once()
             self._center.program.start()
         await until(self._http.ready, "the center to be ready", within_s=READY_S)
@@ -171,51 +162,22 @@ class KillsSoak:
             kills = self._agent_kills + self._center_kills
             self._say(
                 f"{seconds:.0f} s: {self._agent_kills} agent and {self._center_kills} center "
-                f"kills, {60 * kills / seconds:.0f} a minute; {len(self._load.given)} commands, "
+                f"kills, {60 * kills / seconds:.0f} a minute; {len(self.load.given)} commands, "
                 f"{self._listener.heard} batches heard, "
-                f"{len(self._witness.violations)} violations so far"
+                f"{len(self.witness.violations)} violations so far"
             )
 
     # The end
 
-    async def _quiet(self) -> None:
-        """Until all nodes are back and every command has ended."""
-        self._say("all kills are done; nodes come back, commands end")
-
-        async def back() -> bool:
-            nodes = await self._http.nodes()
-            return {name for name, node in nodes.items() if node["state"] == "online"} >= set(
-                self.names
-            )
-
-        await until(back, "all nodes to be online", within_s=QUIET_S, every_s=0.2)
-        for command_id in [one.id for one in self._load.given] + self._load.pings:
-            path = f"/api/v1/commands/{command_id}"
-
-            async def ended(path: str = path) -> bool:
-                command = await self._http.get(path)
-                return command is not None and bool(command["done"])
-
-            await until(ended, f"the end of command {command_id}", within_s=QUIET_S, every_s=0.2)
-
-    async def _stop(self) -> None:
-        """Agents first, so that the center hears their last words."""
-        codes = await asyncio.gather(
-            *(agent.program.stop(within_s=90) for agent in self._agents.values())
-        )
-        codes.append(await self._center.program.stop(within_s=60))
-        if any(codes):
-            raise SoakError(f"an orderly stop ended with {codes}")
-
     def _counts(self, check: Check) -> dict[str, Any]:
         agents = self._agents.values()
-        witness = self._witness
+        witness = self.witness
 
         def total(of: str) -> dict[str, int]:
             sums: Counter[str] = Counter()
             for killer in agents:
                 sums.update(getattr(killer, of))
-            return dict(sorted(sums.items()))
+            return _plain(sums)
 
         kills = self._agent_kills + self._center_kills
         return {
@@ -223,17 +185,22 @@ class KillsSoak:
             "agent_kills_by_moment": total("moments"),
             "agent_kills_following_a_write": sum(killer.on_write for killer in agents),
             "agent_kills_in_a_writing_call": total("calls"),
-            "agent_kills_with_a_transaction_begun": witness.deaths_in_transaction,
+            "agent_kills_with_a_transaction_begun": sum(killer.torn for killer in agents),
             "agent_kills_with_records_unacknowledged": witness.deaths_with_records,
             "agent_kills_before_it_had_connected": sum(killer.unheard for killer in agents),
             "center_kills": self._center_kills,
-            "center_kills_by_moment": dict(sorted(self._center.moments.items())),
+            "center_kills_by_moment": _plain(self._center.moments),
             "center_kills_following_a_write": self._center.on_write,
-            "center_kills_in_a_writing_call": dict(sorted(self._center.calls.items())),
+            "center_kills_in_a_writing_call": _plain(self._center.calls),
+            "center_kills_with_a_transaction_begun": self._center.torn,
             "kills_per_minute": round(60 * kills / self._kills_s, 1),
             "killing_s": round(self._kills_s, 1),
             "took_s": round(time.monotonic() - self._started_s, 1),
-            "commands_given": len(self._load.given) + len(self._load.pings),
+            "commands_given": len(self.load.given) + len(self.load.pings),
             "batches_heard_on_the_wire": self._listener.heard,
             **check.tally.plain(),
         }
+
+
+def _plain(counts: Counter[str]) -> dict[str, int]:
+    return {str(name): count for name, count in sorted(counts.items())}

@@ -29,24 +29,24 @@ class Load:
     ) -> None:
         self._http = http
         self._nodes = list(nodes)
-        self._folder = folder / "effects"
-        self._folder.mkdir()
+        self.folder = folder / "effects"
+        self.folder.mkdir()
         self._rng = rng
+        self._number = 0
+        self._ending = False
         self.given: list[Given] = []
         self.pings: list[str] = []
 
     async def run(self, every_s: float) -> None:
-        """Until it is cancelled; a command on its way is then given all the same."""
-        number = 0
-        while True:
-            number += 1
-            one = asyncio.create_task(self._one(number))
-            try:
-                await asyncio.shield(one)
-            except asyncio.CancelledError:
-                await one
-                raise
+        """Until ``end``."""
+        while not self._ending:
+            self._number += 1
+            await self._one(self._number)
             await asyncio.sleep(every_s * self._rng.uniform(0.5, 1.5))
+
+    def end(self) -> None:
+        """The command that is on its way is the last; it needs a center that lives."""
+        self._ending = True
 
     async def _one(self, number: int) -> None:
         key = f"soak-{number}"
@@ -55,13 +55,13 @@ class Load:
             self.pings.append(await self._http.give(body, key))
             return
         node, line = self._rng.choice(self._nodes), f"line-{number}"
-        argv = ["/bin/sh", "-c", f'echo "$0" >> "{self._folder / node}"', line]
+        argv = ["/bin/sh", "-c", f'echo "$0" >> "{self.folder / node}"', line]
         body = {"node": node, "verb": "exec", "args": {"argv": argv}, "ttl_s": TTL_S}
         self.given.append(Given(id=await self._http.give(body, key), node=node, line=line))
 
     def effects(self) -> Counter[tuple[str, str]]:
         """How often each line was written, by node and line."""
         found: Counter[tuple[str, str]] = Counter()
-        for file in self._folder.iterdir():
+        for file in self.folder.iterdir():
             found.update((file.name, line) for line in file.read_text().splitlines())
         return found

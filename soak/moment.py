@@ -1,6 +1,7 @@
 """When a process is killed next. Pure: the randomness is passed in."""
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -25,21 +26,35 @@ class Moment:
     writes: int = 0
 
 
-SHARES = ((After.START, 0.15), (After.WORD, 0.3), (After.WRITE, 0.45), (After.LIFE, 0.1))
-SPAN_S = (0.02, 0.4)
-LIFE_S = (0.5, 3.0)
-MOST_WRITES = 24
-MOST_LAG_S = 0.0005
-"""After the last of those writes: a sync takes some tenths of a millisecond."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Habits:
+    """How often each, and how long; ``lag_s``: after the last write, for a sync takes its time."""
+
+    shares: Mapping[After, float]
+    start_s: tuple[float, float] = (0.02, 0.4)
+    word_s: tuple[float, float] = (0.02, 0.4)
+    life_s: tuple[float, float] = (0.5, 3.0)
+    writes: tuple[int, int] = (1, 24)
+    lag_s: tuple[float, float] = (0.0, 0.0005)
 
 
-def choose(rng: random.Random) -> Moment:
-    (after,) = rng.choices(*map(list, zip(*SHARES, strict=True)))
+AGENT = Habits(shares={After.START: 0.15, After.WORD: 0.3, After.WRITE: 0.45, After.LIFE: 0.1})
+CENTER = Habits(
+    shares={After.START: 0.1, After.WORD: 0.15, After.WRITE: 0.5, After.LIFE: 0.25},
+    start_s=(0.02, 1.5),
+    writes=(1, 400),
+)
+
+
+def choose(rng: random.Random, habits: Habits) -> Moment:
+    after = rng.choices(list(habits.shares), list(habits.shares.values()))[0]
     match after:
         case After.WRITE:
-            writes = rng.randint(1, MOST_WRITES)
-            return Moment(after=after, wait_s=rng.uniform(0, MOST_LAG_S), writes=writes)
+            writes = rng.randint(*habits.writes)
+            return Moment(after=after, wait_s=rng.uniform(*habits.lag_s), writes=writes)
         case After.LIFE:
-            return Moment(after=after, wait_s=rng.uniform(*LIFE_S))
-        case _:
-            return Moment(after=after, wait_s=rng.uniform(*SPAN_S))
+            return Moment(after=after, wait_s=rng.uniform(*habits.life_s))
+        case After.START:
+            return Moment(after=after, wait_s=rng.uniform(*habits.start_s))
+        case After.WORD:
+            return Moment(after=after, wait_s=rng.uniform(*habits.word_s))

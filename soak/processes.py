@@ -85,7 +85,7 @@ class Program:
         self._process.terminate()
         try:
             async with asyncio.timeout(within_s):
-                while self.running:
+                while self.running:  # noqa: ASYNC110 # nobody tells us when a process ends
                     await asyncio.sleep(0.02)
         except TimeoutError:
             self.kill()

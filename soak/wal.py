@@ -22,6 +22,7 @@ def begun_frames(log: bytes) -> int:
         _, size_after_commit, *frame_salts, _, _ = _FRAME.unpack_from(log, at)
         if frame_salts != salts:
             break  # of an older round through the file
-        begun = 0 if size_after_commit else begun + 1
         at += _FRAME.size + page_bytes
+        whole = at <= len(log)
+        begun = 0 if size_after_commit and whole else begun + 1
     return begun

@@ -22,7 +22,6 @@ from farshore_protocol.link import BackoffSettings, Message, Session
 from farshore_protocol.link.mqtt import MqttLink, MqttSettings
 
 from soak.violation import Violation
-from soak.wal import begun_frames
 
 SERIES = "uptime_s"
 Key = tuple[str, str, int]
@@ -38,9 +37,7 @@ class Witness:
     samples: dict[Key, tuple[float, ...]] = field(default_factory=dict)
     heads: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
-    deaths: int = 0
     deaths_with_records: int = 0
-    deaths_in_transaction: int = 0
 
     def metrics(self, node: str, payload: bytes) -> None:
         """A record of metrics, as it travels; the same one may come often, and stays the same."""
@@ -52,10 +49,7 @@ class Witness:
 
     def died(self, node: str, database: Path) -> None:
         """Reads what a dead agent has left."""
-        self.deaths += 1
         write_ahead = database.with_name(database.name + "-wal")
-        if write_ahead.exists() and begun_frames(write_ahead.read_bytes()):
-            self.deaths_in_transaction += 1
         with contextlib.suppress(FileNotFoundError), tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / database.name
             shutil.copy(database, copy)

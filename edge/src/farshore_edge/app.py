@@ -310,6 +310,7 @@ class Agent:
             await self._commands.stop()
             await self._end("sampler", "facts")
             await self._sampler.flush()
+            await self.outbox.written()  # by whoever was cancelled while his record was written
             if not await self._courier.drained(self.settings.stop_grace_s):
                 log.info("stopped with unsent records; they are kept")
             await self._link.close(self._presence.farewell())

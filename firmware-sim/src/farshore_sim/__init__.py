@@ -1,4 +1,5 @@
 """Simulated nodes for Farshore: the real agent on simulated hardware, faults, and the demonstration.
 
-It never imports the center: what it needs of one, it starts as a process and asks over its API.
+But for ``world`` it never imports the center: what it needs of one, it starts as a process and
+asks over its API.
 """

@@ -114,6 +114,35 @@ def world(
     raise typer.Exit(0 if held else 1)
 
 
+@app.command()
+def proxy(
+    to: Annotated[str, typer.Option(help="HOST:PORT, where the real server is")],
+    listen: Annotated[str, typer.Option(help="HOST:PORT, where the bad link begins")],
+    throttle: Annotated[float | None, typer.Option(help="bytes per second")] = None,
+    delay: Annotated[float | None, typer.Option(help="seconds")] = None,
+    jitter: Annotated[float, typer.Option(help="seconds more or less than the delay")] = 0.0,
+    tear: Annotated[int | None, typer.Option(help="segments of at most so many bytes")] = None,
+    half_open: Annotated[
+        str | None, typer.Option(help="up, down or both: bytes go nowhere")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="of jitter and tearing")] = 1,
+) -> None:
+    """A bad link in front of a TCP server; its faults are changed by lines on standard input."""
+    from farshore_sim.faults.link_control import serve as serve_link
+
+    lines = []
+    if throttle is not None:
+        lines.append(f"throttle {throttle}")
+    if delay is not None or jitter:
+        lines.append(f"delay {delay or 0.0} {jitter}")
+    if tear is not None:
+        lines.append(f"tear {tear}")
+    if half_open is not None:
+        lines.append(f"half-open {half_open}")
+    with _errors():
+        asyncio.run(_until_asked(serve_link(listen, to, lines=lines, seed=seed)))
+
+
 def _raise_open_files() -> None:
     """Every node is a socket, and the usual soft limit is 1,024."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

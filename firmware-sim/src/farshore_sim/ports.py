@@ -10,12 +10,12 @@ import socket
 LOOPBACK = "127.0.0.1"
 
 
-def hold(port: int) -> socket.socket:
+def hold(port: int, host: str = LOOPBACK) -> socket.socket:
     """Holds the port, 0 for any free one, until it is closed. Raises OSError where it is taken."""
     held = socket.socket()
     try:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.bind((LOOPBACK, port))
+        held.bind((host, port))
     except OSError:
         held.close()
         raise

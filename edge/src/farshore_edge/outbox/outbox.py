@@ -272,8 +272,12 @@ class Outbox:
             for name, state in self._streams.items()
         }
 
-    async def close(self) -> None:
-        """Waits for what is being written; a last attempt at what could not be."""
+    async def written(self) -> None:
+        """Waits for what is being written: only then does the sender know of all that was made."""
         while self._writing:
             await asyncio.wait(self._writing)
+
+    async def close(self) -> None:
+        """Waits for what is being written; a last attempt at what could not be."""
+        await self.written()
         await self._journal.close()

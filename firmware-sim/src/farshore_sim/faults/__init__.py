@@ -1,5 +1,5 @@
 """Faults on purpose."""
 
-from farshore_sim.faults.proxy import TcpProxy
+from farshore_sim.faults.proxy import Reception, TcpProxy
 
-__all__ = ["TcpProxy"]
+__all__ = ["Reception", "TcpProxy"]

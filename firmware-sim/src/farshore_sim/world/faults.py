@@ -21,7 +21,8 @@ BROKERS: tuple[Broker, ...] = ("embedded", "external")
 SMALL_QUOTA_BYTES = 4_000
 IN_A_ROW = 0.6
 """How many faults follow closely on the one before: what breaks, breaks in combination."""
-NEAR_S = 8.0
+NEAR_S = (0.3, 3.0, 15.0)
+"""How closely, on average: within a command's first moments, a commit, a reconnection."""
 
 
 class PlanError(SimError):
@@ -78,7 +79,7 @@ KINDS: Mapping[str, Kind] = {
     "cut": Kind(summary="a connection breaks, and may be made again at once", weight=6),
     "partition": Kind(summary="a node can't be reached; each end notices late", weight=6),
     "slow_line": Kind(summary="messages of a node take up to seconds"),
-    "doubles": Kind(summary="messages of QoS 1 come to a node twice"),
+    "doubles": Kind(summary="messages of QoS 1 come twice, to a node or to all"),
     "crash": Kind(summary="an agent is killed, and started again", weight=8),
     "restart": Kind(summary="an agent is stopped orderly, and started again"),
     "wipe": Kind(summary="an agent is killed and finds an empty disk", weight=2),
@@ -124,15 +125,13 @@ def draw(seed: int, *, nodes: int, hours: float) -> Plan:
     )
 
 
-def _fault(
-    rng: random.Random, name: str, near: Fault | None, *, nodes: int, end_s: float
-) -> Fault:
+def _fault(rng: random.Random, name: str, near: Fault | None, *, nodes: int, end_s: float) -> Fault:
     """``near``: the fault that it follows within seconds, at the same node if it may."""
     kind = KINDS[name]
     low, high = (math.log(seconds) for seconds in kind.for_s)
     at_s, node = rng.uniform(1.0, end_s), rng.randrange(nodes)
     if near is not None:
-        at_s = min(near.at_s + rng.expovariate(1 / NEAR_S), end_s)
+        at_s = min(near.at_s + rng.expovariate(1 / rng.choice(NEAR_S)), end_s)
         node = near.node if near.node >= 0 and rng.random() < 0.8 else node
     everyone = name == "command" and rng.random() < 0.3
     return Fault(

@@ -66,10 +66,9 @@ class Injector:
             node.clock.drift(1.0)
             node.start()
         self._store.failing_until_s = self._store.slow_until_s = 0.0
-        if not self._bus.up and self._center.now is not None:
+        if self._center.external:
             self._bus.go_up()
         self._center.start()
-        self._bus.go_up() if self._center.external else None
 
     def _until(self, fault: Fault) -> float:
         return self._loop.time() + fault.for_s
@@ -97,6 +96,8 @@ class Injector:
 
     def doubles(self, node: SimulatedNode, fault: Fault) -> None:
         self._bus.wire(node.name).doubles_until_s = self._until(fault)
+        if fault.b < 0.5:
+            self._bus.wire(CENTER_WIRE).doubles_until_s = self._until(fault)
 
     def center_cut(self, fault: Fault) -> None:
         wire = self._bus.wire(CENTER_WIRE)

@@ -1,6 +1,7 @@
 """A ``Link`` over the world's bus: connects, and connects again, as the real one does."""
 
 import asyncio
+import contextlib
 import random
 from contextvars import Context, copy_context
 
@@ -8,6 +9,7 @@ from farshore_protocol.clock import Clock
 from farshore_protocol.link import BackoffSettings, Message
 from farshore_protocol.link.backoff import Backoff
 from farshore_protocol.link.model import LinkHandler, tell
+
 from farshore_sim.world.bus import Connection, WorldBus
 
 FAREWELL_S = 2.0
@@ -77,10 +79,9 @@ class WorldLink:
         return self._clock.monotonic_s() - since_s
 
     async def _pause(self, wait_s: float) -> None:
-        try:
-            await asyncio.wait_for(self._closing.wait(), wait_s)
-        except TimeoutError:
-            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self._closing.wait()
 
     # Called by the bus; the process hears of it in its own turn, if it still lives
 
@@ -116,7 +117,8 @@ class WorldLink:
                 self._bus.send(connection, farewell)
             self._bus.send(connection, None)
             try:
-                await asyncio.wait_for(connection.left.wait(), FAREWELL_S)
+                async with asyncio.timeout(FAREWELL_S):
+                    await connection.left.wait()
             except TimeoutError:
                 self._bus.cut(self.wire)
             self._end(connection, "closed")

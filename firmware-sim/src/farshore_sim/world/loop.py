@@ -11,11 +11,12 @@ import heapq
 from asyncio import base_events
 from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 from farshore_sim.errors import SimError
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 TURNS_MAX = 20_000
 """Turns of the loop at one instant; a world that needs more is running in circles."""
@@ -81,6 +82,8 @@ def _runs(context: Context) -> bool:
 class _Handle(asyncio.Handle):
     __slots__ = ()
 
+    _context: Context
+
     def _run(self) -> None:
         if _runs(self._context):
             super()._run()
@@ -88,6 +91,8 @@ class _Handle(asyncio.Handle):
 
 class _TimerHandle(asyncio.TimerHandle):
     __slots__ = ()
+
+    _context: Context
 
     def _run(self) -> None:
         if _runs(self._context):
@@ -116,7 +121,7 @@ class VirtualLoop(base_events.BaseEventLoop):
         self._selector = _Selector(self)
         self.complaints: list[dict[str, Any]] = []
         self.set_exception_handler(lambda _loop, context: self.complaints.append(context))
-        self.set_task_factory(_make_task)
+        self.set_task_factory(_make_task)  # type: ignore[arg-type] # as 3.11 calls it, by keyword
 
     def time(self) -> float:
         return self._now_s
@@ -134,7 +139,7 @@ class VirtualLoop(base_events.BaseEventLoop):
         elif self._turns > TURNS_MAX:
             raise StandstillError(f"at {self._now_s:.3f} s the world runs in circles")
 
-    def _process_events(self, event_list: list[Any]) -> None:
+    def _process_events(self, _event_list: list[Any]) -> None:
         return None
 
     def _write_to_self(self) -> None:
@@ -150,8 +155,8 @@ class VirtualLoop(base_events.BaseEventLoop):
     def call_at(
         self,
         when: float,
-        callback: Callable[..., Any],
-        *args: Any,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         # Never at the same instant: who waits for less than a float can tell would wait for ever.
@@ -162,7 +167,7 @@ class VirtualLoop(base_events.BaseEventLoop):
         return timer
 
     def run_in_executor(  # type: ignore[override] # no executor is ever asked
-        self, executor: object, func: Callable[..., T], *args: Any
+        self, _executor: object, func: Callable[..., T], *args: Any
     ) -> asyncio.Future[T]:
         """At once and in place; the answer comes in a later turn."""
         future: asyncio.Future[T] = self.create_future()

@@ -162,9 +162,4 @@ class SimulatedNode:
         """Something happens at the node that it must tell the center exactly once."""
         if self.agent is not None and self.owner is not None:
             body = {"data": {"n": number}}
-            outbox = self.agent.outbox
-            self.owner.spawn(_tell(outbox.append("events", "evt/world", body)), "event")
-
-
-async def _tell(appending: Any) -> None:
-    await appending
+            self.owner.spawn(self.agent.outbox.append("events", "evt/world", body), "event")

@@ -1,15 +1,11 @@
 """Builds a world from its plan, lets it run to its end, and says what was seen."""
 
 import asyncio
-import contextlib
 import gc
-import logging
 import random
-from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import structlog
 from farshore_edge.settings import Settings
 
 from farshore_sim.world.bus import WorldBus
@@ -19,6 +15,7 @@ from farshore_sim.world.disk import Disk
 from farshore_sim.world.faults import Plan
 from farshore_sim.world.injector import Injector
 from farshore_sim.world.invariants import Invariants
+from farshore_sim.world.listening import expected, listening
 from farshore_sim.world.loop import Owner, StandstillError, VirtualLoop
 from farshore_sim.world.node import SimulatedNode
 from farshore_sim.world.store import CenterStore
@@ -29,21 +26,6 @@ SETTLE_S = 3600.0
 GONE_S = 120.0
 """How long the center may show nodes that have stopped: until their silence speaks."""
 LOOK_EVERY_S = 30.0
-
-EXPECTED_ERRORS: dict[str, tuple[str, ...]] = {
-    "the outbox can't be written; what is new waits in memory": ("failing_disk",),
-    "the outbox still can't be written": ("failing_disk",),
-    "changes in memory are lost at stop": ("failing_disk",),
-    "the ledger can't be written; the command is not run": ("failing_disk",),
-    "too much waits in memory; metrics are given up": ("failing_disk",),
-    "a verb failed": ("command",),
-    "nothing could be committed; the nodes keep it": ("center_disk",),
-    "a message could not be kept": ("center_disk",),
-    "changes of nodes can't be written yet": ("center_disk",),
-    "commands can't be sent now": ("center_disk",),
-    "telemetry history could not be tidied": ("center_disk",),
-}
-"""What may be said at ERROR, and the faults that bring it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,9 +122,8 @@ class World:
 
     def logged(self, message: str) -> None:
         """Something was said at ERROR or above."""
-        kinds = EXPECTED_ERRORS.get(message)
         self.witness.note("error", message)
-        if kinds is None or not self._plan.has(*kinds):
+        if not expected(message, self._plan):
             self.witness.violated("I6", f"logged as an error: {message}")
 
     # Its course
@@ -217,9 +198,10 @@ class World:
     async def _end(self) -> None:
         """Everyone stops orderly: all is told, and the center sees everyone leave."""
         await asyncio.gather(*(node.stop() for node in self._nodes))
-        deadline_s = self._loop.time() + GONE_S
-        while self._online() and self._loop.time() < deadline_s:
+        for _ in range(int(GONE_S)):
             await asyncio.sleep(1.0)
+            if not self._online():
+                break
         self.invariants.final()
         self.invariants.presence(self._online(), frozenset())
         await self._center.stop()
@@ -245,7 +227,7 @@ def run_plan(plan: Plan, *, keep_trace: bool = False) -> Outcome:
     try:
         world = loop.run_until_complete(_built(plan, keep_trace))
         witness = world.witness
-        with _listening(world):
+        with listening(world.logged):
             try:
                 loop.run_until_complete(world.run())
             except StandstillError as exc:
@@ -267,43 +249,3 @@ def run_plan(plan: Plan, *, keep_trace: bool = False) -> Outcome:
 
 async def _built(plan: Plan, keep_trace: bool) -> World:
     return World(plan, keep_trace=keep_trace)
-
-
-class _Handler(logging.Handler):
-    def __init__(self, world: World) -> None:
-        super().__init__(logging.ERROR)
-        self._world = world
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._world.logged(record.getMessage())
-
-
-@contextlib.contextmanager
-def _listening(world: World) -> Iterator[None]:
-    """Every ERROR of agents and center goes to the world, everything else nowhere."""
-
-    def take(
-        _logger: object, _method: str, event: MutableMapping[str, Any]
-    ) -> MutableMapping[str, Any]:
-        world.logged(str(event.get("event")))
-        raise structlog.DropEvent
-
-    before = structlog.get_config()
-    structlog.configure(
-        processors=[take], wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR)
-    )
-    handler = _Handler(world)
-    loggers = [logging.getLogger(name) for name in ("farshore_edge", "farshore_protocol")]
-    states = [(logger.level, logger.propagate) for logger in loggers]
-    for logger in loggers:
-        logger.addHandler(handler)
-        logger.setLevel(logging.ERROR)
-        logger.propagate = False
-    try:
-        yield
-    finally:
-        structlog.configure(**before)
-        for logger, (level, propagate) in zip(loggers, states, strict=True):
-            logger.removeHandler(handler)
-            logger.setLevel(level)
-            logger.propagate = propagate

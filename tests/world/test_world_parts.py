@@ -1,0 +1,198 @@
+"""The parts of a simulated world: time, owners, clocks, plans, shrinking."""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from farshore_sim.cli import app
+from farshore_sim.world.clock import EPOCH_MS, WorldClock
+from farshore_sim.world.faults import KINDS, Fault, PlanError, draw, read
+from farshore_sim.world.injector import _OF_ALL, _OF_NODES
+from farshore_sim.world.invariants import _fits
+from farshore_sim.world.loop import Owner, StandstillError, VirtualLoop
+from farshore_sim.world.shrink import shrink
+from world.mutants import MUTANTS, RARE
+
+
+def run(work: Coroutine[Any, Any, Any]) -> VirtualLoop:
+    loop = VirtualLoop()
+    try:
+        loop.run_until_complete(work)
+    finally:
+        loop.close()
+    return loop
+
+
+def test_waiting_costs_no_time_and_takes_exactly_as_long() -> None:
+    seen = []
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        await asyncio.gather(*(asyncio.sleep(hours * 3600) for hours in (3, 1, 2)))
+        seen.append(loop.time())
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(60):
+                await asyncio.Event().wait()
+        seen.append(loop.time())
+
+    run(work())
+    assert seen == [10_800.0, 10_860.0]
+
+
+def test_who_waits_for_nothing_is_told() -> None:
+    async def work() -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(StandstillError, match="nothing is ready"):
+        run(work())
+
+
+def test_a_world_that_runs_in_circles_is_told() -> None:
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+
+        def again() -> None:
+            loop.call_soon(again)
+
+        again()
+        await asyncio.Event().wait()
+
+    with pytest.raises(StandstillError, match="runs in circles"):
+        run(work())
+
+
+def test_threads_are_not_threads() -> None:
+    async def work() -> None:
+        assert await asyncio.to_thread(lambda: 42) == 42
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.to_thread(lambda: 1 // 0)
+
+    run(work())
+
+
+def test_the_killed_do_not_even_say_finally() -> None:
+    said: list[str] = []
+
+    async def child() -> None:
+        try:
+            await asyncio.sleep(10)
+            said.append("woke")
+        except asyncio.CancelledError:
+            said.append("cancelled")
+        finally:
+            said.append("finally")
+
+    async def parent() -> None:
+        own = asyncio.create_task(child())
+        await asyncio.shield(own)
+
+    async def work() -> None:
+        owner = Owner("victim")
+        owner.spawn(parent(), "parent")
+        asyncio.get_running_loop().call_later(5, said.append, "the others live on")
+        await asyncio.sleep(1)
+        owner.kill()
+        await asyncio.sleep(100)
+        assert said == ["the others live on"]
+        owner.bury()
+
+    run(work())
+
+
+def test_a_wall_clock_jumps_and_the_monotonic_one_does_not() -> None:
+    now_s = 0.0
+    clock = WorldClock(lambda: now_s)
+    assert clock.now_ms() == EPOCH_MS
+    clock.set_wall(0)
+    now_s = 10.0
+    assert (clock.now_ms(), clock.monotonic_s()) == (10_000, 1010.0)
+    clock.drift(1.5)
+    now_s = 12.0
+    assert (clock.now_ms(), clock.monotonic_s()) == (13_000, 1013.0)
+
+
+def test_a_seed_draws_one_plan() -> None:
+    assert draw(7, nodes=5, hours=1) == draw(7, nodes=5, hours=1)
+    assert draw(7, nodes=5, hours=1) != draw(8, nodes=5, hours=1)
+
+
+def test_every_kind_of_fault_can_be_made() -> None:
+    assert set(KINDS) == {*_OF_NODES, *_OF_ALL}
+    assert all(KINDS[name].node for name in _OF_NODES)
+
+
+def test_every_kind_is_drawn() -> None:
+    drawn = {fault.kind for seed in range(60) for fault in draw(seed, nodes=3, hours=1).faults}
+    assert drawn == set(KINDS)
+
+
+def test_a_file_that_holds_no_plan_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text('{"seed": "one"}')
+    with pytest.raises(PlanError, match=r"plan\.json"):
+        read(path)
+
+
+def test_what_does_not_matter_is_shrunk_away() -> None:
+    culprits = {("crash", 1), ("center_crash", -1)}
+    plan = replace(
+        draw(1, nodes=6, hours=2),
+        faults=tuple(
+            [Fault(at_s=10.0 * i, kind="cut", node=i % 6) for i in range(1, 60)]
+            + [Fault(at_s=700, kind="crash", node=1), Fault(at_s=800, kind="center_crash")]
+        ),
+    )
+    runs = 0
+
+    def fails(candidate: Any) -> bool:
+        nonlocal runs
+        runs += 1
+        return culprits <= {(fault.kind, fault.node) for fault in candidate.faults}
+
+    small = shrink(plan, fails)
+    assert {(fault.kind, fault.node) for fault in small.faults} == culprits
+    assert len(small.faults) == 2
+    assert small.nodes == 1 or small.nodes == 2
+    assert small.hours < 0.25
+    assert runs <= 300
+
+
+@pytest.mark.parametrize(
+    ("state", "effects", "sends", "forgotten", "fits"),
+    [
+        ("succeeded", 1, 1, False, True),
+        ("succeeded", 0, 1, False, False),
+        ("succeeded", 2, 3, False, False),
+        ("failed", 1, 1, False, True),
+        ("interrupted", 0, 1, False, True),
+        ("interrupted", 1, 1, False, True),
+        ("interrupted", 2, 2, False, False),
+        ("expired", 0, 0, False, True),
+        ("expired", 1, 2, False, False),
+        ("expired", 1, 2, True, True),
+        ("cancelled", 1, 0, False, False),
+        ("cancelled", 1, 0, True, False),
+    ],
+)
+def test_a_state_and_its_effects_go_together(
+    state: str, effects: int, sends: int, forgotten: bool, fits: bool
+) -> None:
+    assert _fits(state, effects, sends, forgotten=forgotten) is fits
+
+
+DOCS = (Path(__file__).parents[2] / "docs" / "world.md").read_text()
+
+
+def test_every_option_kind_and_defect_stands_in_the_docs() -> None:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined] # a group
+    options = {
+        option for each in commands["world"].params for option in (*each.opts, *each.secondary_opts)
+    }
+    assert all(f"`{option}" in DOCS for option in options - {"--help"})
+    assert all(f"`{kind}`" in DOCS for kind in KINDS)
+    rows = DOCS.partition("| defect |")[2].partition("\n\n")[0].splitlines()[2:]
+    assert len(rows) == len(MUTANTS) + len(RARE)
