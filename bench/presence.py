@@ -36,13 +36,15 @@ POLL_S = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PresenceFindings:
-    """Seconds. ``back``: from the start of the new center; ``healthz``, ``nodes``: answers of it."""
+    """Seconds. ``back``: from the start of the new center; ``healthz``, ``nodes``: answers of it;
+    ``arrivals``: how many nodes came back within the busiest second."""
 
     killed: tuple[float, ...]
     frozen: tuple[float, ...]
     cut: tuple[float, ...]
     ready: float
     back: float
+    arrivals: float
     healthz: tuple[float, ...]
     nodes: tuple[float, ...]
 
@@ -95,6 +97,12 @@ def summarise(found: PresenceFindings) -> Outcome:
         ),
         figures=(
             figure("ready", "the killed center is ready again", (found.ready,)),
+            Figure(
+                name="presence.arrivals",
+                what="nodes that come back in the busiest second",
+                unit="nodes",
+                runs=Runs.of((found.arrivals,)),
+            ),
             figure("healthz", "GET /healthz while all come back", found.healthz),
             figure("nodes", "GET /api/v1/nodes while all come back", found.nodes),
         ),
@@ -117,17 +125,28 @@ async def run(context: Context) -> Outcome:
             context.say(f"{NODES} nodes are online; the center is killed")
             await asyncio.sleep(SETTLE_S)
             os.kill(found.process.pid, signal.SIGKILL)
-            ready, back, healthz, nodes = await _restarted(context, folder, ports)
+            again = await _restarted(context, folder, ports)
     return summarise(
         PresenceFindings(
             killed=tuple(killed),
             frozen=tuple(frozen),
             cut=tuple(cut),
-            ready=ready,
-            back=back,
-            healthz=tuple(healthz),
-            nodes=tuple(nodes),
+            ready=again.ready,
+            back=again.heard[-1][0],
+            arrivals=busiest(again.heard),
+            healthz=tuple(again.polls["/healthz"]),
+            nodes=tuple(again.polls["/api/v1/nodes"]),
         )
+    )
+
+
+def busiest(heard: Sequence[tuple[float, float]], window_s: float = 1.0) -> float:
+    """The steepest rise within a window, of a count that was looked at again and again."""
+    return max(
+        after - before
+        for start_s, before in heard
+        for at_s, after in heard
+        if start_s <= at_s <= start_s + window_s
     )
 
 
@@ -189,24 +208,33 @@ async def _silence(context: Context, stage: Stage) -> tuple[list[float], list[fl
     return frozen, cut
 
 
-async def _restarted(
-    context: Context, folder: Path, ports: tuple[int, int]
-) -> tuple[float, float, list[float], list[float]]:
-    """The center starts on the same data; seconds until it is ready, until all are back, answers."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """A center that was started again; ``heard``: births by seconds since its start; ``polls``: how
+    long each answer took, by path."""
+
+    ready: float
+    heard: list[tuple[float, float]]
+    polls: dict[str, list[float]]
+
+
+async def _restarted(context: Context, folder: Path, ports: tuple[int, int]) -> Again:
+    """The center starts on the same data; returns when all are back."""
     started_s = time.monotonic()
     async with center(folder, ports) as found:
         ready = time.monotonic() - started_s
+        heard: list[tuple[float, float]] = [(ready, 0.0)]
         polls: dict[str, list[float]] = {"/healthz": [], "/api/v1/nodes": []}
         polling = [asyncio.create_task(_poll(found.http_url, path, polls[path])) for path in polls]
 
         async def back() -> bool | None:
             now = await found.metrics()
             births = now.get('farshore_received_total{kind="birth"}', 0)
+            heard.append((time.monotonic() - started_s, births))
             return min(births, now["farshore_nodes_online"]) >= NODES or None
 
         try:
             await found.until(back, "all nodes to be back", within_s=180, every_s=0.1)
-            took = time.monotonic() - started_s
         finally:
             for task in polling:
                 task.cancel()
@@ -214,8 +242,9 @@ async def _restarted(
         for problem in ended:
             if isinstance(problem, Exception):
                 raise problem
-    context.say(f"the center was ready after {ready:.1f} s, all were back after {took:.1f} s")
-    return ready, took, polls["/healthz"], polls["/api/v1/nodes"]
+    back = heard[-1][0]
+    context.say(f"the center was ready after {ready:.1f} s, all were back after {back:.1f} s")
+    return Again(ready=ready, heard=heard, polls=polls)
 
 
 async def _poll(url: str, path: str, took: list[float]) -> None:

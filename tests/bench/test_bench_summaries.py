@@ -122,6 +122,7 @@ def absences(
         cut=(1.0, cut),
         ready=1.0,
         back=back,
+        arrivals=300,
         healthz=(0.01, 0.3),
         nodes=(0.02,),
     )
@@ -143,3 +144,8 @@ def test_presence_is_judged_by_99_of_100_kills_and_by_the_slowest_silence(
     findings: PresenceFindings, broken: list[str]
 ) -> None:
     assert [v.name for v in verdicts(presence.summarise(findings)).values() if not v.held] == broken
+
+
+def test_the_busiest_second_is_that_of_the_steepest_rise() -> None:
+    heard = [(1.0, 0.0), (1.5, 10.0), (2.4, 300.0), (2.6, 310.0), (9.0, 1000.0)]
+    assert presence.busiest(heard) == 290.0

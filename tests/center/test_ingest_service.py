@@ -26,6 +26,8 @@ from farshore_protocol.messages import StreamHead, TimeRequest
 from farshore_protocol.topics import parse
 from sqlalchemy import text
 
+DATES = "select t0_ms, approximate from telemetry_batch order by id"
+
 
 class FailingDatabase(Database):
     """A database whose commits fail while ``broken``."""
@@ -64,11 +66,12 @@ class Desk:
         self.database = database
         self.facts: list[str] = []
         self.rejected = RejectedList(now_ms=now_ms, now_s=now_s, tell=lambda _message: None)
+        self.history = TelemetryHistory(database, now_ms)
         self.ingest = IngestService(
             database,
             EventLog(database, now_ms),
             self,
-            TelemetryHistory(database, now_ms),
+            self.history,
             Recorder(),
             self.rejected,
             now_ms=now_ms,
@@ -196,8 +199,8 @@ async def test_the_clock_of_a_boot_outlives_the_center(tmp_path: Path) -> None:
     async with at_work(tmp_path / "other" / "center.db") as desk:
         desk.clock.advance(3600)
         await desk.take(sample(1, synced=False, up_ms=2000), sample(2, synced=False, boot="other"))
-        rows = await desk.rows("select t0_ms, approximate from telemetry_batch order by id")
-        assert [tuple(row) for row in rows] == [(base_ms + 2000, 0), (1000, 1)]
+        rows = [tuple(row) for row in await desk.rows(DATES)]
+        assert rows == [(base_ms + 2000, 0), (desk.clock.now_ms(), 1)]
 
 
 async def test_clocks_of_old_boots_are_given_up(desk: Desk) -> None:
@@ -209,12 +212,41 @@ async def test_clocks_of_old_boots_are_given_up(desk: Desk) -> None:
     assert len(desk.ingest._shelf._clocks["pi-1"]) == store.BOOTS_KEPT
 
 
-async def test_a_time_beyond_every_calendar_is_refused(desk: Desk) -> None:
+async def test_a_time_beyond_every_calendar_is_dated_by_its_receipt(desk: Desk) -> None:
     """The boot's clock is placed, and a record says that it is 200,000 years old."""
     await desk.ingest.exchanged_time("pi-1", TimeRequest(boot="b", up_ms=10, ts=0))
-    await desk.take(arrival("evt/x", 1, up_ms=2**53 - 1))
-    assert desk.rejected.counts == {"bad_clock": 1}
-    assert desk.acks()[-1]["events"]["ranges"] == [[1, 1]]
+    await desk.take(sample(1, synced=False, up_ms=2**53 - 1))
+    assert desk.rejected.counts == {"clock": 1}
+    assert [tuple(row) for row in await desk.rows(DATES)] == [(desk.clock.now_ms(), 1)]
+
+
+async def test_a_boot_is_placed_though_its_clock_could_not_be_saved(desk: Desk) -> None:
+    """Known at once, and saved by the next exchange, though that tells nothing new."""
+    request = TimeRequest(boot="b", up_ms=10, ts=0)
+    desk.database.broken = DatabaseError("disk full")
+    with pytest.raises(DatabaseError):
+        await desk.ingest.exchanged_time("pi-1", request)
+    desk.database.broken = None
+    base_ms = desk.clock.now_ms() - 10
+    await desk.take(sample(1, synced=False, up_ms=2000))
+    assert [tuple(row) for row in await desk.rows(DATES)] == [(base_ms + 2000, 0)]
+    assert await desk.rows("select boot from boot_clock") == []
+    await desk.ingest.exchanged_time("pi-1", request)
+    assert [tuple(row) for row in await desk.rows("select boot from boot_clock")] == [("b",)]
+
+
+async def test_what_has_no_date_is_dated_by_its_receipt_and_outlives_retention(desk: Desk) -> None:
+    await desk.take(sample(1, synced=False, boot="unknown", ts=5000))
+    now_ms = desk.clock.now_ms()
+    assert [tuple(row) for row in await desk.rows(DATES)] == [(now_ms, 1)]
+    await desk.history.tidy()
+    desk.clock.advance(2 * 86_400)
+    await desk.history.tidy()
+    await desk.history.tidy()
+    assert await desk.rows("select count(*) from telemetry_batch") == [(0,)]
+    assert [tuple(row) for row in await desk.rows("select t0_ms from telemetry_chunk")] == [
+        (now_ms,)
+    ]
 
 
 async def test_facts_from_the_backlog_do_not_replace_newer_ones(desk: Desk) -> None:

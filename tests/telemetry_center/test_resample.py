@@ -6,7 +6,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from farshore_center.telemetry.question import parse_step, parse_time, split_series
-from farshore_center.telemetry.resample import AGGREGATES, Aggregate, natural_aggregate, resample
+from farshore_center.telemetry.resample import (
+    AGGREGATES,
+    Aggregate,
+    natural_aggregate,
+    resample,
+    resample_mask,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,6 +48,20 @@ def test_resampling_equals_the_plain_definition(
             assert number == pytest.approx(plain(bucket))
         else:
             assert math.isnan(number)
+
+
+@given(st.lists(st.tuples(st.integers(0, 100), st.booleans()), max_size=30), st.integers(1, 30))
+def test_a_bucket_is_marked_where_any_of_its_samples_is(
+    samples: list[tuple[int, bool]], step_ms: int
+) -> None:
+    samples.sort()
+    buckets: dict[int, bool] = {}
+    for t, marked in samples:
+        start = t // step_ms * step_ms
+        buckets[start] = buckets.get(start, False) or marked
+    t_ms = np.array([t for t, _marked in samples], np.int64)
+    mask = np.array([marked for _t, marked in samples], np.bool_)
+    assert resample_mask(t_ms, mask, step_ms).tolist() == list(buckets.values())
 
 
 def test_a_step_of_nothing_is_refused() -> None:

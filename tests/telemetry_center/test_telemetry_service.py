@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,23 @@ async def test_a_step_means_gauges_and_takes_the_last_of_counters(
     assert answer == {"cpu": {"t": [t0_ms], "v": [2.5]}, name: {"t": [t0_ms], "v": [30.0]}}
     largest = await history.query("n1", ["cpu"], *EVER, step_ms=60_000, how="max")
     assert largest["cpu"]["v"] == [4.0]
+
+
+async def test_times_that_nobody_could_check_are_marked_and_stay_so_when_compacted(
+    database: Database, clock: Clock
+) -> None:
+    history = TelemetryHistory(database, clock)
+    rough = [replace(batch(minute, cpu=2.0), approximate=True) for minute in (1, 2)]
+    await put(database, "n1", batch(0, cpu=1.0, load=0.5), *rough, batch(3, cpu=3.0))
+    for look in ("in the inbox", "in a chunk"):
+        answer = await history.query("n1", None, *EVER)
+        assert answer["cpu"]["approximate"] == [False, True, True, False], look
+        assert "approximate" not in answer["load"], look
+        stepped = (await history.query("n1", ["cpu"], *EVER, step_ms=60_000))["cpu"]
+        assert stepped["approximate"] == [False, True, True, False], look
+        clock.now_ms += 3_600_000
+        await history.tidy()
+    assert await database.read(counts) == (0, 1)
 
 
 async def test_the_bound_counts_what_is_returned(database: Database, clock: Clock) -> None:

@@ -6,7 +6,7 @@ company, so that a thousand quiet nodes do not cost a sync each.
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,7 +22,7 @@ from farshore_center.events.model import Draft
 from farshore_center.events.service import EventLog
 from farshore_center.ingest import clock, sinks, store
 from farshore_center.ingest.answers import acknowledgements, resend
-from farshore_center.ingest.arrival import MAX_TS_MS, MIN_TS_MS, Arrival, refused
+from farshore_center.ingest.arrival import Arrival, refused
 from farshore_center.ingest.engine import Decision, Greeting, decide
 from farshore_center.ingest.rejected import RejectedList
 from farshore_center.ingest.shelf import Shelf
@@ -118,14 +118,16 @@ class IngestService:
         known = self._shelf.base_ms(node, request.boot)
         now_ms = self._now_ms()
         base_ms = clock.boot_base_ms(request, now_ms, known)
-        if base_ms == known:
+        if base_ms == known and self._shelf.is_saved(node, request.boot):
             return
+        # Known at once, saved or not: records of this boot may be on their way behind it.
+        self._shelf.place_boot(node, request.boot, base_ms)
         await self._database.write(
             lambda connection: store.save_boot_clock(
                 connection, node=node, boot=request.boot, base_ms=base_ms, now_ms=now_ms
             )
         )
-        self._shelf.place_boot(node, request.boot, base_ms)
+        self._shelf.saved(node, request.boot)
 
     async def run(self) -> None:
         while True:
@@ -174,8 +176,11 @@ class IngestService:
 
     async def _settle_group(self, items: list[Arrival | Greeting]) -> None:
         await self._shelf.load({item.node for item in items})
-        decision = decide(self._shelf.books, [self._storable(item) for item in items])
-        events = await self._commit(decision)
+        # One moment for the whole group: what has no date of its own is dated by it.
+        now_ms = self._now_ms()
+        decision = decide(self._shelf.books, [self._storable(item, now_ms) for item in items])
+        timed = [self._timed(arrival, now_ms) for arrival in decision.fresh]
+        events = await self._commit(decision, timed, now_ms)
         self.failing = False
         for item in items:
             if isinstance(item, Greeting):
@@ -183,7 +188,7 @@ class IngestService:
                     self._shelf.epoch_is(item.node, stream, head.epoch)
         self._count(decision)
         self._events.announce(events)
-        self._tell_rooms(decision)
+        self._tell_rooms(decision, timed, now_ms)
         for key in decision.changed:
             self._shelf.note_holes(key)
         for message in acknowledgements(self._shelf.books, decision.acknowledge):
@@ -201,32 +206,31 @@ class IngestService:
             fault = MessageError("not_storable", f"the center can't store it: {exc}"[:500])
             await self._settle([refused(item, fault)])
 
-    def _storable(self, item: Arrival | Greeting) -> Arrival | Greeting:
+    def _storable(self, item: Arrival | Greeting, now_ms: int) -> Arrival | Greeting:
         """A record that could not be read back is refused like any other wrong body."""
         if not isinstance(item, Arrival) or item.body is None:
             return item
-        timed = self._timed(item)
         try:
-            if not MIN_TS_MS <= timed[1] <= MAX_TS_MS:
-                raise MessageError("bad_clock", f"made at {timed[1]} ms, by its boot's clock")
-            for arrival, batch in sinks.telemetry_batches([timed]):
+            for arrival, batch in sinks.telemetry_batches([self._timed(item, now_ms)]):
                 pack(arrival.node, batch, received_ms=0, wire=b"{}")
         except BatchError as exc:
             return refused(item, MessageError("bad_message", f"TelemetryBatch: {exc}"))
-        except MessageError as exc:
-            return refused(item, exc)
         return item
 
-    def _timed(self, arrival: Arrival) -> sinks.Timed:
+    def _timed(self, arrival: Arrival, now_ms: int) -> sinks.Timed:
         base_ms = self._shelf.base_ms(arrival.node, arrival.envelope.boot)
-        at_ms, approximate = clock.correct(arrival.envelope, base_ms)
+        at_ms, approximate = clock.correct(
+            arrival.envelope,
+            base_ms,
+            received_ms=now_ms,
+            oldest_ms=now_ms - self._history.unchecked_ms,
+        )
         return arrival, at_ms, approximate
 
-    async def _commit(self, decision: Decision) -> Any:
-        now_ms = self._now_ms()
+    async def _commit(self, decision: Decision, timed: Sequence[sinks.Timed], now_ms: int) -> Any:
         by_stream: dict[str, list[sinks.Timed]] = {}
-        for arrival in decision.fresh:
-            by_stream.setdefault(arrival.stream, []).append(self._timed(arrival))
+        for record in timed:
+            by_stream.setdefault(record[0].stream, []).append(record)
         writes: list[sinks.Write] = []
         for stream, records in by_stream.items():
             if stream == "reports":
@@ -273,20 +277,17 @@ class IngestService:
         self.counts.refused += len(decision.faulty)
         self.counts.lost += sum(line.last - line.first + 1 for line in decision.lost)
 
-    def _tell_rooms(self, decision: Decision) -> None:
-        now_ms = self._now_ms()
+    def _tell_rooms(self, decision: Decision, timed: Sequence[sinks.Timed], now_ms: int) -> None:
         for arrival, fault in decision.faulty:
             self._reject(arrival, fault.reason, fault.detail)
         results = False
-        for arrival in decision.fresh:
-            timed = self._timed(arrival)
-            if not clock.plausible(timed[1], timed[2], now_ms):
-                detail = (
-                    f"ts {arrival.envelope.ts}: far from now and not correctable; kept as it is"
-                )
+        for record in timed:
+            arrival = record[0]
+            detail = clock.doubt(arrival.envelope, record[1:], now_ms)
+            if detail is not None:
                 self._reject(arrival, "clock", detail)
             if arrival.stream == "metrics":
-                for _, batch in sinks.telemetry_batches([timed]):
+                for _, batch in sinks.telemetry_batches([record]):
                     self._history.note(arrival.node, batch)
             elif isinstance(arrival.body, FactsReport) and self._is_newest(arrival):
                 self._facts_committed(arrival.node, arrival.body)

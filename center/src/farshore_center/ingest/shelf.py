@@ -22,6 +22,7 @@ class Shelf:
         self._loading = asyncio.Lock()
         self._loaded: set[str] = set()
         self._clocks: dict[str, dict[str, int]] = {}
+        self._unsaved: set[tuple[str, str]] = set()
         self._current: dict[tuple[str, str], str] = {}
         self._holey: set[Key] = set()
         self.books: dict[Key, Book] = {}
@@ -66,8 +67,18 @@ class Shelf:
         """Of a node's boots the newest ones stay; a node that restarts for years must not grow."""
         clocks = self._clocks.setdefault(node, {})
         clocks[boot] = base_ms
+        self._unsaved.add((node, boot))
         while len(clocks) > store.BOOTS_KEPT:
-            del clocks[next(iter(clocks))]
+            oldest = next(iter(clocks))
+            del clocks[oldest]
+            self._unsaved.discard((node, oldest))
+
+    def saved(self, node: str, boot: str) -> None:
+        """What ``place_boot`` was told of it last is in the database."""
+        self._unsaved.discard((node, boot))
+
+    def is_saved(self, node: str, boot: str) -> bool:
+        return (node, boot) not in self._unsaved
 
     # Holes
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, RowMapping, Select, Table, select
 from farshore_center.telemetry import chunk, inbox
 from farshore_center.telemetry.errors import ChunkError, TooManyPointsError
 from farshore_center.telemetry.model import batches, chunks
-from farshore_center.telemetry.samples import Samples, Times, Values, from_batches
+from farshore_center.telemetry.samples import Mask, Samples, Times, Values, from_batches
 
 MAX_VALUES = 5_000_000
 
@@ -29,8 +29,11 @@ _FETCH = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Series:
+    """``approximate``: where nobody could check the clock that the instant is from."""
+
     t_ms: Times
     values: Values
+    approximate: Mask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,13 +156,22 @@ def _cut(samples: Samples, from_ms: int, to_ms: int) -> Iterator[tuple[str, Seri
         chosen = column.present & inside
         if chosen.any():
             values = column.values[inside[column.present]]
-            yield name, Series(t_ms=samples.t_ms[chosen], values=values)
+            yield (
+                name,
+                Series(
+                    t_ms=samples.t_ms[chosen],
+                    values=values,
+                    approximate=samples.approximate[chosen],
+                ),
+            )
 
 
 def _join(pieces: Sequence[Series]) -> Series:
     t_ms = np.concatenate([piece.t_ms for piece in pieces])
     values = np.concatenate([piece.values for piece in pieces])
+    approximate = np.concatenate([piece.approximate for piece in pieces])
     if bool((np.diff(t_ms) > 0).all()):
-        return Series(t_ms=t_ms, values=values)
-    order = np.lexsort((values, t_ms))
-    return Series(t_ms=t_ms[order], values=values[order])
+        return Series(t_ms=t_ms, values=values, approximate=approximate)
+    # What was checked stands first: the answer must not depend on what has been compacted.
+    order = np.lexsort((approximate, values, t_ms))
+    return Series(t_ms=t_ms[order], values=values[order], approximate=approximate[order])

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from farshore_center.telemetry.samples import Times, Values
+from farshore_center.telemetry.samples import Mask, Times, Values
 
 Aggregate = Literal["mean", "min", "max", "last"]
 AGGREGATES: tuple[Aggregate, ...] = ("mean", "min", "max", "last")
@@ -36,6 +36,13 @@ def resample(
     filled = np.searchsorted(starts, bucket_of)
     result[filled] = _aggregate(values[real], first_real, how)
     return starts, result
+
+
+def resample_mask(t_ms: Times, mask: Mask, step_ms: int) -> Mask:
+    """For the buckets of ``resample``: whether any of their samples is marked."""
+    buckets = t_ms - t_ms % step_ms
+    marked: Mask = np.isin(np.unique(buckets), buckets[mask])
+    return marked
 
 
 def _aggregate(values: Values, firsts: Times, how: Aggregate) -> Values:

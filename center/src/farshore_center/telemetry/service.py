@@ -21,7 +21,7 @@ from farshore_center.telemetry import history, store
 from farshore_center.telemetry.errors import ConflictError, TooManyPointsError
 from farshore_center.telemetry.history import History, matcher
 from farshore_center.telemetry.latest import LastValue, LatestValues
-from farshore_center.telemetry.resample import Aggregate, natural_aggregate, resample
+from farshore_center.telemetry.resample import Aggregate, natural_aggregate, resample, resample_mask
 from farshore_center.telemetry.samples import Batch, Values
 
 log = structlog.get_logger(__name__)
@@ -71,6 +71,11 @@ class TelemetryHistory:
         self._settings = settings or HistorySettings()
         self._latest = LatestValues()
 
+    @property
+    def unchecked_ms(self) -> int:
+        """How old a date may be that nobody could check: half of retention is left to its record."""
+        return self._settings.retention_s * 500
+
     async def run(self) -> None:
         while True:
             try:
@@ -113,6 +118,7 @@ class TelemetryHistory:
     ) -> dict[str, dict[str, list[Any]]]:
         """`{name: {"t": [ms], "v": [value or None]}}` for from_ms <= t < to_ms.
 
+        A series with times that nobody could check has `"approximate": [bool]` as well.
         `series` are globs; without a step, samples are returned as they are. `how` defaults to
         the last value for counters and the mean for the rest.
         """
@@ -189,16 +195,21 @@ def _present(
 ) -> dict[str, dict[str, list[Any]]]:
     thinned = {}
     for name, series in found.series.items():
-        t_ms, values = series.t_ms, series.values
+        t_ms, values, approximate = series.t_ms, series.values, series.approximate
         if step_ms is not None:
             t_ms, values = resample(t_ms, values, step_ms, how or natural_aggregate(name))
-        thinned[name] = (t_ms, values)
-    points = sum(len(t_ms) for t_ms, _values in thinned.values())
+            approximate = resample_mask(series.t_ms, approximate, step_ms)
+        thinned[name] = (t_ms, values, approximate)
+    points = sum(len(t_ms) for t_ms, _values, _approximate in thinned.values())
     if points > max_points:
         raise TooManyPointsError(points, max_points)
     return {
-        name: {"t": t_ms.tolist(), "v": _nullable(values)}
-        for name, (t_ms, values) in thinned.items()
+        name: {
+            "t": t_ms.tolist(),
+            "v": _nullable(values),
+            **({"approximate": approximate.tolist()} if bool(approximate.any()) else {}),
+        }
+        for name, (t_ms, values, approximate) in thinned.items()
     }
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import msgspec
 from farshore_center.telemetry import chunk
-from farshore_center.telemetry.service import HistorySettings
 from farshore_edge.database import Change
 from farshore_protocol.commands.lifecycle import FINAL
 from farshore_protocol.errors import RemoteProtocolError
@@ -22,12 +21,10 @@ from farshore_protocol.stream import RangeSet
 from farshore_protocol.telemetry import inflate
 from farshore_protocol.topics import Up, parse
 
-from farshore_sim.world.clock import EPOCH_MS
 from farshore_sim.world.node import SERIES, SimulatedNode
 from farshore_sim.world.store import CenterStore
 from farshore_sim.world.witness import StreamKey, Witness
 
-RETENTION_MS = HistorySettings().retention_s * 1000
 _ENVELOPE = msgspec.json.Decoder(Envelope)
 
 
@@ -138,25 +135,19 @@ class Invariants:
         """I2, I3: the numbers in the history are those of the accepted records, each once."""
         for node in self._nodes:
             accepted: Counter[float] = Counter()
-            brittle: set[float] = set()
             for (name, stream, epoch), records in self._witness.made.items():
                 book = told.get((name, stream, epoch))
                 if name != node.name or stream != "metrics" or book is None:
                     continue
                 for record in (each for seq, each in records.items() if seq in book.accepted):
-                    numbers, old = _numbers(record.payload)
-                    accepted.update(numbers)
-                    brittle.update(numbers if old else ())
-            stored = Counter(self._stored(node.name))
-            for number in brittle - stored.keys():
-                del accepted[number]
-            self._compare(f"{node.name} telemetry", accepted, stored)
+                    accepted.update(_numbers(record.payload))
+            self._compare(f"{node.name} telemetry", accepted, Counter(self._stored(node.name)))
 
     def _stored(self, node: str) -> Iterable[float]:
         for (payload,) in self._store.rows(
             "SELECT payload FROM telemetry_batch WHERE node = ?", node
         ):
-            yield from _numbers(payload)[0]
+            yield from _numbers(payload)
         for (payload,) in self._store.rows(
             "SELECT payload FROM telemetry_chunk WHERE node = ?", node
         ):
@@ -234,11 +225,9 @@ def _fits(state: str, effects: int, sends: int, *, forgotten: bool) -> bool:
             return effects <= 1 or forgotten
 
 
-def _numbers(payload: bytes) -> tuple[list[float], bool]:
-    """The numbers in a batch, and whether its clock was so wrong that retention may take them."""
+def _numbers(payload: bytes) -> list[float]:
     batch = json.loads(inflate(payload))
-    numbers = [value for value in batch["m"].get(SERIES, ()) if value is not None]
-    return numbers, not batch["synced"] and batch["ts"] < EPOCH_MS - RETENTION_MS
+    return [value for value in batch["m"].get(SERIES, ()) if value is not None]
 
 
 def _within(ranges: bytes, seq: int) -> bool:

@@ -2,7 +2,9 @@
 
 From M. Brooker, "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015): the wait is
 uniform between zero and a ceiling that doubles, so that a fleet that was cut off together does not
-come back together.
+come back together. An attempt that reached nobody has cost the other side nothing: it doubles the
+ceiling only once a whole ceiling has been waited, so that a node that drew short waits while its
+center restarts does not stay away longer than the restart took (decision 9).
 """
 
 import random
@@ -22,17 +24,25 @@ class Backoff:
     def __init__(self, settings: BackoffSettings, rng: random.Random) -> None:
         self._settings = settings
         self._rng = rng
-        self._failures = 0
+        self._ceiling_s = 0.0
+        self._waited_s = 0.0
 
+    @property
     def ceiling_s(self) -> float:
-        """The longest that the next wait can be."""
-        doublings = min(self._failures, 30)
-        return min(self._settings.max_s, self._settings.first_s * 2.0**doublings)
+        """The longest that the last wait could have been; 0 before the first."""
+        return self._ceiling_s
 
-    def failed(self, *, up_s: float) -> float:
-        """An attempt failed (``up_s`` 0) or a connection ended after ``up_s``: seconds to wait."""
-        if up_s >= self._settings.stable_s:
-            self._failures = 0
-        wait = self._rng.uniform(0.0, self.ceiling_s())
-        self._failures += 1
-        return wait
+    def failed(self, *, up_s: float, reached: bool = True) -> float:
+        """An attempt failed (``up_s`` 0) or a connection ended after ``up_s``: seconds to wait.
+
+        ``reached``: whether anybody took the connection; False where nobody listened, or there was
+        no way. An attempt that was not answered in time may have reached a center that is drowning.
+        """
+        settings = self._settings
+        if up_s >= settings.stable_s or self._ceiling_s == 0:
+            self._ceiling_s, self._waited_s = min(settings.first_s, settings.max_s), 0.0
+        elif reached or self._waited_s >= self._ceiling_s:
+            self._ceiling_s, self._waited_s = min(2 * self._ceiling_s, settings.max_s), 0.0
+        wait_s = self._rng.uniform(0.0, self._ceiling_s)
+        self._waited_s += wait_s
+        return wait_s

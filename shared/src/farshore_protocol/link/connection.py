@@ -69,6 +69,8 @@ class Connection:
         self._up_since_s: float | None = None
         self._early: list[Message] = []
         self._leaving = False
+        self.reached = True
+        """False when dialling failed: nobody listened, or there was no way. A time-out says nothing."""
         self._acknowledged: dict[int, asyncio.Future[None]] = {}
         self._client = self._make_client()
 
@@ -129,6 +131,7 @@ class Connection:
             return
         failure = dialling.exception()
         if failure is not None:
+            self.reached = self._ended.done()
             self.end(str(failure) or type(failure).__name__)
         elif self._ended.done():
             dialling.result().close()

@@ -57,7 +57,7 @@ class MqttLink:
             if connection.was_up:
                 tell(handler.link_down, conn, reason)
         up_s = connection.up_s()
-        wait_s = self._backoff.failed(up_s=up_s)
+        wait_s = self._backoff.failed(up_s=up_s, reached=connection.reached)
         if not self._closing.is_set():
             log.info(
                 "the link is down", extra={"reason": reason, "up_s": up_s, "retry_in_s": wait_s}
