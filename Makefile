@@ -48,7 +48,7 @@ bench: $(STAMP)
 
 SEEDS ?= 1000
 soak: $(STAMP) system
-	$(BIN)/python -m farshore_sim.world.soak --seeds $(SEEDS) $(ARGS)
+	$(BIN)/python -m soak world --seeds $(SEEDS) $(ARGS)
 	$(BIN)/python -m soak kills
 	$(BIN)/python -m soak brokers
 

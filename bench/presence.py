@@ -235,6 +235,12 @@ async def _restarted(context: Context, folder: Path, ports: tuple[int, int]) -> 
 
         try:
             await found.until(back, "all nodes to be back", within_s=180, every_s=0.1)
+            took = heard[-1][0]
+
+            async def answered() -> bool | None:
+                return all(polls.values()) or None
+
+            await found.until(answered, "an answer to each question", within_s=60)
         finally:
             for task in polling:
                 task.cancel()
@@ -242,8 +248,7 @@ async def _restarted(context: Context, folder: Path, ports: tuple[int, int]) -> 
         for problem in ended:
             if isinstance(problem, Exception):
                 raise problem
-    back = heard[-1][0]
-    context.say(f"the center was ready after {ready:.1f} s, all were back after {back:.1f} s")
+    context.say(f"the center was ready after {ready:.1f} s, all were back after {took:.1f} s")
     return Again(ready=ready, heard=heard, polls=polls)
 
 

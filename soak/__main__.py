@@ -1,4 +1,4 @@
-"""``python -m soak kills`` and ``python -m soak brokers``.
+"""``python -m soak world``, ``python -m soak kills`` and ``python -m soak brokers``.
 
 Exit code 0: every promise held; 1: one did not, or the soak could not be run (the data folder is
 kept, and named); 2: wrong usage; 130: ended by Ctrl-C or SIGTERM.
@@ -22,8 +22,9 @@ from soak.broker import KINDS
 from soak.brokers import BrokersSettings, brokers
 from soak.errors import SoakError
 from soak.kills import KillsSettings, KillsSoak
-from soak.report import commit, report, write
+from soak.report import WORLD_ON_TRIAL, commit, report, write
 from soak.violation import Findings
+from soak.worlds import Tally, WorldsSettings, before, worlds
 
 KILLS, BROKERS = KillsSettings(), BrokersSettings()
 
@@ -31,6 +32,19 @@ KILLS, BROKERS = KillsSettings(), BrokersSettings()
 def options(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m soak", description=__doc__.splitlines()[0])
     soaks = parser.add_subparsers(dest="soak", required=True)
+    world = soaks.add_parser("world", help="simulated worlds, on every core")
+    world.add_argument("--seeds", type=_count, default=1000, help="how many")
+    world.add_argument("--first", type=_count, default=0, metavar="SEED", help="the first seed")
+    world.add_argument(
+        "--from",
+        dest="go_on",
+        type=_count,
+        metavar="SEED",
+        help="go on from here, with the report that is in --report",
+    )
+    world.add_argument("--nodes", type=_count, help="in every world; default: a mix of sizes")
+    world.add_argument("--hours", type=float, help="of every world; default: a mix of sizes")
+    world.add_argument("--processes", type=_count, help="default: one for each core")
     kills = soaks.add_parser("kills", help="SIGKILL of agents and of the center, under load")
     kills.add_argument("--agent-kills", type=_count, default=KILLS.agent_kills)
     kills.add_argument("--center-kills", type=_count, default=KILLS.center_kills)
@@ -52,6 +66,7 @@ def options(argv: Sequence[str]) -> argparse.Namespace:
         soak.add_argument(
             "--data", type=Path, help="keep the data there; default: a temporary folder"
         )
+    for soak in (world, kills, broker):
         soak.add_argument(
             "--report", type=Path, help="write NAME.json and NAME.md into this folder"
         )
@@ -118,8 +133,50 @@ def _failed(problems: Sequence[Exception], data: Path) -> int:
     return 1
 
 
+def _world(chosen: argparse.Namespace) -> int:
+    settings = WorldsSettings(
+        first=chosen.first,
+        seeds=chosen.seeds,
+        nodes=chosen.nodes,
+        hours=chosen.hours,
+        processes=chosen.processes or WorldsSettings().processes,
+    )
+    code, began, tally = commit(WORLD_ON_TRIAL), datetime.now(UTC), Tally()
+    if chosen.go_on is not None:
+        try:
+            began, tally = before(settings, chosen.go_on, code, chosen.report)
+        except SoakError as exc:
+            say(str(exc))
+            return 2
+
+    def kept(so_far: Tally) -> None:
+        if chosen.report is not None:
+            write(told_of(so_far), chosen.report)
+
+    def told_of(so_far: Tally) -> dict[str, Any]:
+        return report(
+            "world",
+            began=began,
+            settings=settings.told(),
+            counts=so_far.counts(),
+            violations=so_far.violations,
+            commit=code,
+        )
+
+    whole = worlds(settings, tally, say=say, kept=kept)
+    for name, value in tally.counts().items():
+        say(f"{name}: {value}")
+    say(f"{len(tally.violations)} violations")
+    if not whole:
+        say(f"ended before its time; go on with --from {settings.first + tally.worlds}")
+        return 130
+    return 1 if tally.violations else 0
+
+
 def main(argv: Sequence[str]) -> int:
     chosen = options(argv)
+    if chosen.soak == "world":
+        return _world(chosen)
     settings = settings_of(chosen)
     data = chosen.data or Path(tempfile.mkdtemp(prefix="farshore-soak-"))
     data.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,8 @@ from soak.violation import Violation
 SCHEMA = 1
 ROOT = Path(__file__).parent.parent
 ON_TRIAL = ("edge", "center", "shared")
+WORLD_ON_TRIAL = (*ON_TRIAL, "firmware-sim", "soak")
+"""What a world does depends on the simulator too: its seeds replay only with the same one."""
 
 
 def report(
@@ -23,7 +25,7 @@ def report(
     began: datetime,
     settings: Mapping[str, Any],
     counts: Mapping[str, Any],
-    violations: Sequence[Violation],
+    violations: Sequence[Violation | str],
     commit: str,
 ) -> dict[str, Any]:
     return {
@@ -92,12 +94,18 @@ def write(found: Mapping[str, Any], folder: Path) -> None:
     (folder / f"{name}.md").write_text(page(found))
 
 
-def commit() -> str:
+def read(name: str, folder: Path) -> dict[str, Any]:
+    """A report that ``write`` wrote. Raises OSError and ValueError."""
+    found: dict[str, Any] = json.loads((folder / f"{name}.json").read_text())
+    return found
+
+
+def commit(on_trial: Sequence[str] = ON_TRIAL) -> str:
     """Of the checkout that is run, if it is one; ``-dirty`` where what is on trial was changed since."""
     head = _git("rev-parse", "--short=12", "HEAD")
     if head is None:
         return "unknown"
-    return head + "-dirty" if _git("status", "--porcelain", "--", *ON_TRIAL) else head
+    return head + "-dirty" if _git("status", "--porcelain", "--", *on_trial) else head
 
 
 def _git(*words: str) -> str | None:

@@ -6,8 +6,8 @@ from typing import Any
 import orjson
 from farshore_protocol.stream import Book
 from sqlalchemy import ColumnElement, Connection, RowMapping, delete, insert, select, tuple_
-from sqlalchemy.dialects import postgresql, sqlite
 
+from farshore_center.db.upsert import upsert
 from farshore_center.ingest.engine import Key, LossLine
 from farshore_center.ingest.model import books, boot_clocks, losses
 
@@ -47,15 +47,7 @@ def book_row(key: Key, book: Book, now_ms: int) -> dict[str, Any]:
 
 
 def save_books(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    if not rows:
-        return
-    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = make(books)
-    kept = ("node", "stream", "epoch", "created_ms")
-    changed = {name: statement.excluded[name] for name in rows[0] if name not in kept}
-    connection.execute(
-        statement.on_conflict_do_update(index_elements=list(kept[:3]), set_=changed), list(rows)
-    )
+    upsert(connection, books, rows, key=("node", "stream", "epoch"), kept=("created_ms",))
 
 
 def add_losses(connection: Connection, lines: Iterable[LossLine], now_ms: int) -> None:
@@ -123,13 +115,8 @@ def save_boot_clock(
     connection: Connection, *, node: str, boot: str, base_ms: int, now_ms: int
 ) -> None:
     """Writes the clock; of a node's boots the newest ``BOOTS_KEPT`` stay."""
-    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = make(boot_clocks).values(node=node, boot=boot, base_ms=base_ms, updated_ms=now_ms)
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["node", "boot"], set_={"base_ms": base_ms, "updated_ms": now_ms}
-        )
-    )
+    row = {"node": node, "boot": boot, "base_ms": base_ms, "updated_ms": now_ms}
+    upsert(connection, boot_clocks, [row], key=("node", "boot"))
     mine = boot_clocks.c.node == node
     newest = (
         select(boot_clocks.c.boot)

@@ -5,22 +5,14 @@ from typing import Any
 
 import orjson
 from sqlalchemy import Connection, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 
+from farshore_center.db.upsert import upsert as write_rows
 from farshore_center.nodes.model import nodes
 
 
 def upsert(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
     """Writes the rows, new or not; what a row does not name stays as it is."""
-    if not rows:
-        return
-    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    insert = make(nodes)
-    changed = {
-        name: insert.excluded[name] for name in rows[0] if name not in ("name", "created_ms")
-    }
-    statement = insert.on_conflict_do_update(index_elements=["name"], set_=changed)
-    connection.execute(statement, list(rows))
+    write_rows(connection, nodes, rows, key=("name",), kept=("created_ms",))
 
 
 def set_facts(

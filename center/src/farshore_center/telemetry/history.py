@@ -7,6 +7,7 @@ does not hide the rest; who calls says so in the log.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
@@ -15,8 +16,9 @@ from sqlalchemy import Connection, RowMapping, Select, Table, select
 
 from farshore_center.telemetry import chunk, inbox
 from farshore_center.telemetry.errors import ChunkError, TooManyPointsError
+from farshore_center.telemetry.latest import LastValue, last_of_batch, last_of_samples, offer
 from farshore_center.telemetry.model import batches, chunks
-from farshore_center.telemetry.samples import Mask, Samples, Times, Values, from_batches
+from farshore_center.telemetry.samples import Batch, Mask, Samples, Times, Values, from_batches
 
 MAX_VALUES = 5_000_000
 
@@ -77,9 +79,26 @@ def query(
     return History(series={name: _join(pieces[name]) for name in sorted(pieces)}, damaged=damaged)
 
 
-def newest(connection: Connection, node: str) -> list[Samples]:
-    """The newest batches and the newest chunk of a node, for its last values."""
-    return [samples for samples in _recent(connection, node, chunk_limit=1) if samples is not None]
+def newest(connection: Connection, nodes: Sequence[str]) -> dict[str, dict[str, LastValue]]:
+    """The last values of each node, by its newest batches and its newest chunk."""
+    return {node: _newest_of(connection, node) for node in nodes}
+
+
+def _newest_of(connection: Connection, node: str) -> dict[str, LastValue]:
+    found: dict[str, LastValue] = {}
+    statement = _newest_first(batches, node, _RECENT_BATCHES)
+    # The newest last: it has the last word about an instant that occurs twice.
+    for row in reversed(connection.execute(statement).mappings().all()):
+        with suppress(ChunkError):
+            offer(found, last_of_batch(_unpacked(row)))
+    row = connection.execute(_newest_first(chunks, node, 1)).mappings().first()
+    if row is not None:
+        # A chunk has many series, and of most of them the inbox knows something newer.
+        newer = {name for name, last in found.items() if last.t_ms > row["t1_ms"]}
+        with suppress(ChunkError):
+            samples = chunk.decode(row["payload"], lambda name: name not in newer)
+            offer(found, last_of_samples(samples))
+    return found
 
 
 def series_names(connection: Connection, node: str) -> list[str]:
@@ -91,7 +110,9 @@ def series_names(connection: Connection, node: str) -> list[str]:
             names.update(chunk.series_names(payload))
         except ChunkError:
             continue
-    for samples in _recent(connection, node, chunk_limit=0):
+    for samples in _decoded(
+        connection, batches, _newest_first(batches, node, _RECENT_BATCHES), matcher(None)
+    ):
         if samples is not None:
             names.update(samples.columns)
     return sorted(names)
@@ -111,11 +132,6 @@ def _overlapping(
             .order_by(table.c.t0_ms, table.c.id)
         )
         yield from _decoded(connection, table, statement, wanted)
-
-
-def _recent(connection: Connection, node: str, *, chunk_limit: int) -> Iterator[Samples | None]:
-    for table, limit in ((batches, _RECENT_BATCHES), (chunks, chunk_limit)):
-        yield from _decoded(connection, table, _newest_first(table, node, limit), matcher(None))
 
 
 def _newest_first(table: Table, node: str, limit: int) -> Select[*tuple[object, ...]]:
@@ -145,9 +161,13 @@ def _decode_chunk(row: RowMapping, wanted: Callable[[str], bool]) -> Samples:
 
 
 def _decode_batch(row: RowMapping, wanted: Callable[[str], bool]) -> Samples:
-    batch = inbox.unpack(t0_ms=row["t0_ms"], approximate=row["approximate"], payload=row["payload"])
+    batch = _unpacked(row)
     kept = {name: values for name, values in batch.series.items() if wanted(name)}
     return from_batches([replace(batch, series=kept)])
+
+
+def _unpacked(row: RowMapping) -> Batch:
+    return inbox.unpack(t0_ms=row["t0_ms"], approximate=row["approximate"], payload=row["payload"])
 
 
 def _cut(samples: Samples, from_ms: int, to_ms: int) -> Iterator[tuple[str, Series]]:

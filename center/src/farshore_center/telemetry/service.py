@@ -26,6 +26,9 @@ from farshore_center.telemetry.samples import Batch, Values
 
 log = structlog.get_logger(__name__)
 
+# After a restart all nodes are unknown at once; other readers are to come in between.
+_NODES_PER_READ = 50
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistorySettings:
@@ -132,15 +135,17 @@ class TelemetryHistory:
         self, nodes: Iterable[str], series: Sequence[str] | None = None
     ) -> dict[str, dict[str, LastValue]]:
         """The last value of each matching series of each node."""
-        wanted = matcher(series)
-        answer = {}
-        for node in nodes:
-            if not self._latest.is_filled(node):
-                stored = await self._database.read(partial(history.newest, node=node))
-                self._latest.fill(node, stored)
-            known = self._latest.get(node)
-            answer[node] = {name: value for name, value in known.items() if wanted(name)}
-        return answer
+        wanted, asked = matcher(series), list(nodes)
+        unknown = [node for node in asked if not self._latest.is_filled(node)]
+        for start in range(0, len(unknown), _NODES_PER_READ):
+            some = unknown[start : start + _NODES_PER_READ]
+            stored = await self._database.read(partial(history.newest, nodes=some))
+            for node, values in stored.items():
+                self._latest.fill(node, values)
+        return {
+            node: {name: last for name, last in self._latest.get(node).items() if wanted(name)}
+            for node in asked
+        }
 
     async def series_names(self, node: str) -> list[str]:
         """The names that occur in a node's recent samples."""
