@@ -91,12 +91,13 @@ def _newest_of(connection: Connection, node: str) -> dict[str, LastValue]:
     for row in reversed(connection.execute(statement).mappings().all()):
         with suppress(ChunkError):
             offer(found, last_of_batch(_unpacked(row)))
-    row = connection.execute(_newest_first(chunks, node, 1)).mappings().first()
-    if row is not None:
+    newest_chunk = connection.execute(_newest_first(chunks, node, 1)).mappings().first()
+    if newest_chunk is not None:
         # A chunk has many series, and of most of them the inbox knows something newer.
-        newer = {name for name, last in found.items() if last.t_ms > row["t1_ms"]}
+        t1_ms = newest_chunk["t1_ms"]
+        newer = {name for name, last in found.items() if last.t_ms > t1_ms}
         with suppress(ChunkError):
-            samples = chunk.decode(row["payload"], lambda name: name not in newer)
+            samples = chunk.decode(newest_chunk["payload"], lambda name: name not in newer)
             offer(found, last_of_samples(samples))
     return found
 
