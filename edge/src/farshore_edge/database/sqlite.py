@@ -14,9 +14,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
+from farshore_protocol.codec import encode
 from farshore_protocol.ids import Ids
+from farshore_protocol.stream import RangeSet
 
-from farshore_edge.database.model import Change, CommandRow, Freed, Loss, Record, StreamState
+from farshore_edge.database.model import (
+    Change,
+    CommandRow,
+    Freed,
+    Loss,
+    Record,
+    SetAside,
+    StreamState,
+)
 from farshore_edge.database.schema import claim, connect, prepare
 from farshore_edge.errors import DatabaseError
 
@@ -25,15 +36,18 @@ _PRUNE_EVERY = 1_000
 
 
 class SqliteDatabase:
-    def __init__(self, path: Path, ids: Ids) -> None:
-        """Opens the file, or makes it. Raises DatabaseError with the path and the reason."""
+    def __init__(self, path: Path, ids: Ids, *, aside: SetAside | None = None) -> None:
+        """Opens the file, or makes it. Raises DatabaseError with the path and the reason.
+
+        ``aside``: what was there before and is damaged; it is noted in the same transaction.
+        """
         self._path = path
         with contextlib.ExitStack() as opened, self._errors_named():
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = claim(path)
             opened.callback(os.close, lock)
             self._writer = opened.enter_context(contextlib.closing(connect(path)))
-            prepare(self._writer, path, ids)
+            prepare(self._writer, path, ids, aside)
             self._reader = opened.enter_context(contextlib.closing(connect(path)))
             self._opened = opened.pop_all()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="agent-database")
@@ -54,7 +68,9 @@ class SqliteDatabase:
 
     def streams(self) -> dict[str, StreamState]:
         states = {}
-        for name, epoch, head in self._read("SELECT name, epoch, head FROM stream"):
+        for name, epoch, counted, reserved in self._read(
+            "SELECT name, epoch, head, reserved FROM stream"
+        ):
             # Gaps and islands: within a run of consecutive seqs, seq minus its rank is constant.
             kept = self._read(
                 "SELECT min(seq), max(seq) FROM (SELECT seq, seq - row_number() OVER (ORDER BY seq)"
@@ -64,19 +80,29 @@ class SqliteDatabase:
             [(size,)] = self._read(
                 "SELECT coalesce(sum(length(payload)), 0) FROM record WHERE stream = ?", name
             )
+            head = max([counted, *(last for _, last in kept[-1:])])
             states[name] = StreamState(
-                epoch=epoch, head=head, kept=tuple((a, b) for a, b in kept), bytes=size
+                epoch=epoch,
+                head=head,
+                kept=tuple((a, b) for a, b in kept),
+                bytes=size,
+                reserved=max(head, reserved),
             )
         return states
 
     def records(self, stream: str, seqs: Iterable[int]) -> dict[int, Record]:
-        found = {}
-        for seq in seqs:
-            for path, payload in self._read(
-                "SELECT path, payload FROM record WHERE stream = ? AND seq = ?", stream, seq
-            ):
-                found[seq] = Record(stream=stream, seq=seq, path=path, payload=payload)
-        return found
+        rows: list[tuple[int, str, bytes]] = []
+        for first, last in RangeSet((seq, seq) for seq in seqs):
+            rows += self._read(
+                "SELECT seq, path, payload FROM record WHERE stream = ? AND seq BETWEEN ? AND ?",
+                stream,
+                first,
+                last,
+            )
+        return {
+            seq: Record(stream=stream, seq=seq, path=path, payload=payload)
+            for seq, path, payload in rows
+        }
 
     def losses(self) -> list[Loss]:
         rows = self._read("SELECT stream, epoch, first, last, reason, at_ms FROM loss ORDER BY id")
@@ -94,6 +120,11 @@ class SqliteDatabase:
     def unfinished_commands(self) -> list[CommandRow]:
         rows = self._read(self._COMMAND + "state IN ('accepted', 'running') ORDER BY turn")
         return [_command_row(row) for row in rows]
+
+    def aside(self) -> SetAside | None:
+        """The damaged database that was set aside when this one was made, if that is why."""
+        rows = self._read("SELECT about FROM aside")
+        return msgspec.json.decode(rows[0][0], type=SetAside) if rows else None
 
     async def commit(self, change: Change) -> Freed:
         done: asyncio.Future[Freed] = asyncio.get_running_loop().create_future()
@@ -158,18 +189,12 @@ class SqliteDatabase:
         write = self._writer
         if change.records:
             self._insert(change.records)
-        freed: dict[str, int] = {}
-        for settled in change.settled:
-            stream = settled[0]
-            (size,) = write.execute(
-                "SELECT sum(length(payload)) FROM record WHERE stream = ? AND seq BETWEEN ? AND ?",
-                settled,
-            ).fetchone()
-            if size is not None:
-                freed[stream] = freed.get(stream, 0) + size
-                write.execute(
-                    "DELETE FROM record WHERE stream = ? AND seq BETWEEN ? AND ?", settled
-                )
+        freed = self._settled(change.settled) if change.settled else {}
+        if change.marks:
+            write.executemany(
+                "UPDATE stream SET head = max(head, ?), reserved = ? WHERE name = ?",
+                [(mark.head, mark.reserved, mark.stream) for mark in change.marks],
+            )
         if change.losses:
             write.executemany(
                 "INSERT INTO loss (stream, epoch, first, last, reason, at_ms) VALUES (?,?,?,?,?,?)",
@@ -184,20 +209,34 @@ class SqliteDatabase:
                 "report = excluded.report",
                 [(c.id, c.verb, c.state, c.at_ms, c.request, c.report) for c in change.commands],
             )
+        if change.aside is not None:
+            write.execute("INSERT OR REPLACE INTO aside VALUES (1, ?)", (encode(change.aside),))
+        return freed
+
+    def _settled(self, ranges: Sequence[tuple[str, int, int]]) -> Freed:
+        """Deletes; a head is written only here, as a record that is there says enough by itself."""
+        write, freed = self._writer, dict[str, int]()
+        for settled in ranges:
+            size, last = write.execute(
+                "SELECT sum(length(payload)), max(seq) FROM record "
+                "WHERE stream = ? AND seq BETWEEN ? AND ?",
+                settled,
+            ).fetchone()
+            if size is None:
+                continue
+            stream = settled[0]
+            freed[stream] = freed.get(stream, 0) + size
+            write.execute("DELETE FROM record WHERE stream = ? AND seq BETWEEN ? AND ?", settled)
+            write.execute("UPDATE stream SET head = max(head, ?) WHERE name = ?", (last, stream))
         return freed
 
     def _insert(self, records: Sequence[Record]) -> None:
-        write = self._writer
-        inserted = write.executemany(
+        inserted = self._writer.executemany(
             "INSERT INTO record VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
             [(r.stream, r.seq, r.path, r.payload) for r in records],
         ).rowcount
         if inserted != len(records):
             self._check_same(records)
-        write.executemany(
-            "UPDATE stream SET head = max(head, ?) WHERE name = ?",
-            [(r.seq, r.stream) for r in records],
-        )
 
     def _check_same(self, records: Sequence[Record]) -> None:
         for record in records:

@@ -1,5 +1,6 @@
 """Putting records into their envelope, and marking one that is sent from the backlog."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from farshore_protocol.codec import MAX_MESSAGE_BYTES, encode
@@ -12,6 +13,19 @@ from farshore_edge.errors import RecordError
 _MARK = b',"hist":true}'
 _MARK_ROOM = 64
 """What the mark may add, compressed or not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """When something was: see ``farshore_protocol.messages.record``."""
+
+    boot: str
+    up_ms: int
+    ts: int
+    synced: bool
+
+    def fields(self) -> dict[str, Any]:
+        return {"boot": self.boot, "up_ms": self.up_ms, "ts": self.ts, "synced": self.synced}
 
 
 def seal(
