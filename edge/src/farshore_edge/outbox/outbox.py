@@ -7,6 +7,7 @@ center has seen is never given to another record.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -420,10 +421,8 @@ class Outbox:
     async def _settle(self) -> None:
         while self._settled:
             if self._buffer.settle_s and not self._hurry.is_set():
-                try:
+                with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._hurry.wait(), self._buffer.settle_s)
-                except TimeoutError:
-                    pass
             gone, self._settled = self._settled, {}
             ranges = [(stream, a, b) for stream, parts in gone.items() for a, b in parts]
             await self._journal.write(Change(settled=ranges))
