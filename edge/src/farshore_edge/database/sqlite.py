@@ -10,7 +10,7 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,9 @@ COMMANDS_KEPT = 10_000
 _PRUNE_EVERY = 1_000
 
 
+_Group = list[tuple[Change, "asyncio.Future[Freed]"]]
+
+
 class SqliteDatabase:
     def __init__(self, path: Path, ids: Ids, *, aside: SetAside | None = None) -> None:
         """Opens the file, or makes it. Raises DatabaseError with the path and the reason.
@@ -51,8 +54,10 @@ class SqliteDatabase:
             self._reader = opened.enter_context(contextlib.closing(connect(path)))
             self._opened = opened.pop_all()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="agent-database")
-        self._waiting: list[tuple[Change, asyncio.Future[Freed]]] = []
-        self._flusher: asyncio.Task[None] | None = None
+        self._waiting: _Group = []
+        self._alone: list[_Group] = []
+        self._busy = False
+        self._idle = asyncio.Event()
         self._since_prune = 0
 
     @contextlib.contextmanager
@@ -127,43 +132,56 @@ class SqliteDatabase:
         return msgspec.json.decode(rows[0][0], type=SetAside) if rows else None
 
     async def commit(self, change: Change) -> Freed:
-        done: asyncio.Future[Freed] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Freed] = loop.create_future()
         self._waiting.append((change, done))
-        if self._flusher is None or self._flusher.done():
-            self._flusher = asyncio.create_task(self._flush())
+        if not self._busy:
+            self._take_up(loop)
         return await done
 
-    async def _flush(self) -> None:
-        while self._waiting:
-            group, self._waiting = self._waiting, []
-            if not await self._settle(group):
-                for single in group:
-                    await self._settle([single])
-
-    async def _settle(self, group: list[tuple[Change, "asyncio.Future[Freed]"]]) -> bool:
-        """Whether the callers have their answer: all but those of a group with one bad change.
-
-        A disk that can't be written fails all of them; a change that can't be written must not take
-        the others of its group with it, so they are to be tried one by one.
-        """
-        loop = asyncio.get_running_loop()
+    def _take_up(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Hands what waits to the writer's thread, as one transaction."""
+        group = self._alone.pop(0) if self._alone else self._waiting
+        if group is self._waiting:
+            self._waiting = []
+        if not group:
+            return
+        self._busy = True
         try:
-            freed = await loop.run_in_executor(
-                self._thread, self._write, [change for change, _ in group]
-            )
-        except Exception as exc:
-            if len(group) > 1 and not isinstance(exc, sqlite3.OperationalError):
-                return False
-            for _, done in group:
-                if not done.done():
-                    error = DatabaseError(f"agent database {self._path}: {exc}")
-                    error.__cause__ = exc
-                    done.set_exception(error)
-            return True
-        for (_, done), each in zip(group, freed, strict=True):
-            if not done.done():
-                done.set_result(each)
-        return True
+            written = self._thread.submit(self._write, [change for change, _ in group])
+        except RuntimeError as exc:  # closed
+            self._busy = False
+            self._answer(group, exc)
+            return
+        written.add_done_callback(
+            lambda done: loop.call_soon_threadsafe(self._written, loop, group, done)
+        )
+
+    def _written(
+        self, loop: asyncio.AbstractEventLoop, group: _Group, done: "Future[list[Freed]]"
+    ) -> None:
+        self._busy = False
+        exc = done.exception()
+        if exc is None:
+            for (_, answer), freed in zip(group, done.result(), strict=True):
+                if not answer.done():
+                    answer.set_result(freed)
+        elif len(group) > 1 and not isinstance(exc, sqlite3.OperationalError):
+            # A change that can't be written must not take the others of its group with it. A disk
+            # that can't be written fails all of them.
+            self._alone += [[single] for single in group]
+        else:
+            self._answer(group, exc)
+        self._take_up(loop)
+        if not self._busy:
+            self._idle.set()
+
+    def _answer(self, group: _Group, exc: BaseException) -> None:
+        for _, answer in group:
+            if not answer.done():
+                error = DatabaseError(f"agent database {self._path}: {exc}")
+                error.__cause__ = exc
+                answer.set_exception(error)
 
     def _write(self, changes: list[Change]) -> list[Freed]:
         """One transaction for all of them; runs in the writer's thread."""
@@ -251,8 +269,9 @@ class SqliteDatabase:
 
     async def close(self) -> None:
         """Waits for what is being written, then closes the file."""
-        if self._flusher is not None:
-            await self._flusher
+        while self._busy:
+            self._idle.clear()
+            await self._idle.wait()
         self._thread.shutdown(wait=True)
         self._opened.close()
 

@@ -17,7 +17,6 @@ from farshore_protocol.messages import Queue, StreamHead
 from farshore_protocol.stream import RangeSet, Sender
 
 from farshore_edge.database import Change, CommandRow, Database, Freed, Record, SetAside
-from farshore_edge.errors import RecordError
 from farshore_edge.outbox.envelope import Timing
 from farshore_edge.outbox.journal import RETRY_S, Journal, Outage
 from farshore_edge.outbox.losses import Losses
@@ -174,7 +173,7 @@ class Outbox:
 
     async def append_many(self, stream: str, path: str, bodies: Sequence[dict[str, Any]]) -> int:
         """Records that become durable together; the last one's seq. Otherwise as ``append``."""
-        return await self._append(stream, path, bodies, self._now(), ())
+        return await self._append(stream, path, bodies, self._now(), ()) if bodies else 0
 
     async def _append(
         self,
@@ -184,25 +183,13 @@ class Outbox:
         timing: Timing,
         commands: tuple[CommandRow, ...],
     ) -> int:
-        records = self._sealed(stream, path, bodies, timing)
+        state = self._streams[stream]
+        records = state.seal_all(stream, path, bodies, timing)
+        state.pending.add(records[0].seq, records[-1].seq)
         spilt = self._spill(0) if stream == METRICS and self._unspilt() else Change()
         change = _joined(spilt, self._room.make(stream))
         await self._write(replace(change, records=[*records, *change.records], commands=commands))
         return records[-1].seq
-
-    def _sealed(
-        self, stream: str, path: str, bodies: Sequence[dict[str, Any]], timing: Timing
-    ) -> list[Record]:
-        """All of them or, when one can't travel, none."""
-        state = self._streams[stream]
-        head, size = state.head, state.bytes
-        try:
-            records = [state.seal(stream, path, body, timing) for body in bodies]
-        except RecordError:
-            state.head, state.bytes = head, size
-            raise
-        state.pending.add(head + 1, state.head)
-        return records
 
     async def _write(self, change: Change) -> None:
         """Goes on even if the caller is cancelled; ``close`` waits for it."""

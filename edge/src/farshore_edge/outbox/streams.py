@@ -4,14 +4,14 @@ Seqs of metrics are reserved in blocks ("hi-lo"), so that a record may be sent b
 the mark on the disk is never below a seq that was given out from memory. Pure.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from farshore_protocol.stream import RangeSet
 
 from farshore_edge.database import Mark, Record, StreamState
-from farshore_edge.outbox.envelope import Timing, seal
+from farshore_edge.outbox.envelope import Timing, seal_all
 
 METRICS = "metrics"
 
@@ -40,18 +40,27 @@ class Stream:
 
     def seal(self, stream: str, path: str, body: dict[str, Any], timing: Timing) -> Record:
         """The next record. Raises RecordError, and then no seq was taken."""
-        seq = self.head + 1
-        payload = seal(
-            body,
+        return self.seal_all(stream, path, [body], timing)[0]
+
+    def seal_all(
+        self, stream: str, path: str, bodies: Sequence[dict[str, Any]], timing: Timing
+    ) -> list[Record]:
+        """The next records: all of them or, when one can't travel, none."""
+        first = self.head + 1
+        payloads = seal_all(
+            bodies,
             epoch=self.epoch,
-            seq=seq,
+            first=first,
             timing=timing.fields(),
             # What is large; the rest stays readable for people at a broker.
             compress=stream == METRICS or path == "evt/loss",
         )
-        self.head = seq
-        self.bytes += len(payload)
-        return Record(stream=stream, seq=seq, path=path, payload=payload)
+        self.head += len(payloads)
+        self.bytes += sum(map(len, payloads))
+        return [
+            Record(stream=stream, seq=seq, path=path, payload=payload)
+            for seq, payload in enumerate(payloads, first)
+        ]
 
     def left(self) -> int:
         """How many seqs may be given out from memory."""
