@@ -61,7 +61,9 @@ class Bench:
 
     def events(self, path: str) -> list[dict[str, Any]]:
         records = self.disk.records("events", range(1, 100_000))
-        return [orjson.loads(inflate(r.payload))["data"] for r in records.values() if r.path == path]
+        return [
+            orjson.loads(inflate(r.payload))["data"] for r in records.values() if r.path == path
+        ]
 
 
 class CountingDatabase(FailingDatabase):
@@ -140,7 +142,8 @@ async def test_an_acknowledgement_that_meets_a_record_on_its_way_to_the_disk(
     bench.disk.gate.clear()
     bench.outbox.spill()
     acknowledging = asyncio.create_task(bench.ack(1, 1))
-    await asyncio.sleep(0)
+    for _ in range(5):
+        await asyncio.sleep(0)
     bench.disk.gate.set()
     await acknowledging
     await eventually(lambda: bench.on_disk() == [])
@@ -216,7 +219,9 @@ async def test_no_seq_is_given_out_twice_and_the_books_add_up(seed: int) -> None
                 case 4:
                     bench.outbox.spill()
                 case 5:
-                    await bench.ack(1, rng.randint(1, 300)) if rng.random() < 0 else None
+                    low, high = random_part(book, rng)
+                    task = asyncio.create_task(bench.ack(low, high))
+                    task.add_done_callback(lambda done: done.cancelled() or done.exception())
                 case _:
                     body = {"dt": [0], "m": {"n": [rng.random()]}}
                     task = asyncio.create_task(bench.metric(body))
@@ -246,6 +251,12 @@ async def test_no_seq_is_given_out_twice_and_the_books_add_up(seed: int) -> None
     assert book.holes() == []
     assert len(book.accepted) > 20
     await last.outbox.close()
+
+
+def random_part(book: Book, rng: random.Random) -> tuple[int, int]:
+    """A range of what the center has, and may acknowledge."""
+    ranges = book.settled().pairs() or [(10**9, 10**9)]
+    return rng.choice(ranges)
 
 
 def _arrive(
@@ -286,15 +297,14 @@ async def test_metrics_are_thinned_the_oldest_first_and_nothing_is_dropped(tmp_p
     bench = Bench(database, max_bytes=200_000)
     count = await _hours(bench, 24)
     kept = RangeSet(database.streams()["metrics"].kept)
-    lost = RangeSet((first, last) for _, first, last, _ in bench.losses())
+    lost = RangeSet((a, b) for stream, a, b, _ in bench.losses() if stream == "metrics")
     assert {reason for *_, reason in bench.losses()} == {"thinned"}
     assert lost.last < kept.first, "never a newer one before an older one"
     assert lost.missing(1, kept.first - 1) == []
     assert kept.pairs() == [(kept.first, count)]
-    told = bench.events("evt/loss")
-    counted = sum(word["series"]["s0"][0] for word in told if word["stream"] == "metrics")
+    remains = [word for word in bench.events("evt/loss") if word["stream"] == "metrics"]
+    counted = sum(word["series"]["s0"][0] for word in remains)
     assert counted == len(lost), "every sample that is gone is counted in what remains"
-    assert {word["period_s"] for word in told} == {300}
     total = sum(state.bytes for state in database.streams().values())
     assert total <= 210_000
     await bench.outbox.close()

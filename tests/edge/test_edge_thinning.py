@@ -151,9 +151,7 @@ def test_the_oldest_are_the_lowest_seqs(drawn: list[tuple[int, int]], count: int
 
 
 @pytest.mark.parametrize(("held", "allowed", "gone"), [(10, 10, 0), (101, 100, 6), (5, 0, 5)])
-def test_more_records_than_allowed_make_room_with_slack(
-    held: int, allowed: int, gone: int
-) -> None:
+def test_more_records_than_allowed_make_room_with_slack(held: int, allowed: int, gone: int) -> None:
     assert excess_records(held, allowed) == gone
 
 
@@ -167,9 +165,7 @@ def test_only_records_with_a_checked_clock_are_old_and_only_by_a_checked_clock(
         times.append(ts)
     now = Timing(boot="b", up_ms=0, ts=ts, synced=synced)
     kept = [(1, len(times))] if times else []
-    count = too_old(
-        kept, now=now, max_age_s=age_s, timing_of=lambda seq: (times[seq - 1], True)
-    )
+    count = too_old(kept, now=now, max_age_s=age_s, timing_of=lambda seq: (times[seq - 1], True))
     expected = sum(time < ts - age_s * 1000 for time in times)
     assert count == (expected if synced else 0)
     assert too_old(kept, now=now, max_age_s=0, timing_of=lambda _seq: (0, False)) == 0

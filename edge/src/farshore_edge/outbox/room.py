@@ -45,6 +45,7 @@ SUMMARIES_SHARE = 0.25
 EVENTS_AT_ONCE = 500
 ENVELOPE_BYTES = 200
 AGE_EVERY_MS = 600_000
+LOG_EVERY_MS = 3_600_000
 
 
 class Room:
@@ -68,6 +69,8 @@ class Room:
         self._quotas = quotas
         self._making: set[str] = set()
         self._age_due_ms = dict.fromkeys(streams, 0)
+        self._thinned_unlogged = 0
+        self._log_due_ms = 0
 
     def made(self, change: Change) -> None:
         """A change is durable: what was given up in it is gone."""
@@ -102,9 +105,18 @@ class Room:
         sizes = [(seq, len(found[seq].payload) if seq in found else 0) for seq in looked]
         count = oldest_sizes(sizes, bytes_wanted=excess, records_wanted=records, at_least=AT_LEAST)
         change = self._thinned({seq: found.get(seq) for seq in looked[:count]})
-        gone = sum(loss.last - loss.first + 1 for loss in change.losses)
-        log.warning("the outbox is full; the oldest metrics are thinned", extra={"records": gone})
+        self._log_thinned(sum(loss.last - loss.first + 1 for loss in change.losses))
         return _joined(change, self._coarser())
+
+    def _log_thinned(self, records: int) -> None:
+        self._thinned_unlogged += records
+        up_ms = self._now().up_ms
+        if up_ms >= self._log_due_ms:
+            log.warning(
+                "the outbox is full; the oldest metrics are thinned",
+                extra={"records": self._thinned_unlogged},
+            )
+            self._thinned_unlogged, self._log_due_ms = 0, up_ms + LOG_EVERY_MS
 
     def _on_disk(self) -> list[tuple[int, int]]:
         """What can give way: not what is in memory or on its way to the disk."""

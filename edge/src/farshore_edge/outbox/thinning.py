@@ -50,14 +50,16 @@ def stats(values: Iterable[float | None]) -> Stats | None:
     known = [float(value) for value in values if value is not None]
     if not known:
         return None
-    return len(known), min(known), max(known), math.fsum(known) / len(known)
+    low, high, count = min(known), max(known), len(known)
+    # Divided first: values near the end of the range of floats stay finite.
+    mean = math.fsum(value / count for value in known)
+    return count, low, high, min(max(mean, low), high)
 
 
 def both(one: Stats | None, other: Stats | None) -> Stats | None:
     if one is None or other is None:
         return one or other
     count = one[0] + other[0]
-    # Weighted, and not the sum divided: values near the end of the range of floats stay finite.
     mean = one[3] * (one[0] / count) + other[3] * (other[0] / count)
     low, high = min(one[1], other[1]), max(one[2], other[2])
     return count, low, high, min(max(mean, low), high)
