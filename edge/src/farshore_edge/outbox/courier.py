@@ -111,10 +111,10 @@ class Courier:
         while True:
             self._wake.clear()  # before looking: what is new while it carries wakes it again
             timeout_s = await self._carry()
-            try:
-                await asyncio.wait_for(self._wake.wait(), timeout_s)
-            except TimeoutError:
-                continue
+            # Not wait_for: it loses a cancellation that meets a wake-up.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await self._wake.wait()
 
     async def _carry(self) -> float | None:
         """Sends what may be sent; seconds until it should look again, None for no limit."""
@@ -190,5 +190,6 @@ class Courier:
         self._settled.clear()
         if not self._sender.idle() and self._up and self._center_online:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._settled.wait(), within_s)
+                async with asyncio.timeout(within_s):
+                    await self._settled.wait()
         return self._sender.idle()

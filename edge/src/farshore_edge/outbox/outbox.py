@@ -409,7 +409,8 @@ class Outbox:
         while self._settled:
             if self._buffer.settle_s and not self._hurry.is_set():
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._hurry.wait(), self._buffer.settle_s)
+                    async with asyncio.timeout(self._buffer.settle_s):
+                        await self._hurry.wait()
             gone, self._settled = self._settled, {}
             ranges = [(stream, a, b) for stream, parts in gone.items() for a, b in parts]
             await self._journal.write(Change(settled=ranges))
