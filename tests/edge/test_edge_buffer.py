@@ -16,8 +16,8 @@ from farshore_protocol.clock import ManualClock
 from farshore_protocol.codec import MAX_MESSAGE_BYTES
 from farshore_protocol.stream import Book, RangeSet, Sender
 from farshore_protocol.telemetry import inflate
-from farshore_sim.hardware import SimulatedHardware
 from farshore_protocol.telemetry.batch import columns
+from farshore_sim.hardware import SimulatedHardware
 
 BATCH: dict[str, Any] = {"dt": [0], "m": {"cpu.percent": [1.5]}}
 DIED = "agent died; at most these"
