@@ -54,7 +54,7 @@ def check(summary: Summary, of: list[Batch]) -> None:
         assert low <= mean <= high
         scale = max(map(abs, values))
         exact = math.fsum(value / len(values) for value in values)
-        assert math.isclose(mean, exact, rel_tol=1e-9, abs_tol=scale * 1e-9)
+        assert math.isclose(mean, exact, rel_tol=1e-9, abs_tol=max(scale * 1e-9, 1e-300))
 
 
 @given(BATCHES)

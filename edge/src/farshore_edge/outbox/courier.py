@@ -111,11 +111,10 @@ class Courier:
         while True:
             self._wake.clear()  # before looking: what is new while it carries wakes it again
             timeout_s = await self._carry()
-            try:
+            # Not wait_for: it loses a cancellation that meets a wake-up.
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout_s):
                     await self._wake.wait()
-            except TimeoutError:
-                continue
 
     async def _carry(self) -> float | None:
         """Sends what may be sent; seconds until it should look again, None for no limit."""
