@@ -12,7 +12,7 @@ help:
 	@echo "make demo    a fleet on this machine (ARGS=--exit: ends by itself, exit code 0 if all was true)"
 	@echo "make test    every test          make check   ruff, mypy, import contracts"
 	@echo "make bench   the measured promises, report in bench/report.json"
-	@echo "make soak    SEEDS=1000 simulated worlds, every invariant checked, report in soak-report.json"
+	@echo "make soak    SEEDS=1000 simulated worlds, then kills of real processes and brokers: 15 minutes and more"
 	@echo "make setup   only the environment   make system  only the system packages (for tests)"
 
 $(STAMP): constraints.txt pyproject.toml $(PACKAGES:%=%/pyproject.toml)
@@ -36,7 +36,7 @@ test: $(STAMP) system
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy $(PACKAGES:%=%/src) tests bench
+	$(BIN)/mypy $(PACKAGES:%=%/src) tests bench soak
 	$(BIN)/lint-imports
 
 format: $(STAMP)
@@ -47,8 +47,10 @@ bench: $(STAMP)
 	$(BIN)/python -m bench $(ARGS)
 
 SEEDS ?= 1000
-soak: $(STAMP)
+soak: $(STAMP) system
 	$(BIN)/python -m farshore_sim.world.soak --seeds $(SEEDS) $(ARGS)
+	$(BIN)/python -m soak kills
+	$(BIN)/python -m soak brokers
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

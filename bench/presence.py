@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+from farshore_sim.faults.link_faults import HalfOpen
 
 from bench.center import center
 from bench.context import Context
@@ -181,9 +182,9 @@ async def _silence(context: Context, stage: Stage) -> tuple[list[float], list[fl
             lambda name: stage.signal(name, signal.SIGCONT),
         )
         since = dict.fromkeys(cabled, time.monotonic())
-        stage.cable.cut()
+        stage.cable.put(HalfOpen())
         cut += await stage.watch.gone(since, 60)
-        stage.cable.mend()
+        stage.cable.take(HalfOpen)
     context.say(f"frozen: at most {max(frozen):.2f} s; cut off: at most {max(cut):.2f} s")
     return frozen, cut
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import httpx
 import orjson
+from farshore_sim.faults import TcpProxy
 
 from bench.center import Center
 from bench.errors import BenchError
 from bench.processes import Running, farshore, running
-from bench.silence import Cable
 
 HEARTBEAT_S = 2.0
 KEEPALIVE_S = 3
@@ -64,7 +64,7 @@ class Stage:
         self.found = found
         self._nodes = nodes
         self.watch = watch
-        self.cable = Cable(found.mqtt_port)
+        self.cable = TcpProxy("127.0.0.1", found.mqtt_port)
         self._folder = folder
         self._rng = random.Random(1)  # noqa: S311 # when something is done to whom
         self.agents: dict[str, Running] = {}
@@ -84,6 +84,8 @@ class Stage:
             *("run", "--dev", "--node", name, "--center", f"mqtt://127.0.0.1:{port}"),
             *("--data", str(self._folder / name), "--heartbeat-s", f"{HEARTBEAT_S:g}"),
             *("--keepalive-s", str(KEEPALIVE_S)),
+            # They are cut off again and again, which by default makes them wait for minutes.
+            *("--backoff-max-s", "4"),
         )
         log = self._folder / f"{name}.log"
         self.agents[name] = await stack.enter_async_context(running(name, *argv, log=log))

@@ -34,6 +34,7 @@ class Tally:
     records_accepted: int = 0
     duplicates_refused: int = 0
     records_lost: int = 0
+    batches_accepted: int = 0
     batches_witnessed: int = 0
     samples_stored: int = 0
     commands: Counter[str] = field(default_factory=Counter)
@@ -94,6 +95,7 @@ class Check:
             settled = accepted.copy()
             settled.update(lost)
             self.tally.records_accepted += len(accepted)
+            self.tally.batches_accepted += len(accepted) if stream == "metrics" else 0
             self.tally.records_lost += len(lost)
             if told != head or settled.pairs() != ([(1, head)] if head else []):
                 books_say = f"head {told}, accepted {accepted}, lost {lost}"

@@ -56,9 +56,12 @@ class Killer:
     def close(self) -> None:
         self._watch.close()
 
-    async def once(self) -> None:
+    def draw(self) -> Moment:
+        """When the next death is to come."""
+        return choose(self._rng, self._habits)
+
+    async def once(self, moment: Moment) -> None:
         """One death of the running program. It has to be started again by the caller."""
-        moment = choose(self._rng, self._habits)
         if moment.after is not After.START and not await self._came_up():
             self.unheard += 1
         struck = await self._strike(moment)

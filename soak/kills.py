@@ -16,13 +16,15 @@ from soak.fleet import back, ended, stop
 from soak.http import CenterHttp, until
 from soak.killer import Killer
 from soak.load import Load
-from soak.moment import AGENT, CENTER
+from soak.moment import AGENT, CENTER, After
 from soak.processes import Ports, agent_program, center_program
 from soak.violation import Findings
 from soak.witness import Listener, Witness
 
 READY_S = 60.0
 TELL_EVERY_S = 15.0
+AHEAD = 0.05
+"""Of all kills that agents may be ahead of the center."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +92,8 @@ class KillsSoak:
         self._started_s = time.monotonic()
         async with self._all():
             await back(self._http, self.names)  # a command is for a node that is known
+            for killer in self._agents.values():
+                killer.program.kill()
             await self._kill()
             self._say("all kills are done; nodes come back, commands end")
             await back(self._http, self.names)
@@ -141,17 +145,32 @@ class KillsSoak:
         return time.monotonic() - self._started_s > self._settings.limit_s
 
     async def _kill_agent(self, killer: Killer) -> None:
+        name = killer.program.name
         # Whoever is quicker kills more often; the sum is what was asked for.
         while self._agent_kills < self._settings.agent_kills and not self._over():
             self._agent_kills += 1
-            await killer.once()
-            self.witness.died(killer.program.name, self._folder / killer.program.name / "agent.db")
+            moment = killer.draw()
+            if moment.after is After.START:  # its time runs from there
+                await self._pace()
             killer.program.start()
+            await self._pace()
+            await killer.once(moment)
+            self.witness.died(name, self._folder / name / "agent.db")
+        killer.program.start()
+
+    async def _pace(self) -> None:
+        """Agents die faster than the center comes up; both are to die all along."""
+        center = self._settings.center_kills
+        while self._center_kills < center and not self._over():
+            ahead = self._agent_kills / self._settings.agent_kills - self._center_kills / center
+            if ahead < AHEAD:
+                return
+            await asyncio.sleep(0.05)
 
     async def _kill_center(self) -> None:
         while self._center_kills < self._settings.center_kills and not self._over():
             self._center_kills += 1
-            await self._center.once()
+            await self._center.once(self._center.draw())
             self._center.program.start()
         await until(self._http.ready, "the center to be ready", within_s=READY_S)
 
@@ -166,8 +185,6 @@ class KillsSoak:
                 f"{self._listener.heard} batches heard, "
                 f"{len(self.witness.violations)} violations so far"
             )
-
-    # The end
 
     def _counts(self, check: Check) -> dict[str, Any]:
         agents = self._agents.values()

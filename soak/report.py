@@ -14,6 +14,7 @@ from soak.violation import Violation
 
 SCHEMA = 1
 ROOT = Path(__file__).parent.parent
+ON_TRIAL = ("edge", "center", "shared")
 
 
 def report(
@@ -60,12 +61,27 @@ def page(found: Mapping[str, Any]) -> str:
         "| --- | --- |",
         *(f"| `{name}` | {_cell(value)} |" for name, value in found["settings"].items()),
         "",
-        "| what was done and checked | |",
-        "| --- | --- |",
-        *(f"| {name.replace('_', ' ')} | {_cell(v)} |" for name, v in found["counts"].items()),
+        *_counts(found["counts"]),
         "",
     ]
     return "\n".join(lines)
+
+
+def _counts(counts: Mapping[str, Any]) -> list[str]:
+    """One column, or one for each kind where counts are told by kind."""
+    by_kind = all(isinstance(part, Mapping) for part in counts.values())
+    kinds: dict[str, Mapping[str, Any]] = dict(counts) if by_kind else {"": counts}
+    names = dict.fromkeys(name for part in kinds.values() for name in part)
+    return [
+        "| what was done and checked | " + " | ".join(kinds) + " |",
+        "| --- |" + " --- |" * len(kinds),
+        *(
+            f"| {name.replace('_', ' ')} | "
+            + " | ".join(_cell(part.get(name, "")) for part in kinds.values())
+            + " |"
+            for name in names
+        ),
+    ]
 
 
 def write(found: Mapping[str, Any], folder: Path) -> None:
@@ -77,12 +93,18 @@ def write(found: Mapping[str, Any], folder: Path) -> None:
 
 
 def commit() -> str:
-    """Of the checkout that is run, if it is one; ``-dirty`` where something was changed since."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)  # noqa: S603 # fixed words
-    except (OSError, subprocess.CalledProcessError):
+    """Of the checkout that is run, if it is one; ``-dirty`` where what is on trial was changed since."""
+    head = _git("rev-parse", "--short=12", "HEAD")
+    if head is None:
         return "unknown"
+    return head + "-dirty" if _git("status", "--porcelain", "--", *ON_TRIAL) else head
+
+
+def _git(*words: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *words], capture_output=True, text=True, check=True, cwd=ROOT)  # noqa: S603, S607 # fixed words
+    except (OSError, subprocess.CalledProcessError):
+        return None
     return done.stdout.strip()
 
 

@@ -2,11 +2,12 @@
 
 import pytest
 
-from bench import agent, fleet, ingest, telemetry
+from bench import agent, fleet, ingest, presence, telemetry
 from bench.agent import Look
 from bench.fleet import CommandTimes, FleetFindings, Slice
 from bench.ingest import Pass, Round
 from bench.model import Outcome, Verdict
+from bench.presence import PresenceFindings
 from bench.proc import Memory
 
 
@@ -110,3 +111,35 @@ def test_sizes_are_told_for_each_value() -> None:
     assert found["telemetry.row_per_value"] == 40
     assert found["telemetry.ratio"] == pytest.approx(26.67, abs=0.01)
     assert found["telemetry.query"] == pytest.approx(5.5)
+
+
+def absences(
+    *, killed: tuple[float, ...] = (0.1,), frozen: float = 4, cut: float = 4, back: float = 5
+) -> PresenceFindings:
+    return PresenceFindings(
+        killed=killed,
+        frozen=(1.0, frozen),
+        cut=(1.0, cut),
+        ready=1.0,
+        back=back,
+        healthz=(0.01, 0.3),
+        nodes=(0.02,),
+    )
+
+
+@pytest.mark.parametrize(
+    ("findings", "broken"),
+    [
+        (absences(), []),
+        (absences(killed=(*[0.1] * 99, 5.0)), []),
+        (absences(killed=(*[0.1] * 98, 5.0, 5.0)), ["presence.killed"]),
+        (absences(frozen=6.01), ["presence.frozen"]),
+        (absences(cut=6.01), ["presence.cut"]),
+        (absences(back=10.01), ["presence.back"]),
+    ],
+    ids=["all soon", "one of a hundred late", "two of a hundred", "frozen", "cut off", "back"],
+)
+def test_presence_is_judged_by_99_of_100_kills_and_by_the_slowest_silence(
+    findings: PresenceFindings, broken: list[str]
+) -> None:
+    assert [v.name for v in verdicts(presence.summarise(findings)).values() if not v.held] == broken

@@ -245,6 +245,25 @@ async def test_an_orderly_stop_flushes_ends_commands_and_says_offline_last() -> 
     assert world.disk.streams()["metrics"].kept == ()
 
 
+async def test_an_orderly_stop_waits_for_the_batch_that_is_being_written() -> None:
+    """The sampler is ended while the disk takes its time: its batch is sent all the same."""
+    world = World()
+    agent = world.start(sample_interval_s=0.1, batch_s=0.1)
+    await eventually(lambda: world.words("tel/host"))
+    world.disk.gate.clear()
+    head = agent.outbox._streams["metrics"].head
+    await eventually(lambda: agent.outbox._streams["metrics"].head > head)
+    stopping = asyncio.create_task(agent.stop())
+    await eventually(lambda: "sampler" not in agent._tasks)
+    await asyncio.sleep(0)
+    world.disk.gate.set()
+    async with asyncio.timeout(8):
+        await stopping
+        await world.running
+    assert world.disk.streams()["metrics"].kept == ()
+    assert world.words("presence")[-1]["state"] == "offline"
+
+
 async def test_a_part_that_breaks_ends_the_agent_so_that_it_is_started_anew(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

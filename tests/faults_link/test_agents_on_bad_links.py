@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 import pytest
-from faults_link.linked import Linked, linked, together
 from farshore_sim.faults.link_faults import (
     Delay,
     Direction,
@@ -16,6 +15,7 @@ from farshore_sim.faults.link_faults import (
     Throttle,
     TornCut,
 )
+from faults_link.linked import Linked, linked, together
 from system.programs import CenterProgram, until
 
 pytestmark = pytest.mark.processes

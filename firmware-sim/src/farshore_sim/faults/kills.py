@@ -67,7 +67,7 @@ class Death:
             async with asyncio.timeout(within_s):
                 while (ended := _ended(pid)) is None:
                     if self._point.after and self._held():
-                        os.kill(pid, signal.SIGKILL)
+                        _kill_held(pid)
                     await asyncio.sleep(_LOOK_S)
         except TimeoutError as exc:
             raise FaultError(f"process {pid} did not come to {self._point}") from exc
@@ -131,6 +131,23 @@ async def _attached(tracer: asyncio.subprocess.Process, pid: int) -> None:
     except TimeoutError:
         pass  # as when it ended
     raise FaultError(f"strace can't attach to process {pid}: {said.decode(errors='replace')}")
+
+
+def _kill_held(pid: int) -> None:
+    """The process first: without its tracer it would go on. Then the tracer, or it is not reaped."""
+    tracer = _tracer(pid)
+    os.kill(pid, signal.SIGKILL)
+    if tracer:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(tracer, signal.SIGKILL)
+
+
+def _tracer(pid: int) -> int:
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("TracerPid:"):
+                return int(line.split()[1])
+    return 0
 
 
 def _ended(pid: int) -> os.waitid_result | None:

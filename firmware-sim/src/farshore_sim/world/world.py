@@ -41,6 +41,7 @@ class Outcome:
 class World:
     def __init__(self, plan: Plan, *, keep_trace: bool) -> None:
         self._plan = plan
+        self._over = False
         loop = asyncio.get_running_loop()
         self._loop = loop
         reasons = {"quota"} if plan.quota_bytes is not None else set()
@@ -122,6 +123,8 @@ class World:
 
     def logged(self, message: str) -> None:
         """Something was said at ERROR or above."""
+        if self._over:
+            return  # what the dead say while they are buried
         self.witness.note("error", message)
         if not expected(message, self._plan):
             self.witness.violated("I6", f"logged as an error: {message}")
@@ -206,10 +209,23 @@ class World:
         self.invariants.presence(self._online(), frozenset())
         await self._center.stop()
 
-    def close(self, complaints: list[dict[str, Any]]) -> None:
+    def outcome(self, complaints: list[dict[str, Any]]) -> Outcome:
+        """``complaints``: exceptions that the loop found nobody to give to."""
+        witness = self.witness
         for complaint in complaints:
             text = repr(complaint.get("exception") or complaint.get("message"))
-            self.witness.violated("I6", f"nobody took an exception: {text}")
+            witness.violated("I6", f"nobody took an exception: {text}")
+        return Outcome(
+            plan=self._plan,
+            digest=witness.digest(),
+            violations=tuple(witness.violations),
+            counts=replace(witness.counts),
+            virtual_s=self._loop.time(),
+            trace=tuple(witness.trace),
+        )
+
+    def close(self) -> None:
+        self._over = True
         for owner in [
             self._owner,
             *self._center.owners,
@@ -226,21 +242,14 @@ def run_plan(plan: Plan, *, keep_trace: bool = False) -> Outcome:
     gc.disable()  # what the dead left behind must not be collected at a moment of its own
     try:
         world = loop.run_until_complete(_built(plan, keep_trace))
-        witness = world.witness
         with listening(world.logged):
             try:
                 loop.run_until_complete(world.run())
             except StandstillError as exc:
-                witness.violated("I8", str(exc))
-            world.close(loop.complaints)
-        return Outcome(
-            plan=plan,
-            digest=witness.digest(),
-            violations=tuple(witness.violations),
-            counts=witness.counts,
-            virtual_s=loop.time(),
-            trace=tuple(witness.trace),
-        )
+                world.witness.violated("I8", str(exc))
+            outcome = world.outcome(loop.complaints)
+            world.close()
+        return outcome
     finally:
         loop.close()
         if collecting:
