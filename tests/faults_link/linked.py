@@ -3,6 +3,7 @@
 import asyncio
 import collections
 import contextlib
+import itertools
 import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ class Linked:
         self.journal = folder / f"{name}.journal"
         self.given: dict[str, str] = {}
         self._more = argv
+        self._lines = itertools.count()
 
     async def start(self, *, cut: bool = False) -> None:
         await self.proxy.start()
@@ -80,7 +82,8 @@ class Linked:
 
     async def give(self, ttl_s: float = 60) -> str:
         """A command with an effect that can be counted: a line in the journal."""
-        line = str(len(self.given))
+        # A number of its own, also when nobody hears that the command was made.
+        line = str(next(self._lines))
         script = f"open({str(self.journal)!r}, 'a').write('{line}\\n')"
         argv = {"argv": [sys.executable, "-S", "-c", script]}
         made = await self.center.command(self.name, "exec", argv, ttl_s=ttl_s)

@@ -1,6 +1,7 @@
 """Real agents on bad links: they notice, wait, come back, and nothing is lost or there twice."""
 
 import asyncio
+import functools
 import random
 import time
 from pathlib import Path
@@ -102,6 +103,10 @@ async def torn(node: Linked) -> None:
     await node.complete()
 
 
+def is_torn(node: Linked, way: Direction) -> bool:
+    return node.proxy.shape(way).torn_cut is None
+
+
 async def torn_and_cut(node: Linked) -> None:
     rng = random.Random(6)
     await node.at_work()
@@ -112,9 +117,7 @@ async def torn_and_cut(node: Linked) -> None:
         node.proxy.put(TornCut(after_bytes=rng.randrange(1, most)), way)
         if number % 4 == 0:
             await node.give()
-        await until(
-            lambda way=way: node.proxy.shape(way).torn_cut is None, f"cut {number} {way.name}"
-        )
+        await until(functools.partial(is_torn, node, way), f"cut {number} {way.name}")
     assert node.said(DOWN) >= 15, "some cuts hit a connection that was not up yet"
     await node.all_done()
     await node.complete()

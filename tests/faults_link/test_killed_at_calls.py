@@ -148,8 +148,9 @@ async def test_an_agent_dies_at_each_of_its_first_twelve_syncs(
 async def test_an_agent_dies_at_writes_to_its_database(
     center: CenterProgram, tmp_path: Path
 ) -> None:
-    await agents_die(center, tmp_path, list(points("pwrite64", 8, every=2)))
+    await agents_die(center, tmp_path, list(points("pwrite64", 7, every=6)))
 
 
 async def test_the_center_dies_at_chosen_syncs(center: CenterProgram, tmp_path: Path) -> None:
-    await center_dies(center, tmp_path, list(points("fdatasync", 9, every=4)))
+    chosen = [KillPoint(nth=2), KillPoint(nth=5, after=True)]
+    await center_dies(center, tmp_path, chosen)

@@ -1,6 +1,7 @@
 """Each fault over real sockets: what passes, what does not, and what comes after it."""
 
 import asyncio
+import functools
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -54,10 +55,10 @@ class Server:
 
 
 @asynccontextmanager
-async def proxied(**more: int) -> AsyncIterator[tuple[TcpProxy, Server]]:
+async def proxied() -> AsyncIterator[tuple[TcpProxy, Server]]:
     server = Server()
     listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
-    proxy = TcpProxy("127.0.0.1", listening.sockets[0].getsockname()[1], **more)
+    proxy = TcpProxy("127.0.0.1", listening.sockets[0].getsockname()[1])
     await proxy.start()
     try:
         async with asyncio.timeout(DEADLINE_S):
@@ -86,6 +87,10 @@ async def echo(
     reader, writer = ends
     writer.write(data)
     assert await reader.readexactly(len(data)) == data
+
+
+def heard(server: Server, count: int) -> bool:
+    return len(server.heard[0]) == count
 
 
 async def nothing_within(work: Callable[[], Awaitable[object]], seconds: float) -> None:
@@ -211,7 +216,7 @@ async def test_a_delay_is_felt_in_its_direction_and_keeps_the_order() -> None:
         began_s = time.monotonic()
         for number in range(20):
             ends[1].write(b"%02d" % number)
-            await until(lambda n=number: len(server.heard[0]) == 6 + 2 * n, "it, at once", 5)
+            await until(functools.partial(heard, server, 6 + 2 * number), "it, at once", 5)
         heard_s = time.monotonic() - began_s
         assert await ends[0].readexactly(40) == b"".join(b"%02d" % n for n in range(20))
         assert time.monotonic() - began_s >= heard_s + 0.04
