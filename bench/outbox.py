@@ -204,6 +204,7 @@ class ScriptedCenter:
         )
         self.arrived: dict[str, int] = {"events": 0, "metrics": 0}
         self.at: dict[int, float] = {}
+        self._news = asyncio.Event()
         self._new: dict[tuple[str, str], list[tuple[int, int]]] = {}
         self._tasks = [asyncio.create_task(self.courier.run()), asyncio.create_task(self._acks())]
 
@@ -211,6 +212,7 @@ class ScriptedCenter:
         word: dict[str, Any] = orjson.loads(inflate(message.payload))
         stream = "metrics" if "/tel/" in message.topic else "events"
         self.arrived[stream] += 1
+        self._news.set()
         if stream == "metrics":
             self.at[word["seq"]] = time.perf_counter()
         self._new.setdefault((stream, word["epoch"]), []).append((word["seq"], word["seq"]))
@@ -230,7 +232,8 @@ class ScriptedCenter:
 
     async def until(self, stream: str, count: int) -> None:
         while self.arrived[stream] < count:
-            await asyncio.sleep(0.001)
+            self._news.clear()
+            await self._news.wait()
 
     async def end(self) -> None:
         for task in self._tasks:
@@ -261,9 +264,7 @@ async def _drained(folder: Path, backlog: int) -> Drain:
     drain_rate = backlog / (time.perf_counter() - began)
     await center.end()
     await database.close()
-    return Drain(
-        live_rate=live_rate, drain_rate=drain_rate, alone_ms=alone_ms, beside_ms=beside_ms
-    )
+    return Drain(live_rate=live_rate, drain_rate=drain_rate, alone_ms=alone_ms, beside_ms=beside_ms)
 
 
 async def _delays(center: ScriptedCenter, count: int = 300, every_s: float = 0.005) -> list[float]:
@@ -281,4 +282,4 @@ async def _delays(center: ScriptedCenter, count: int = 300, every_s: float = 0.0
 
 async def _all_in(center: ScriptedCenter, made: dict[int, float]) -> None:
     while not made.keys() <= center.at.keys():
-        await asyncio.sleep(0.001)
+        await center.until("metrics", center.arrived["metrics"] + 1)

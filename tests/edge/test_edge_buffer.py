@@ -9,14 +9,18 @@ from typing import Any
 import orjson
 import pytest
 from edge.edge_bench import FailingDatabase, eventually, seeded_ids, timing
+from farshore_center.ingest.arrival import loss_word, read
+from farshore_center.ingest.sinks import events_write
 from farshore_edge.database import Change, MemoryDatabase, SqliteDatabase
 from farshore_edge.outbox import BufferSettings, Outbox, Quota
 from farshore_edge.outbox import room as room_module
 from farshore_protocol.clock import ManualClock
 from farshore_protocol.codec import MAX_MESSAGE_BYTES
+from farshore_protocol.messages import Event
 from farshore_protocol.stream import Book, RangeSet, Sender
 from farshore_protocol.telemetry import inflate
 from farshore_protocol.telemetry.batch import columns
+from farshore_protocol.topics import Up, parse
 from farshore_sim.hardware import SimulatedHardware
 
 BATCH: dict[str, Any] = {"dt": [0], "m": {"cpu.percent": [1.5]}}
@@ -338,6 +342,28 @@ async def test_summaries_become_coarser_before_they_crowd_out_the_rest(
 
 def _records(database: SqliteDatabase, stream: str) -> list[Any]:
     return list(database.records(stream, range(1, 100_000)).values())
+
+
+async def test_the_center_takes_and_keeps_what_remains(tmp_path: Path) -> None:
+    database = SqliteDatabase(tmp_path / "agent.db", seeded_ids())
+    bench = Bench(database, max_bytes=200_000)
+    await _hours(bench, 6, series=60)
+    records = [r for r in _records(database, "events") if r.path == "evt/loss"]
+    assert any(not record.payload.startswith(b"{") for record in records), "compressed"
+    for record in records:
+        topic = parse(f"fs1/up/n1/{record.path}")
+        assert isinstance(topic, Up)
+        arrival = read(topic, record.payload)
+        assert arrival.fault is None
+        assert isinstance(arrival.body, Event)
+        word = loss_word(arrival.body)
+        assert word.reason == "thinned"
+        if word.stream == "events":
+            continue  # a finer summary, whose place a coarser one has taken
+        [draft] = events_write([(arrival, 0, False)])(None)  # type: ignore[arg-type] # unused
+        assert draft.data["series"]["s0"][0] >= 1
+    await bench.outbox.close()
+    await database.close()
 
 
 @pytest.mark.parametrize("stream", ["results", "events", "reports"])
