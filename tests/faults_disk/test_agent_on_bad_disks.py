@@ -60,6 +60,13 @@ class Bench:
         made = await self.center.command(self.agent.name, "exec", argv, ttl_s=60)
         return str(made["id"])
 
+    async def refused(self, command: str) -> None:
+        """What the ledger could not hold was not done."""
+        view = await self.center.done(command)
+        (target,) = view["targets"]
+        assert (target["state"], target["error"]["code"]) == ("rejected", "ledger_unwritable")
+        assert not self.ran.exists()
+
     async def all_there(self, command: str) -> None:
         """Nothing is missing, nothing came under another's seq, the command took effect once."""
         view = await self.center.done(command)
@@ -110,8 +117,9 @@ async def refused_for_a_while(bench: Bench, fault: DiskFault | None) -> None:
             assert process.poll() is None, bench.agent.text()
             assert await bench.accepted() == accepted, "nothing is sent that is not durable"
             assert fault is None or met.met() > 0
+        await bench.refused(command)
         await bench.more(3)
-        await bench.all_there(command)
+        await bench.all_there(await bench.command())
         assert bench.agent.end() == 0, bench.agent.text()
 
 

@@ -85,9 +85,6 @@ async def test_a_database_that_is_not_damaged_is_right_in_both_states(tmp_path: 
         assert await outcome(tmp_path / state, FILE, None, 0, truth) is Outcome.RIGHT
 
 
-@pytest.mark.xfail(
-    strict=False, reason="SQLite's message about it is not UTF-8: UnicodeDecodeError"
-)
 async def test_a_schema_that_can_not_be_read_is_a_database_error(tmp_path: Path) -> None:
     """One bit in the schema, at a word that SQLite repeats in its message."""
     await prepare(tmp_path)

@@ -103,7 +103,6 @@ def test_syncs_that_fail_now_and_then_lose_nothing_that_was_answered() -> None:
     assert report.failed_syncs > 5
 
 
-@pytest.mark.xfail(strict=False, reason="SQLite does not sync a log that it recovers")
 def test_what_an_agent_sees_after_a_kill_is_durable_before_it_can_tell_anyone(
     tmp_path: Path,
 ) -> None:

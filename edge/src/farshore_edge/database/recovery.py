@@ -62,7 +62,7 @@ def _damage(path: Path, check_s: float) -> str | None:
             return _looked_through(connection, check_s)
     except sqlite3.OperationalError:
         return None  # the disk, a lock: whoever opens it says so
-    except sqlite3.DatabaseError as exc:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as exc:
         return str(exc)
 
 

@@ -50,6 +50,9 @@ class SqliteDatabase:
             lock = claim(path)
             opened.callback(os.close, lock)
             self._writer = opened.enter_context(contextlib.closing(connect(path)))
+            # After a SIGKILL the log may hold commits that were never synced: what is read from now
+            # on, and sent, must not be taken back by a power loss.
+            self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
             prepare(self._writer, path, ids, aside)
             self._reader = opened.enter_context(contextlib.closing(connect(path)))
             self._opened = opened.pop_all()
@@ -64,7 +67,7 @@ class SqliteDatabase:
     def _errors_named(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as exc:
+        except (sqlite3.Error, OSError, UnicodeDecodeError) as exc:  # the last: a damaged schema
             raise DatabaseError(f"agent database {self._path}: {exc}") from exc
 
     def _read(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
