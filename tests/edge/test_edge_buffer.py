@@ -228,8 +228,8 @@ async def test_no_seq_is_given_out_twice_and_the_books_add_up(seed: int) -> None
                     task.add_done_callback(lambda done: done.cancelled() or done.exception())
                 case _:
                     body = {"dt": [0], "m": {"n": [rng.random()]}}
-                    task = asyncio.create_task(bench.metric(body))
-                    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+                    made = asyncio.create_task(bench.metric(body))
+                    made.add_done_callback(lambda done: done.cancelled() or done.exception())
             for _ in range(rng.randrange(4)):
                 await asyncio.sleep(0)
             _arrive(bench, book, seen, rng, now_s=step * 20.0)

@@ -50,16 +50,16 @@ def _copy(book: Book) -> Book:
 
 
 def sent_before_durable(patch: Patch) -> None:
-    whole: Any = Outbox._seal
+    whole: Any = Outbox._start
 
-    def seal(self: Any, stream: str, *args: Any, **kwargs: Any) -> Any:
-        record = whole(self, stream, *args, **kwargs)
-        self._cache[stream, record.seq] = record
-        self._sender.appended(stream, record.seq)
+    def start(self: Any, change: Any) -> Any:
+        for record in change.records:
+            self._cache[record.stream, record.seq] = record
+            self._sender.appended(record.stream, record.seq)
         self._woken()
-        return record
+        return whole(self, change)
 
-    patch.setattr(Outbox, "_seal", seal)
+    patch.setattr(Outbox, "_start", start)
 
 
 def books_kept_after_a_failed_commit(patch: Patch) -> None:
