@@ -78,3 +78,12 @@ def as_backlog(payload: bytes) -> bytes:
     plain = inflate(payload)
     marked = plain[:-1] + _MARK
     return marked if plain is payload else pack_body(marked)
+
+
+def without_mark(payload: bytes) -> bytes:
+    """The inverse of ``as_backlog``; a payload without the mark is answered as it is."""
+    plain = inflate(payload)
+    if not plain.endswith(_MARK):
+        return payload
+    bare = plain[: -len(_MARK)] + b"}"
+    return bare if plain is payload else pack_body(bare)
