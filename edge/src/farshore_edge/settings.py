@@ -36,7 +36,7 @@ class Settings:
     keepalive_s: int = 60
     backoff_first_s: float = 2.0
     backoff_max_s: float = 120.0
-    spill_after_s: float = 0.0
+    spill_after_s: float = 30.0
     outbox_max_bytes: int = 256 * 1024 * 1024
     metrics_max_records: int = 1_000_000
     metrics_max_age_s: float = 90 * DAY_S
