@@ -85,7 +85,6 @@ def say(text: str) -> None:
 
 
 def settings_of(chosen: argparse.Namespace) -> KillsSettings | BrokersSettings:
-    may_lose = tuple(chosen.may_lose)
     if chosen.soak == "kills":
         return KillsSettings(
             agent_kills=chosen.agent_kills,
@@ -93,14 +92,14 @@ def settings_of(chosen: argparse.Namespace) -> KillsSettings | BrokersSettings:
             nodes=max(1, chosen.nodes),
             seed=chosen.seed,
             limit_s=chosen.limit_s,
-            may_lose=may_lose,
+            may_lose=tuple(chosen.may_lose or KILLS.may_lose),
         )
     return BrokersSettings(
         kinds=tuple(chosen.kind or KINDS),
         kills=chosen.kills,
         nodes=max(1, chosen.nodes),
         seed=chosen.seed,
-        may_lose=may_lose,
+        may_lose=tuple(chosen.may_lose),
     )
 
 

@@ -21,7 +21,7 @@ from farshore_protocol.telemetry import inflate
 
 from soak.load import Load
 from soak.violation import Violation
-from soak.witness import SERIES, Witness
+from soak.witness import HEADS, SERIES, Witness
 
 MOST_TOLD = 20
 """Of one kind at one place."""
@@ -89,7 +89,7 @@ class Check:
         ).fetchone()
         self.tally.duplicates_refused += refused or 0
         waiting = dict(agent.execute("SELECT stream, count(*) FROM record GROUP BY stream"))
-        for stream, epoch, head in agent.execute("SELECT name, epoch, head FROM stream"):
+        for stream, epoch, head in agent.execute(HEADS):
             where = f"{node} {stream} {epoch}"
             accepted, lost, told = books.pop((stream, epoch), (RangeSet(), RangeSet(), 0))
             settled = accepted.copy()

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from farshore_edge.outbox.outbox import DIED
+
 from soak.check import Check
 from soak.fleet import back, ended, stop
 from soak.http import CenterHttp, until
@@ -39,7 +41,7 @@ class KillsSettings:
     sample_s: float = 0.2
     command_every_s: float = 0.2
     limit_s: float = 1800.0
-    may_lose: Collection[str] = ()
+    may_lose: Collection[str] = (DIED,)
 
 
 class KillsSoak:

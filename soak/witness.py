@@ -23,6 +23,10 @@ from farshore_protocol.link.mqtt import MqttLink, MqttSettings
 
 from soak.violation import Violation
 
+HEADS = """SELECT name, epoch, max(head, coalesce((SELECT max(seq) FROM record WHERE stream = name), 0))
+FROM stream"""
+"""A head is written when records go; while they are there, they say it themselves."""
+
 SERIES = "uptime_s"
 Key = tuple[str, str, int]
 """Node, epoch, seq of a record of ``metrics``."""
@@ -60,7 +64,7 @@ class Witness:
     def _read(self, node: str, database: Path) -> None:
         with contextlib.closing(sqlite3.connect(database)) as connection:
             try:
-                streams = connection.execute("SELECT name, epoch, head FROM stream").fetchall()
+                streams = connection.execute(HEADS).fetchall()
                 records = connection.execute("SELECT stream, payload FROM record").fetchall()
             except sqlite3.OperationalError as exc:
                 if "no such table" not in str(exc):  # killed before it had made its tables

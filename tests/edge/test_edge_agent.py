@@ -248,7 +248,7 @@ async def test_an_orderly_stop_flushes_ends_commands_and_says_offline_last() -> 
 async def test_an_orderly_stop_waits_for_the_batch_that_is_being_written() -> None:
     """The sampler is ended while the disk takes its time: its batch is sent all the same."""
     world = World()
-    agent = world.start(sample_interval_s=0.1, batch_s=0.1)
+    agent = world.start(sample_interval_s=0.1, batch_s=0.1, spill_after_s=0)
     await eventually(lambda: world.words("tel/host"))
     world.disk.gate.clear()
     head = agent.outbox._streams["metrics"].head

@@ -205,7 +205,7 @@ def _no_database(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        pytest.param(_from_the_future, "schema version 99, expected 1", id="a later schema"),
+        pytest.param(_from_the_future, "schema version 99, expected 2", id="a later schema"),
         pytest.param(Path.mkdir, "unable to open", id="a folder in the way"),
         pytest.param(_no_database, "not a database", id="another file in the way"),
         pytest.param(

@@ -279,7 +279,7 @@ async def test_the_oldest_metrics_give_way_in_the_ledger_and_in_an_event(tmp_pat
     await _fill(bench, 120)
     kept, lost = bench.sendable("metrics"), RangeSet()
     for stream, first, last, reason in bench.losses():
-        assert (stream, reason) == ("metrics", "quota")
+        assert (stream, reason) == ("metrics", "thinned")
         assert lost.add(first, last) == last - first + 1, "declared lost twice"
     assert lost.pairs() == [(1, kept[0] - 1)]
     assert kept[-1] == 120

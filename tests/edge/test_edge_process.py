@@ -197,7 +197,7 @@ async def test_a_real_center_that_is_killed_gets_everything_when_it_is_back(
 ) -> None:
     mqtt, http = _free_port(), _free_port()
     held = "SELECT count(*) FROM record WHERE stream = 'metrics'"
-    head = "SELECT head FROM stream WHERE name = 'metrics'"
+    head = "SELECT max(seq) FROM record WHERE stream = 'metrics'"
 
     def center() -> subprocess.Popen[bytes]:
         argv = [str(Path(sys.executable).with_name("farshore-center")), "run", "--dev"]

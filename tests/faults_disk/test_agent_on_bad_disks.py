@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from farshore_edge.outbox.outbox import DIED
 from farshore_sim.faults.disk import (
     FULL,
     SYNC_FAILS,
@@ -60,14 +61,27 @@ class Bench:
         made = await self.center.command(self.agent.name, "exec", argv, ttl_s=60)
         return str(made["id"])
 
-    async def all_there(self, command: str) -> None:
-        """Nothing is missing, nothing came under another's seq, the command took effect once."""
+    async def refused(self, command: str) -> None:
+        """What the ledger could not hold was not done."""
+        view = await self.center.done(command)
+        (target,) = view["targets"]
+        assert (target["state"], target["error"]["code"]) == ("rejected", "ledger_unwritable")
+        assert not self.ran.exists()
+
+    async def all_there(self, command: str, *, died: bool = False) -> None:
+        """Nothing is missing, nothing came under another's seq, the command took effect once.
+
+        ``died``: metrics that were in memory alone are declared, and nothing else is.
+        """
         view = await self.center.done(command)
         assert view["summary"] == {"succeeded": 1}, self.agent.text()
         assert self.ran.read_text() == "once\n"
         for stream, book in (await self.books()).items():
-            assert book["accepted"] == book["head"], (stream, book)
-            assert (book["holes"], book["lost_records"]) == ([], 0), (stream, book)
+            lost = book["lost_records"]
+            assert book["accepted"] + lost == book["head"], (stream, book)
+            assert book["holes"] == [], (stream, book)
+            assert lost == 0 or (died and stream == "metrics"), (stream, book)
+            assert {line["reason"] for line in book["lost"]} <= {DIED}, (stream, book)
 
 
 @pytest.fixture
@@ -110,8 +124,9 @@ async def refused_for_a_while(bench: Bench, fault: DiskFault | None) -> None:
             assert process.poll() is None, bench.agent.text()
             assert await bench.accepted() == accepted, "nothing is sent that is not durable"
             assert fault is None or met.met() > 0
+        await bench.refused(command)
         await bench.more(3)
-        await bench.all_there(command)
+        await bench.all_there(await bench.command())
         assert bench.agent.end() == 0, bench.agent.text()
 
 
@@ -139,7 +154,7 @@ async def killed_while_syncs_fail(bench: Bench) -> None:
             bench.agent.kill()
         await bench.at_work()
         command = await bench.command()
-        await bench.all_there(command)
+        await bench.all_there(command, died=True)
         assert (await bench.books())["metrics"]["epoch"] == epoch
         assert bench.agent.end() == 0
 

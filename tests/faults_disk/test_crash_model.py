@@ -4,7 +4,7 @@ import random
 
 import pytest
 from farshore_sim.faults.crash_model import PAGE_BYTES, Disk, Survival
-from farshore_sim.faults.recording import (
+from farshore_sim.faults.events import (
     Create,
     Event,
     Rename,

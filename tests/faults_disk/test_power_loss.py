@@ -10,8 +10,9 @@ import pytest
 from farshore_sim.faults import powerloss
 from farshore_sim.faults.agent_workload import FILE, AgentWorkload
 from farshore_sim.faults.crash_model import PAGE_BYTES, SECTOR_BYTES, Survival
+from farshore_sim.faults.events import Event, Mark, Sync, Write
 from farshore_sim.faults.powerloss import Load, PowerLoss, boundaries, judge, plan, replay, run
-from farshore_sim.faults.recording import Event, Mark, Sync, Write, continued, record
+from farshore_sim.faults.recording import continued, record
 from faults_disk.center_workload import CenterWorkload
 
 pytestmark = pytest.mark.processes

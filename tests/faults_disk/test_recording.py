@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from farshore_sim.faults.crash_model import PAGE_BYTES, Disk, Survival
 from farshore_sim.faults.errors import RecordingError
-from farshore_sim.faults.recording import (
+from farshore_sim.faults.events import (
     Create,
     Event,
     Mark,
@@ -18,8 +18,8 @@ from farshore_sim.faults.recording import (
     Truncate,
     Unlink,
     Write,
-    record,
 )
+from farshore_sim.faults.recording import record
 from farshore_sim.faults.trace import parse
 
 FOLDER = Path("/d")

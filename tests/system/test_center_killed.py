@@ -15,6 +15,7 @@ import httpx
 import orjson
 import pytest
 from farshore_center.telemetry.inbox import unpack
+from farshore_edge.outbox.outbox import DIED
 from system.programs import AgentProgram, CenterProgram, until
 
 pytestmark = pytest.mark.processes
@@ -83,8 +84,11 @@ def at_the_agent(agent: AgentProgram) -> dict[str, tuple[str, int]]:
         return {name: (epoch, head) for name, epoch, head in rows}
 
 
-async def complete(center: CenterProgram, agents: list[AgentProgram]) -> None:
-    """Every number that an agent gave out is accepted, once."""
+async def complete(
+    center: CenterProgram, agents: list[AgentProgram], *, killed: AgentProgram | None = None
+) -> None:
+    """Every number that an agent gave out is accepted, once; of a ``killed`` one, metrics that were
+    in memory alone are declared lost."""
     for agent in agents:
         assert agent.end() == 0, agent.text()
         heads = at_the_agent(agent)
@@ -95,10 +99,12 @@ async def complete(center: CenterProgram, agents: list[AgentProgram]) -> None:
             if book is None:
                 assert head == 0
                 continue
-            assert (book["epoch"], book["head"], book["accepted"]) == (epoch, head, head), (
+            assert (book["epoch"], book["head"], book["holes"]) == (epoch, head, []), (
                 f"{agent.name} {stream}: {book}"
             )
-            assert (book["holes"], book["lost"]) == ([], [])
+            assert book["accepted"] + book["lost_records"] == head
+            reasons = {line["reason"] for line in book["lost"]}
+            assert reasons <= ({DIED} if agent is killed and stream == "metrics" else set())
         assert heads["metrics"][1] > 2
 
 
@@ -178,4 +184,4 @@ async def test_an_agent_is_killed_while_it_sends(
 
     await steady(center, tmp_path, kill, 3)
     await center.online(*NODES)
-    await complete(center, agents)
+    await complete(center, agents, killed=agents[0])

@@ -23,6 +23,7 @@ from farshore_edge.commands.ledger import Ledger
 from farshore_edge.commands.service import CommandService
 from farshore_edge.outbox.journal import Journal
 from farshore_edge.outbox.outbox import Outbox
+from farshore_edge.outbox.streams import Stream
 from farshore_edge.presence import Presence
 from farshore_protocol.ids import Ids
 from farshore_protocol.stream import Book, Sender
@@ -50,16 +51,16 @@ def _copy(book: Book) -> Book:
 
 
 def sent_before_durable(patch: Patch) -> None:
-    whole: Any = Outbox._seal
+    whole: Any = Outbox._start
 
-    def seal(self: Any, stream: str, *args: Any, **kwargs: Any) -> Any:
-        record = whole(self, stream, *args, **kwargs)
-        self._cache[stream, record.seq] = record
-        self._sender.appended(stream, record.seq)
+    def start(self: Any, change: Any) -> Any:
+        for record in change.records:
+            self._cache[record.stream, record.seq] = record
+            self._sender.appended(record.stream, record.seq)
         self._woken()
-        return record
+        return whole(self, change)
 
-    patch.setattr(Outbox, "_seal", seal)
+    patch.setattr(Outbox, "_start", start)
 
 
 def books_kept_after_a_failed_commit(patch: Patch) -> None:
@@ -165,6 +166,36 @@ def last_of_a_group_not_stored(patch: Patch) -> None:
     patch.setattr(ingest_service.IngestService, "_sink", sink)
 
 
+def reserved_seqs_given_out_again(patch: Patch) -> None:
+    whole: Any = Stream.of.__func__  # type: ignore[attr-defined] # behind the classmethod
+
+    def of(cls: Any, state: Any) -> Any:
+        return whole(cls, replace(state, reserved=state.head))
+
+    patch.setattr(Stream, "of", classmethod(of))
+
+
+def dead_memory_not_declared(patch: Patch) -> None:
+    async def recover(self: Any, _aside: Any = None) -> None:
+        self._at_risk = []
+
+    patch.setattr(Outbox, "recover", recover)
+
+
+def memory_not_written_at_stop(patch: Patch) -> None:
+    patch.setattr(Outbox, "_unspilt", lambda _self: [])
+
+
+def said_from_memory_in_the_epoch_of_the_disk(patch: Patch) -> None:
+    whole: Any = Outbox.say_from_memory
+
+    def say(self: Any, stream: str, *args: Any, **named: Any) -> int:
+        self.volatile._epoch = self._streams["events"].epoch
+        return int(whole(self, stream, *args, **named))
+
+    patch.setattr(Outbox, "say_from_memory", say)
+
+
 MUTANTS: dict[str, Callable[[Patch], None]] = {
     mutant.__name__: mutant
     for mutant in (
@@ -182,6 +213,10 @@ MUTANTS: dict[str, Callable[[Patch], None]] = {
         failed_change_not_kept,
         compacted_batches_not_deleted,
         last_of_a_group_not_stored,
+        reserved_seqs_given_out_again,
+        dead_memory_not_declared,
+        memory_not_written_at_stop,
+        said_from_memory_in_the_epoch_of_the_disk,
     )
 }
 

@@ -32,8 +32,9 @@ from farshore_edge.commands import CommandService, Policy
 from farshore_edge.commands.ledger import Ledger
 from farshore_edge.commands.verbs import Handlers, inquiry
 from farshore_edge.commands.verbs import exec as exec_verb
-from farshore_edge.database import Database
-from farshore_edge.outbox import Courier, Outbox, Timing
+from farshore_edge.database import Database, SetAside
+from farshore_edge.errors import DatabaseError
+from farshore_edge.outbox import BufferSettings, Courier, Outbox, Timing
 from farshore_edge.presence import ClockSync, Presence
 from farshore_edge.settings import Settings
 from farshore_edge.telemetry.sampler import Collector, Sampler
@@ -41,6 +42,8 @@ from farshore_edge.telemetry.sampler import Collector, Sampler
 log = logging.getLogger(__name__)
 
 FACTS_RETRY_S = 600.0
+SETTLE_S = 0.5
+"""Acknowledged records are deleted together: a crash before it means to hear of them again."""
 
 
 class Machine(Protocol):
@@ -62,13 +65,19 @@ class Agent:
         clock: Clock,
         rng: random.Random,
         handlers: Handlers | None = None,
+        aside: SetAside | None = None,
     ) -> None:
-        """``handlers``: verbs in place of the agent's own; a simulated node runs no real program."""
+        """``handlers``: verbs in place of the agent's own; a simulated node runs no real program.
+
+        ``aside``: the damaged database whose place this one has taken.
+        """
         self.settings = settings
         self._clock = clock
         self._machine = machine
         self._database = database
         self._link = link
+        self._rng = rng
+        self._aside = aside
         self._ids = Ids(rng)
         self.boot = self._ids.boot()
         self._started_s = clock.monotonic_s()
@@ -89,9 +98,17 @@ class Agent:
             now=self.timing,
             max_bytes=settings.outbox_max_bytes,
             woken=lambda: self._courier.wake(),
+            buffer=BufferSettings(spill_after_s=settings.spill_after_s, settle_s=SETTLE_S),
+            quotas=settings.quotas,
+            draw_epoch=self._ids.epoch,
         )
         self._courier = Courier(
-            node=settings.node, outbox=self.outbox, sender=sender, uplink=self._link, clock=clock
+            node=settings.node,
+            outbox=self.outbox,
+            sender=sender,
+            uplink=self._link,
+            clock=clock,
+            spread=self._rng.random,
         )
         self._presence = Presence(
             node=settings.node,
@@ -122,7 +139,12 @@ class Agent:
             **self._own_handlers,
         }
         self._commands = CommandService(
-            Ledger(self._database, self.outbox),
+            Ledger(
+                self._database,
+                self.outbox,
+                aside=self._aside,
+                began_ms=lambda: self._sync.center_ms(up_ms=0),
+            ),
             self._handlers,
             policy=Policy.development() if settings.dev else Policy(),
             ids=self._ids,
@@ -183,8 +205,25 @@ class Agent:
                 for stream, q in self.outbox.queues().items()
             },
             "commands": self._commands.running(),
-            "losses": len(self._database.losses()),
+            "losses": self._losses(),
+            "disk": self._disk(),
         }
+
+    def _losses(self) -> int | None:
+        try:
+            return len(self._database.losses())
+        except DatabaseError:
+            return None
+
+    def _disk(self) -> dict[str, Any]:
+        """Whether the outbox can be written, and what was set aside."""
+        outage = self.outbox.outage()
+        word: dict[str, Any] = {"writable": outage is None}
+        if outage is not None:
+            word |= {"since": outage.since.ts, "error": outage.error}
+        if self._aside is not None:
+            word["set_aside"] = {"file": self._aside.file, "reason": self._aside.reason}
+        return word
 
     # LinkHandler
 
@@ -230,6 +269,7 @@ class Agent:
                 self._downlinks[kind](message.payload)
             case CenterState():
                 word = decode(CenterStateMessage, message.payload)
+                self._courier.center_wishes(rate=word.rate, hold_s=word.hold_s)
                 self._courier.center_is(word.state == "online")
             case Up(kind="presence") if not message.retain:  # what was said since "online"
                 self._presence.saw_own(decode(PresenceMessage, message.payload))
@@ -251,6 +291,7 @@ class Agent:
 
     async def run(self) -> None:
         """Runs until ``stop`` has been called and everything was put away."""
+        await self.outbox.recover(self._aside)
         await self._commands.recover()
         if self._stopped.is_set():
             return

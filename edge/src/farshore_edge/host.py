@@ -10,7 +10,7 @@ from farshore_protocol.link import BackoffSettings
 from farshore_protocol.link.mqtt import MqttLink, MqttSettings
 
 from farshore_edge.app import Agent
-from farshore_edge.database import SqliteDatabase
+from farshore_edge.database import open_database
 from farshore_edge.facts.host import host_facts
 from farshore_edge.settings import Settings
 from farshore_edge.telemetry.collectors.host import host_collectors
@@ -38,10 +38,13 @@ def mqtt_link_settings(settings: Settings) -> MqttSettings:
 
 def host_agent(settings: Settings) -> Agent:
     clock, rng = SystemClock(), system_rng()
+    path = Path(settings.data) / "agent.db"
+    database = open_database(path, Ids(rng), now_ms=clock.now_ms())
     return Agent(
         settings,
         machine=HostMachine(),
-        database=SqliteDatabase(Path(settings.data) / "agent.db", Ids(rng)),
+        database=database,
+        aside=database.aside(),
         link=MqttLink(mqtt_link_settings(settings), clock=clock, rng=rng),
         clock=clock,
         rng=rng,

@@ -13,10 +13,13 @@ from urllib.parse import urlsplit
 
 from farshore_protocol.errors import RemoteProtocolError
 from farshore_protocol.names import check_name, check_tree_group
+from farshore_protocol.stream import STREAMS
 
 from farshore_edge.errors import SettingsError
+from farshore_edge.outbox.quota import Quota
 
 ENV_PREFIX = "FARSHORE_"
+DAY_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +36,19 @@ class Settings:
     keepalive_s: int = 60
     backoff_first_s: float = 2.0
     backoff_max_s: float = 120.0
+    spill_after_s: float = 30.0
     outbox_max_bytes: int = 256 * 1024 * 1024
+    metrics_max_records: int = 1_000_000
+    metrics_max_age_s: float = 90 * DAY_S
+    results_max_bytes: int = 64 * 1024 * 1024
+    results_max_records: int = 100_000
+    results_max_age_s: float = 365 * DAY_S
+    events_max_bytes: int = 128 * 1024 * 1024
+    events_max_records: int = 500_000
+    events_max_age_s: float = 365 * DAY_S
+    reports_max_bytes: int = 4 * 1024 * 1024
+    reports_max_records: int = 1_000
+    reports_max_age_s: float = 90 * DAY_S
     commands_at_once: int = 8
     output_max_bytes: int = 256 * 1024
     stop_grace_s: float = 5.0
@@ -43,6 +58,21 @@ class Settings:
     def host_port(self) -> tuple[str, int]:
         parts = urlsplit(self.center)
         return parts.hostname or "127.0.0.1", parts.port or 1883
+
+    @property
+    def quotas(self) -> dict[str, Quota]:
+        """Stream → what it may hold; metrics beside the quota in bytes for all of them."""
+        sizes = dict.fromkeys(STREAMS, self.outbox_max_bytes)
+        for stream in ("results", "events", "reports"):
+            sizes[stream] = getattr(self, f"{stream}_max_bytes")
+        return {
+            stream: Quota(
+                max_bytes=size,
+                max_records=getattr(self, f"{stream}_max_records"),
+                max_age_s=getattr(self, f"{stream}_max_age_s"),
+            )
+            for stream, size in sizes.items()
+        }
 
 
 DOCS: Mapping[str, str] = {
@@ -58,7 +88,19 @@ DOCS: Mapping[str, str] = {
     "keepalive_s": "MQTT keep-alive; 1.5 times this long without a word and the link counts as dead",
     "backoff_first_s": "the ceiling of the first wait before connecting again; it doubles",
     "backoff_max_s": "the ceiling of all waits before connecting again",
-    "outbox_max_bytes": "what the outbox may hold before the oldest metrics are given up, in the ledger",
+    "spill_after_s": "seconds that samples may wait in memory for the center; 0 writes them to disk at once",
+    "outbox_max_bytes": "what the outbox may hold in all before the oldest samples are thinned",
+    "metrics_max_records": "batches of samples that may wait before the oldest are thinned",
+    "metrics_max_age_s": "seconds after which waiting samples are thinned, by a clock that was checked",
+    "results_max_bytes": "what waiting reports of commands may hold before the oldest are given up",
+    "results_max_records": "reports of commands that may wait before the oldest are given up",
+    "results_max_age_s": "seconds after which waiting reports of commands are given up",
+    "events_max_bytes": "what waiting events may hold, what remains of thinned samples included",
+    "events_max_records": "events that may wait before the oldest are given up",
+    "events_max_age_s": "seconds after which waiting events are given up",
+    "reports_max_bytes": "what waiting reports of the state may hold before the oldest are given up",
+    "reports_max_records": "reports of the state that may wait before the oldest are given up",
+    "reports_max_age_s": "seconds after which waiting reports of the state are given up",
     "commands_at_once": "commands that run at the same time; more of them wait",
     "output_max_bytes": "what is kept of one command's output",
     "stop_grace_s": "at an orderly stop: how long to wait for what is unsent to be acknowledged",
@@ -72,7 +114,11 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "keepalive_s": (2, 3600),
     "backoff_first_s": (0.05, 3600),
     "backoff_max_s": (0.05, 86_400),
+    "spill_after_s": (0, 3600),
     "outbox_max_bytes": (1024 * 1024, 2**50),
+    **{f"{stream}_max_bytes": (64 * 1024, 2**50) for stream in ("results", "events", "reports")},
+    **{f"{stream}_max_records": (10, 10**9) for stream in STREAMS},
+    **{f"{stream}_max_age_s": (60, 100 * 365 * DAY_S) for stream in STREAMS},
     "commands_at_once": (1, 256),
     "output_max_bytes": (0, 64 * 1024 * 1024),
     "stop_grace_s": (0, 600),

@@ -220,6 +220,7 @@ class _Messages:
                     ttl_s=max(target.expires_ms - self._now_ms, 1) / 1000,
                     timeout_s=order.timeout_s,
                     iat=self._now_ms,
+                    made=order.created_ms if order.created_ms < self._now_ms else None,
                 )
             )
         topic = Down(node=target.node, kind="cmd", name=order.verb).build()

@@ -44,6 +44,7 @@ class Order:
     verb: str
     args: str
     timeout_s: float | None
+    created_ms: int
 
 
 def add_commands(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -120,10 +121,19 @@ def orders(conn: Connection, command_ids: Iterable[str]) -> dict[str, Order]:
     found: dict[str, Order] = {}
     for chunk in _chunks(command_ids):
         question = select(
-            commands.c.id, commands.c.verb, commands.c.args, commands.c.timeout_s
+            commands.c.id,
+            commands.c.verb,
+            commands.c.args,
+            commands.c.timeout_s,
+            commands.c.created_ms,
         ).where(commands.c.id.in_(chunk))
         for row in conn.execute(question):
-            found[row.id] = Order(verb=row.verb, args=row.args, timeout_s=row.timeout_s)
+            found[row.id] = Order(
+                verb=row.verb,
+                args=row.args,
+                timeout_s=row.timeout_s,
+                created_ms=row.created_ms,
+            )
     return found
 
 

@@ -4,7 +4,8 @@ The id is durable before the verb runs and the final report before it is sent, s
 effect at most once, whatever dies in between.
 """
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -12,16 +13,21 @@ from farshore_protocol.codec import encode
 from farshore_protocol.commands import NODE_COMMAND, Command, CommandError, Output
 from farshore_protocol.errors import LocalProtocolError
 
-from farshore_edge.database import Change, CommandRow, Database
+from farshore_edge.database import Change, CommandRow, Database, SetAside
 from farshore_edge.errors import RecordError
 from farshore_edge.outbox import Outbox
 
 ERROR_CHARS = 1_000
+CLOCK_MARGIN_MS = 5_000
+"""How far off the node's idea of the center's time may be."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Entry:
-    """A command in the making: its state, and the states passed since its last report."""
+    """A command in the making: its state, and the states passed since its last report.
+
+    ``from_memory``: the ledger can't be written; what is said of it does not wait for the disk.
+    """
 
     id: str
     verb: str
@@ -29,6 +35,7 @@ class Entry:
     state: str = "received"
     at_ms: int = 0
     via: list[tuple[str, int]] = field(default_factory=list)
+    from_memory: bool = False
 
     def move(self, state: str, at_ms: int) -> None:
         """Takes the next state; a pair that the lifecycle's table does not hold raises."""
@@ -39,9 +46,38 @@ class Entry:
 
 
 class Ledger:
-    def __init__(self, database: Database, outbox: Outbox) -> None:
+    def __init__(
+        self,
+        database: Database,
+        outbox: Outbox,
+        *,
+        aside: SetAside | None = None,
+        began_ms: Callable[[], float | None] = lambda: None,
+    ) -> None:
+        """``aside``: the database before this one, whose ledger is gone with it; ``began_ms``: the
+        center's time when this start of the agent began, where it is known."""
         self._database = database
         self._outbox = outbox
+        self._aside = aside
+        self._began_ms = began_ms
+
+    def knows(self, command: Command) -> bool:
+        """Whether the ledger would hold the command if it had been run before.
+
+        One that was made before this ledger began may stand in the one that is gone. A command
+        without a time is a person's, made now.
+        """
+        made_ms = command.made if command.made is not None else command.iat
+        if self._aside is None or made_ms is None:
+            return True
+        if self._aside.ledger_from_ms is None:
+            began_ms = self._began_ms()
+            if began_ms is None:
+                return False
+            from_ms = int(began_ms) + CLOCK_MARGIN_MS
+            self._aside = replace(self._aside, ledger_from_ms=from_ms, told=True)
+            self._outbox.note(Change(aside=self._aside))
+        return self._aside.ledger_from_ms is None or made_ms >= self._aside.ledger_from_ms
 
     def find(self, command_id: str) -> CommandRow | None:
         """What is recorded of a command, durable or not yet. Raises DatabaseError."""
@@ -92,10 +128,31 @@ class Ledger:
             raise RecordError(str(exc)) from exc
         via, entry.via = entry.via, []
         try:
-            await self._outbox.append("results", f"res/{entry.id}", body, commands=(row,))
+            await self._say(entry.id, body, (row,), from_memory=entry.from_memory)
         except RecordError:
             entry.via = via
             raise
+
+    async def _say(
+        self,
+        command_id: str,
+        body: dict[str, Any],
+        rows: tuple[CommandRow, ...] = (),
+        *,
+        from_memory: bool,
+    ) -> None:
+        path = f"res/{command_id}"
+        if from_memory and self._outbox.can_say_from_memory():
+            self._outbox.say_from_memory("results", path, body, commands=rows)
+        else:
+            await self._outbox.append("results", path, body, commands=rows)
+
+    def can_answer_from_memory(self) -> bool:
+        return self._outbox.can_say_from_memory()
+
+    def failing(self) -> bool:
+        """Whether the ledger is known to be unwritable now."""
+        return self._outbox.outage() is not None
 
     async def repeat(self, row: CommandRow) -> None:
         """Says again what is recorded of a command; the answer to a duplicate id."""
@@ -103,7 +160,7 @@ class Ledger:
             body = msgspec.json.decode(row.report)
         else:
             body = {"id": row.id, "verb": row.verb, "state": row.state, "at": row.at_ms}
-        await self._outbox.append("results", f"res/{row.id}", body)
+        await self._say(row.id, body, from_memory=self._outbox.outage() is not None)
 
 
 def _row(entry: Entry, report: bytes | None) -> CommandRow:

@@ -32,6 +32,13 @@ EXEC_MARGIN_S = 10.0
 STOP_WITHIN_S = 10.0
 DIED = "the agent died between start and result; it is not known what was done"
 STOPPED = "the agent was stopped meanwhile"
+LEDGER_LOST = (
+    "the node's ledger of commands was damaged and begun anew: this command was made before that, "
+    "and may have been run already; make it anew if it is still wanted"
+)
+LEDGER_UNWRITABLE = (
+    "the node's disk can't be written, so it could not remember the command and might run it twice"
+)
 
 
 class CommandService:
@@ -100,12 +107,14 @@ class CommandService:
         try:
             recorded = self._ledger.find(entry.id)
         except DatabaseError as exc:
-            log.error("the ledger can't be read; the command is not run", exc_info=exc)
-            return
+            log.error("the ledger can't be read", extra={"error": str(exc)})
+            recorded, entry.from_memory = None, True
         if recorded is not None:
             await self._ledger.repeat(recorded)
             return
         verdict = refusal or self._judge(verb, command)
+        if isinstance(verdict, Accepted) and not self._may_be_new(verdict, command):
+            verdict = _rejected("ledger_lost", LEDGER_LOST)
         if isinstance(verdict, Refused):
             await self._refuse(entry, verdict)
             return
@@ -117,13 +126,29 @@ class CommandService:
                 error = CommandError(code="expired", message=message)
                 await self._refuse(entry, Refused(state="expired", error=error))
                 return
-            entry.move("accepted", self._now_ms())
+            await self._recorded_and_run(entry, verdict, command)
+
+    def _may_be_new(self, verdict: Accepted, command: Command) -> bool:
+        return verdict.verb.idempotent or self._ledger.knows(command)
+
+    async def _recorded_and_run(self, entry: Entry, verdict: Accepted, command: Command) -> None:
+        """Without a line in the ledger nothing may be done but what changes nothing."""
+        noted = replace(entry, via=[])
+        noted.move("accepted", self._now_ms())
+        if not entry.from_memory:
             try:
-                await self._ledger.note(entry)
+                await self._ledger.note(noted)
             except DatabaseError as exc:
-                log.error("the ledger can't be written; the command is not run", exc_info=exc)
-                return  # without a line in the ledger nothing may be done
-            await self._run(entry, verdict, command)
+                log.error("the ledger can't be written", extra={"error": str(exc)})
+                noted.from_memory = entry.from_memory = True
+        if not entry.from_memory:
+            await self._run(noted, verdict, command)
+        elif not self._ledger.can_answer_from_memory():
+            log.error("the command is not run", extra={"command": entry.id})
+        elif verdict.verb.idempotent and verdict.verb.risk == "read":
+            await self._run(noted, verdict, command)
+        else:
+            await self._refuse(entry, _rejected("ledger_unwritable", LEDGER_UNWRITABLE))
 
     def _judge(self, verb: str, command: Command) -> Accepted | Refused:
         return judge(
@@ -136,6 +161,7 @@ class CommandService:
 
     async def _refuse(self, entry: Entry, refusal: Refused) -> None:
         entry.move(refusal.state, self._now_ms())
+        entry.from_memory = entry.from_memory or self._ledger.failing()
         await self._ledger.report(entry, error=refusal.error)
 
     async def _run(self, entry: Entry, verdict: Accepted, command: Command) -> None:
@@ -220,6 +246,10 @@ class CommandService:
             await asyncio.wait(tasks, timeout=STOP_WITHIN_S)
         if self._concluding:
             await asyncio.wait(self._concluding, timeout=STOP_WITHIN_S)
+
+
+def _rejected(code: str, message: str) -> Refused:
+    return Refused(state="rejected", error=CommandError(code=code, message=message))
 
 
 def _id_in(payload: bytes) -> str | None:

@@ -7,9 +7,12 @@ from farshore_edge.database.model import (
     Database,
     Freed,
     Loss,
+    Mark,
     Record,
+    SetAside,
     StreamState,
 )
+from farshore_edge.database.recovery import open_database
 from farshore_edge.database.sqlite import SqliteDatabase
 
 __all__ = [
@@ -18,8 +21,11 @@ __all__ = [
     "Database",
     "Freed",
     "Loss",
+    "Mark",
     "MemoryDatabase",
     "Record",
+    "SetAside",
     "SqliteDatabase",
     "StreamState",
+    "open_database",
 ]

@@ -19,6 +19,7 @@ class MemoryDatabase:
         epoch = ids.epoch()
         self._epochs = dict.fromkeys(STREAMS, epoch)
         self._heads = dict.fromkeys(STREAMS, 0)
+        self._reserved = dict.fromkeys(STREAMS, 0)
         self._records: dict[str, dict[int, Record]] = {stream: {} for stream in STREAMS}
         self._losses: list[Loss] = []
         self._commands: dict[str, CommandRow] = {}
@@ -30,6 +31,7 @@ class MemoryDatabase:
                 head=self._heads[stream],
                 kept=tuple(RangeSet((seq, seq) for seq in records)),
                 bytes=sum(len(record.payload) for record in records.values()),
+                reserved=max(self._heads[stream], self._reserved[stream]),
             )
             for stream, records in self._records.items()
         }
@@ -61,6 +63,9 @@ class MemoryDatabase:
                 gone = [seq for seq in range(first, last + 1) if seq in held]
             for seq in gone:
                 freed[stream] = freed.get(stream, 0) + len(held.pop(seq).payload)
+        for mark in change.marks:
+            self._heads[mark.stream] = max(self._heads[mark.stream], mark.head)
+            self._reserved[mark.stream] = mark.reserved
         self._losses.extend(change.losses)
         for row in change.commands:
             self._commands.pop(row.id, None)
@@ -70,7 +75,9 @@ class MemoryDatabase:
 
     def _check(self, change: Change) -> None:
         """Everything that can be wrong with a change, before any of it is kept."""
-        if unknown := {record.stream for record in change.records} - self._records.keys():
+        streams = {record.stream for record in change.records}
+        streams |= {mark.stream for mark in change.marks}
+        if unknown := streams - self._records.keys():
             raise DatabaseError(f"no stream {', '.join(sorted(unknown))}")
         for record in change.records:
             held = self._records[record.stream].get(record.seq, record)

@@ -47,22 +47,62 @@ class CommandRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamState:
-    """A stream as the database holds it; ``kept``: closed ranges of seq, ascending."""
+    """A stream as the database holds it; ``kept``: closed ranges of seq, ascending.
+
+    ``reserved``: the last seq that may have been given out. Above ``head`` it is not known which of
+    them were: they lived in memory.
+    """
 
     epoch: str
     head: int
     kept: tuple[tuple[int, int], ...] = ()
     bytes: int = 0
+    reserved: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """How far a stream has counted, and may count without another mark.
+
+    ``head``: every seq up to it is on the disk, acknowledged or in the loss ledger. It never goes
+    back; ``reserved`` may, to what was given out.
+    """
+
+    stream: str
+    head: int
+    reserved: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAside:
+    """A damaged database that was set aside when this one was made.
+
+    ``lost``: (stream, epoch, first, last) of what it held, as far as that could be read. ``told``:
+    the center's events about it are in the outbox. ``ledger_from_ms``: the center's time from which
+    on the ledger of commands knows everything; None while the center's time was not known.
+    """
+
+    file: str
+    reason: str
+    at_ms: int
+    lost: tuple[tuple[str, str, int, int], ...] = ()
+    told: bool = False
+    ledger_from_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What becomes durable together, or not at all; ``settled``: (stream, first, last) to delete."""
+    """What becomes durable together, or not at all; ``settled``: (stream, first, last) to delete.
+
+    ``aside`` takes the place of what the database says about the one before it.
+    """
 
     records: Sequence[Record] = ()
     settled: Sequence[tuple[str, int, int]] = ()
     losses: Sequence[Loss] = ()
     commands: Sequence[CommandRow] = ()
+    marks: Sequence[Mark] = ()
+    aside: SetAside | None = None
 
 
 Freed = Mapping[str, int]

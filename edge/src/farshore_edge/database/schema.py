@@ -1,6 +1,8 @@
 """The tables of the agent's database on disk, and how a file is opened, claimed and prepared.
 
 A file has one writer: two agents on one file would both give out the same seqs.
+
+Records lie in a table with a rowid: without one, a record above 1 KB would have a page of its own.
 """
 
 import fcntl
@@ -8,23 +10,40 @@ import os
 import sqlite3
 from pathlib import Path
 
+from farshore_protocol.codec import encode
 from farshore_protocol.ids import Ids
 from farshore_protocol.stream import STREAMS
 
+from farshore_edge.database.model import SetAside
 from farshore_edge.errors import DatabaseError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _SCHEMA = """
-CREATE TABLE stream (name TEXT PRIMARY KEY, epoch TEXT NOT NULL, head INTEGER NOT NULL) WITHOUT ROWID;
+-- `head`: every seq up to it is, or was, in `record`, or in `loss`, or was acknowledged.
+CREATE TABLE stream (name TEXT PRIMARY KEY, epoch TEXT NOT NULL, head INTEGER NOT NULL,
+    reserved INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
 CREATE TABLE record (stream TEXT NOT NULL REFERENCES stream (name), seq INTEGER NOT NULL,
-    path TEXT NOT NULL, payload BLOB NOT NULL, PRIMARY KEY (stream, seq)) WITHOUT ROWID;
+    path TEXT NOT NULL, payload BLOB NOT NULL, PRIMARY KEY (stream, seq));
 CREATE TABLE loss (id INTEGER PRIMARY KEY, stream TEXT NOT NULL, epoch TEXT NOT NULL,
     first INTEGER NOT NULL, last INTEGER NOT NULL, reason TEXT NOT NULL, at_ms INTEGER NOT NULL);
 -- `turn` counts changes, so that age does not depend on a clock that may be wrong.
 CREATE TABLE command (turn INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, verb TEXT NOT NULL,
     state TEXT NOT NULL, at_ms INTEGER NOT NULL, request BLOB NOT NULL, report BLOB);
 CREATE INDEX command_unfinished ON command (turn) WHERE state IN ('accepted', 'running');
+CREATE TABLE aside (id INTEGER PRIMARY KEY CHECK (id = 1), about BLOB NOT NULL);
+"""
+
+_FROM_1 = """
+ALTER TABLE stream ADD COLUMN reserved INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE record RENAME TO record_1;
+CREATE TABLE record (stream TEXT NOT NULL REFERENCES stream (name), seq INTEGER NOT NULL,
+    path TEXT NOT NULL, payload BLOB NOT NULL, PRIMARY KEY (stream, seq));
+INSERT INTO record SELECT stream, seq, path, payload FROM record_1 ORDER BY stream, seq;
+DROP TABLE record_1;
+CREATE TABLE aside (id INTEGER PRIMARY KEY CHECK (id = 1), about BLOB NOT NULL);
+PRAGMA user_version=2;
+COMMIT;
 """
 
 
@@ -56,10 +75,14 @@ def claim(path: Path) -> int:
     return lock
 
 
-def prepare(connection: sqlite3.Connection, path: Path, ids: Ids) -> None:
-    """Makes the tables of a new file; refuses a file of another version."""
+def prepare(connection: sqlite3.Connection, path: Path, ids: Ids, aside: SetAside | None) -> None:
+    """Makes the tables of a new file, brings those of an earlier version up to date; refuses a file
+    of a later one."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == SCHEMA_VERSION:
+        return
+    if version == 1:
+        connection.executescript("BEGIN IMMEDIATE;" + _FROM_1)
         return
     if version != 0:
         raise DatabaseError(
@@ -69,7 +92,9 @@ def prepare(connection: sqlite3.Connection, path: Path, ids: Ids) -> None:
     epoch = ids.epoch()
     connection.executescript("BEGIN IMMEDIATE;" + _SCHEMA)
     connection.executemany(
-        "INSERT INTO stream VALUES (?, ?, 0)", [(stream, epoch) for stream in STREAMS]
+        "INSERT INTO stream VALUES (?, ?, 0, 0)", [(stream, epoch) for stream in STREAMS]
     )
+    if aside is not None:
+        connection.execute("INSERT INTO aside VALUES (1, ?)", (encode(aside),))
     connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
     connection.execute("COMMIT")

@@ -10,13 +10,24 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
+from farshore_protocol.codec import encode
 from farshore_protocol.ids import Ids
+from farshore_protocol.stream import RangeSet
 
-from farshore_edge.database.model import Change, CommandRow, Freed, Loss, Record, StreamState
+from farshore_edge.database.model import (
+    Change,
+    CommandRow,
+    Freed,
+    Loss,
+    Record,
+    SetAside,
+    StreamState,
+)
 from farshore_edge.database.schema import claim, connect, prepare
 from farshore_edge.errors import DatabaseError
 
@@ -24,9 +35,15 @@ COMMANDS_KEPT = 10_000
 _PRUNE_EVERY = 1_000
 
 
+_Group = list[tuple[Change, "asyncio.Future[Freed]"]]
+
+
 class SqliteDatabase:
-    def __init__(self, path: Path, ids: Ids) -> None:
-        """Opens the file, or makes it. Raises DatabaseError with the path and the reason."""
+    def __init__(self, path: Path, ids: Ids, *, aside: SetAside | None = None) -> None:
+        """Opens the file, or makes it. Raises DatabaseError with the path and the reason.
+
+        ``aside``: what was there before and is damaged; it is noted in the same transaction.
+        """
         self._path = path
         with contextlib.ExitStack() as opened, self._errors_named():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,19 +53,22 @@ class SqliteDatabase:
             # After a SIGKILL the log may hold commits that were never synced: what is read from now
             # on, and sent, must not be taken back by a power loss.
             self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
-            prepare(self._writer, path, ids)
+            prepare(self._writer, path, ids, aside)
             self._reader = opened.enter_context(contextlib.closing(connect(path)))
             self._opened = opened.pop_all()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="agent-database")
-        self._waiting: list[tuple[Change, asyncio.Future[Freed]]] = []
-        self._flusher: asyncio.Task[None] | None = None
+        self._waiting: _Group = []
+        self._alone: list[_Group] = []
+        self._busy = False
+        self._idle = asyncio.Event()
         self._since_prune = 0
 
     @contextlib.contextmanager
     def _errors_named(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError, UnicodeDecodeError) as exc:  # the last: a damaged schema
+        except (sqlite3.Error, OSError, UnicodeDecodeError, TypeError) as exc:
+            # The last two: what a damaged file gives for its schema or for a number.
             raise DatabaseError(f"agent database {self._path}: {exc}") from exc
 
     def _read(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
@@ -56,30 +76,43 @@ class SqliteDatabase:
             return self._reader.execute(sql, values).fetchall()
 
     def streams(self) -> dict[str, StreamState]:
-        states = {}
-        for name, epoch, head in self._read("SELECT name, epoch, head FROM stream"):
-            # Gaps and islands: within a run of consecutive seqs, seq minus its rank is constant.
-            kept = self._read(
-                "SELECT min(seq), max(seq) FROM (SELECT seq, seq - row_number() OVER (ORDER BY seq)"
-                " AS island FROM record WHERE stream = ?) GROUP BY island ORDER BY 1",
-                name,
-            )
-            [(size,)] = self._read(
-                "SELECT coalesce(sum(length(payload)), 0) FROM record WHERE stream = ?", name
-            )
-            states[name] = StreamState(
-                epoch=epoch, head=head, kept=tuple((a, b) for a, b in kept), bytes=size
-            )
-        return states
+        with self._errors_named():
+            states = {}
+            for name, epoch, counted, reserved in self._read(
+                "SELECT name, epoch, head, reserved FROM stream"
+            ):
+                # Gaps and islands: within a run of consecutive seqs, seq minus its rank is constant.
+                kept = self._read(
+                    "SELECT min(seq), max(seq) FROM (SELECT seq, seq - row_number() OVER (ORDER BY seq)"
+                    " AS island FROM record WHERE stream = ?) GROUP BY island ORDER BY 1",
+                    name,
+                )
+                [(size,)] = self._read(
+                    "SELECT coalesce(sum(length(payload)), 0) FROM record WHERE stream = ?", name
+                )
+                head = max([counted, *(last for _, last in kept[-1:])])
+                states[name] = StreamState(
+                    epoch=epoch,
+                    head=head,
+                    kept=tuple((a, b) for a, b in kept),
+                    bytes=size,
+                    reserved=max(head, reserved),
+                )
+            return states
 
     def records(self, stream: str, seqs: Iterable[int]) -> dict[int, Record]:
-        found = {}
-        for seq in seqs:
-            for path, payload in self._read(
-                "SELECT path, payload FROM record WHERE stream = ? AND seq = ?", stream, seq
-            ):
-                found[seq] = Record(stream=stream, seq=seq, path=path, payload=payload)
-        return found
+        rows: list[tuple[int, str, bytes]] = []
+        for first, last in RangeSet((seq, seq) for seq in seqs):
+            rows += self._read(
+                "SELECT seq, path, payload FROM record WHERE stream = ? AND seq BETWEEN ? AND ?",
+                stream,
+                first,
+                last,
+            )
+        return {
+            seq: Record(stream=stream, seq=seq, path=path, payload=payload)
+            for seq, path, payload in rows
+        }
 
     def losses(self) -> list[Loss]:
         rows = self._read("SELECT stream, epoch, first, last, reason, at_ms FROM loss ORDER BY id")
@@ -98,44 +131,62 @@ class SqliteDatabase:
         rows = self._read(self._COMMAND + "state IN ('accepted', 'running') ORDER BY turn")
         return [_command_row(row) for row in rows]
 
+    def aside(self) -> SetAside | None:
+        """The damaged database that was set aside when this one was made, if that is why."""
+        rows = self._read("SELECT about FROM aside")
+        return msgspec.json.decode(rows[0][0], type=SetAside) if rows else None
+
     async def commit(self, change: Change) -> Freed:
-        done: asyncio.Future[Freed] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Freed] = loop.create_future()
         self._waiting.append((change, done))
-        if self._flusher is None or self._flusher.done():
-            self._flusher = asyncio.create_task(self._flush())
+        if not self._busy:
+            self._take_up(loop)
         return await done
 
-    async def _flush(self) -> None:
-        while self._waiting:
-            group, self._waiting = self._waiting, []
-            if not await self._settle(group):
-                for single in group:
-                    await self._settle([single])
-
-    async def _settle(self, group: list[tuple[Change, "asyncio.Future[Freed]"]]) -> bool:
-        """Whether the callers have their answer: all but those of a group with one bad change.
-
-        A disk that can't be written fails all of them; a change that can't be written must not take
-        the others of its group with it, so they are to be tried one by one.
-        """
-        loop = asyncio.get_running_loop()
+    def _take_up(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Hands what waits to the writer's thread, as one transaction."""
+        group = self._alone.pop(0) if self._alone else self._waiting
+        if group is self._waiting:
+            self._waiting = []
+        if not group:
+            return
+        self._busy = True
         try:
-            freed = await loop.run_in_executor(
-                self._thread, self._write, [change for change, _ in group]
-            )
-        except Exception as exc:
-            if len(group) > 1 and not isinstance(exc, sqlite3.OperationalError):
-                return False
-            for _, done in group:
-                if not done.done():
-                    error = DatabaseError(f"agent database {self._path}: {exc}")
-                    error.__cause__ = exc
-                    done.set_exception(error)
-            return True
-        for (_, done), each in zip(group, freed, strict=True):
-            if not done.done():
-                done.set_result(each)
-        return True
+            written = self._thread.submit(self._write, [change for change, _ in group])
+        except RuntimeError as exc:  # closed
+            self._busy = False
+            self._answer(group, exc)
+            return
+        written.add_done_callback(
+            lambda done: loop.call_soon_threadsafe(self._written, loop, group, done)
+        )
+
+    def _written(
+        self, loop: asyncio.AbstractEventLoop, group: _Group, done: "Future[list[Freed]]"
+    ) -> None:
+        self._busy = False
+        exc = done.exception()
+        if exc is None:
+            for (_, answer), freed in zip(group, done.result(), strict=True):
+                if not answer.done():
+                    answer.set_result(freed)
+        elif len(group) > 1 and not isinstance(exc, sqlite3.OperationalError):
+            # A change that can't be written must not take the others of its group with it. A disk
+            # that can't be written fails all of them.
+            self._alone += [[single] for single in group]
+        else:
+            self._answer(group, exc)
+        self._take_up(loop)
+        if not self._busy:
+            self._idle.set()
+
+    def _answer(self, group: _Group, exc: BaseException) -> None:
+        for _, answer in group:
+            if not answer.done():
+                error = DatabaseError(f"agent database {self._path}: {exc}")
+                error.__cause__ = exc
+                answer.set_exception(error)
 
     def _write(self, changes: list[Change]) -> list[Freed]:
         """One transaction for all of them; runs in the writer's thread."""
@@ -161,18 +212,12 @@ class SqliteDatabase:
         write = self._writer
         if change.records:
             self._insert(change.records)
-        freed: dict[str, int] = {}
-        for settled in change.settled:
-            stream = settled[0]
-            (size,) = write.execute(
-                "SELECT sum(length(payload)) FROM record WHERE stream = ? AND seq BETWEEN ? AND ?",
-                settled,
-            ).fetchone()
-            if size is not None:
-                freed[stream] = freed.get(stream, 0) + size
-                write.execute(
-                    "DELETE FROM record WHERE stream = ? AND seq BETWEEN ? AND ?", settled
-                )
+        freed = self._settled(change.settled) if change.settled else {}
+        if change.marks:
+            write.executemany(
+                "UPDATE stream SET head = max(head, ?), reserved = ? WHERE name = ?",
+                [(mark.head, mark.reserved, mark.stream) for mark in change.marks],
+            )
         if change.losses:
             write.executemany(
                 "INSERT INTO loss (stream, epoch, first, last, reason, at_ms) VALUES (?,?,?,?,?,?)",
@@ -187,20 +232,34 @@ class SqliteDatabase:
                 "report = excluded.report",
                 [(c.id, c.verb, c.state, c.at_ms, c.request, c.report) for c in change.commands],
             )
+        if change.aside is not None:
+            write.execute("INSERT OR REPLACE INTO aside VALUES (1, ?)", (encode(change.aside),))
+        return freed
+
+    def _settled(self, ranges: Sequence[tuple[str, int, int]]) -> Freed:
+        """Deletes; a head is written only here, as a record that is there says enough by itself."""
+        write, freed = self._writer, dict[str, int]()
+        for settled in ranges:
+            size, last = write.execute(
+                "SELECT sum(length(payload)), max(seq) FROM record "
+                "WHERE stream = ? AND seq BETWEEN ? AND ?",
+                settled,
+            ).fetchone()
+            if size is None:
+                continue
+            stream = settled[0]
+            freed[stream] = freed.get(stream, 0) + size
+            write.execute("DELETE FROM record WHERE stream = ? AND seq BETWEEN ? AND ?", settled)
+            write.execute("UPDATE stream SET head = max(head, ?) WHERE name = ?", (last, stream))
         return freed
 
     def _insert(self, records: Sequence[Record]) -> None:
-        write = self._writer
-        inserted = write.executemany(
+        inserted = self._writer.executemany(
             "INSERT INTO record VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
             [(r.stream, r.seq, r.path, r.payload) for r in records],
         ).rowcount
         if inserted != len(records):
             self._check_same(records)
-        write.executemany(
-            "UPDATE stream SET head = max(head, ?) WHERE name = ?",
-            [(r.seq, r.stream) for r in records],
-        )
 
     def _check_same(self, records: Sequence[Record]) -> None:
         for record in records:
@@ -215,8 +274,9 @@ class SqliteDatabase:
 
     async def close(self) -> None:
         """Waits for what is being written, then closes the file."""
-        if self._flusher is not None:
-            await self._flusher
+        while self._busy:
+            self._idle.clear()
+            await self._idle.wait()
         self._thread.shutdown(wait=True)
         self._opened.close()
 

@@ -1,6 +1,8 @@
 """The outbox: what the node has to say, kept until the center has it."""
 
 from farshore_edge.outbox.courier import Courier, Uplink
-from farshore_edge.outbox.outbox import Outbox, Timing
+from farshore_edge.outbox.envelope import Timing
+from farshore_edge.outbox.outbox import BufferSettings, Outbox
+from farshore_edge.outbox.quota import Quota
 
-__all__ = ["Courier", "Outbox", "Timing", "Uplink"]
+__all__ = ["BufferSettings", "Courier", "Outbox", "Quota", "Timing", "Uplink"]

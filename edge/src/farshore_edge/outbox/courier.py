@@ -7,6 +7,7 @@ that a backlog that has arrived already is not sent a second time.
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from farshore_protocol.clock import Clock
@@ -18,6 +19,7 @@ from farshore_protocol.topics import PREFIX
 from farshore_edge.errors import DatabaseError
 from farshore_edge.outbox.envelope import as_backlog
 from farshore_edge.outbox.outbox import Outbox
+from farshore_edge.outbox.pace import Pace
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +35,16 @@ class Uplink(Protocol):
 
 class Courier:
     def __init__(
-        self, *, node: str, outbox: Outbox, sender: Sender, uplink: Uplink, clock: Clock
+        self,
+        *,
+        node: str,
+        outbox: Outbox,
+        sender: Sender,
+        uplink: Uplink,
+        clock: Clock,
+        spread: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        """``spread`` draws from 0 to 1: this node's place in the wait that the center asks for."""
         self._node = node
         self._outbox = outbox
         self._sender = sender
@@ -45,12 +55,15 @@ class Courier:
         self._greeted_at_s = 0.0
         self._center_online = True
         self._settled = asyncio.Event()
+        self._spread = spread
+        self._pace = Pace()
 
     def wake(self) -> None:
         self._wake.set()
 
     def link_up(self) -> None:
         self._up = True
+        self._pace.connected(self._clock.monotonic_s(), self._spread())
         self._center_online = True  # until it is heard that it is not: a retained word may be gone
         self._begin()
 
@@ -63,7 +76,13 @@ class Courier:
     def link_down(self) -> None:
         self._up = False
         self._sender.link_down()
+        self._outbox.link_is(good=False)
         self._settled.set()
+
+    def center_wishes(self, *, rate: float | None, hold_s: float | None) -> None:
+        """The pace that the center asks for; None is no wish."""
+        self._pace.wished(rate=rate, hold_s=hold_s, now_s=self._clock.monotonic_s())
+        self.wake()
 
     def center_is(self, online: bool) -> None:
         """Behind an external broker the center may be away: records then wait at the node."""
@@ -72,10 +91,13 @@ class Courier:
         if came_back and self._up:
             self._begin()
         if not online:
+            self._outbox.link_is(good=False)
             self._settled.set()
 
     async def acknowledged(self, ack: Ack) -> None:
         self._greeted_at_s = 0.0
+        if self._up and self._center_online:
+            self._outbox.link_is(good=True)
         for stream, word in ack.items():
             await self._outbox.acknowledged(stream, word.epoch, word.ranges)
             missing = self._sender.asked_again(stream, word.epoch, word.resend)
@@ -89,11 +111,10 @@ class Courier:
         while True:
             self._wake.clear()  # before looking: what is new while it carries wakes it again
             timeout_s = await self._carry()
-            try:
+            # Not wait_for: it loses a cancellation that meets a wake-up.
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout_s):
                     await self._wake.wait()
-            except TimeoutError:
-                continue
 
     async def _carry(self) -> float | None:
         """Sends what may be sent; seconds until it should look again, None for no limit."""
@@ -102,8 +123,37 @@ class Courier:
             return None
         if now_s < self._greeted_at_s:
             return self._greeted_at_s - now_s
+        spill_in_s = self._outbox.spill_in_s()
+        if spill_in_s is not None and spill_in_s <= 0:
+            self._outbox.spill()
+        self._say_from_memory(now_s)
+        hold_s = self._pace.backlog_in_s(now_s)
+        allowed = self._pace.allowed(now_s)
+        picks = self._sender.next(now_s, limit=allowed, backlog_too=not hold_s)
+        self._pace.sent(len(picks))
+        await self._carried(picks)
+        return self._look_again_in_s(now_s, paced=allowed is not None and len(picks) == allowed)
+
+    def _look_again_in_s(self, now_s: float, *, paced: bool) -> float | None:
+        volatile = self._outbox.volatile
+        deadlines = [self._sender.next_timeout_s()]
+        if volatile is not None:
+            deadlines.append(volatile.next_timeout_s())
+        waits = [deadline - now_s for deadline in deadlines if deadline is not None]
+        waits += [wait for wait in (self._outbox.spill_in_s(),) if wait is not None]
+        waits += [wait for wait in (self._pace.backlog_in_s(now_s),) if wait]
+        if paced:
+            waits.append(self._pace.next_in_s(now_s))
+        return max(0.05, min(waits)) if waits else None
+
+    def _say_from_memory(self, now_s: float) -> None:
+        """What the outbox could not write; live, however much is kept."""
+        for record in self._outbox.volatile.next(now_s) if self._outbox.volatile else ():
+            self._publish(record.path, record.payload)
+
+    async def _carried(self, picks: Iterable[Pick]) -> None:
         lost: dict[tuple[str, str], list[tuple[int, int]]] = {}
-        for pick in self._sender.next(now_s):
+        for pick in picks:
             problem = self._send(pick)
             if problem is not None:
                 lost.setdefault((pick.stream, problem), []).append((pick.seq, pick.seq))
@@ -113,8 +163,6 @@ class Courier:
                 extra={"stream": stream, "seqs": ranges, "reason": problem},
             )
             await self._outbox.declare_lost(stream, ranges, problem)
-        deadline_s = self._sender.next_timeout_s()
-        return None if deadline_s is None else max(0.05, deadline_s - now_s)
 
     def _send(self, pick: Pick) -> str | None:
         """Sends one record; why that will never be possible, if so."""
@@ -130,9 +178,12 @@ class Courier:
             payload = as_backlog(record.payload) if pick.backlog else record.payload
         except MessageError:
             return DAMAGED
-        topic = f"{PREFIX}/up/{self._node}/{record.path}"
-        self._uplink.publish(Message(topic=topic, payload=payload, qos=1))
+        self._publish(record.path, payload)
         return None
+
+    def _publish(self, path: str, payload: bytes) -> None:
+        topic = f"{PREFIX}/up/{self._node}/{path}"
+        self._uplink.publish(Message(topic=topic, payload=payload, qos=1))
 
     async def drained(self, within_s: float) -> bool:
         """Whether everything was acknowledged within the time; for an orderly stop."""

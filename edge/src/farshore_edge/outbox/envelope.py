@@ -1,5 +1,7 @@
 """Putting records into their envelope, and marking one that is sent from the backlog."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from farshore_protocol.codec import MAX_MESSAGE_BYTES, encode
@@ -12,6 +14,21 @@ from farshore_edge.errors import RecordError
 _MARK = b',"hist":true}'
 _MARK_ROOM = 64
 """What the mark may add, compressed or not."""
+_PAYLOAD_MAX = MAX_MESSAGE_BYTES - _MARK_ROOM
+_PLAIN_MAX = MAX_INFLATED_BYTES - _MARK_ROOM
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """When something was: see ``farshore_protocol.messages.record``."""
+
+    boot: str
+    up_ms: int
+    ts: int
+    synced: bool
+
+    def fields(self) -> dict[str, Any]:
+        return {"boot": self.boot, "up_ms": self.up_ms, "ts": self.ts, "synced": self.synced}
 
 
 def seal(
@@ -21,19 +38,36 @@ def seal(
 
     Raises RecordError for what the center could never take: it would be sent again for ever.
     """
+    return seal_all([body], epoch=epoch, first=seq, timing=timing, compress=compress)[0]
+
+
+def seal_all(
+    bodies: Iterable[dict[str, Any]],
+    *,
+    epoch: str,
+    first: int,
+    timing: dict[str, Any],
+    compress: bool,
+) -> list[bytes]:
+    """The payloads of records that follow each other; all that they share is encoded once."""
+    before = b'{"epoch":' + encode(epoch) + b',"seq":'
+    behind = b"," + encode(timing)[1:-1]
     try:
-        plain = encode({"epoch": epoch, "seq": seq, **timing, **body})
+        plains = [
+            b"".join((before, b"%d" % seq, behind, _rest(encode(body))))
+            for seq, body in enumerate(bodies, first)
+        ]
     except LocalProtocolError as exc:
         raise RecordError(str(exc)) from exc
-    payload = pack_body(plain) if compress else plain
-    if (
-        len(payload) > MAX_MESSAGE_BYTES - _MARK_ROOM
-        or len(plain) > MAX_INFLATED_BYTES - _MARK_ROOM
-    ):
-        raise RecordError(
-            f"{len(payload)} bytes, expected {MAX_MESSAGE_BYTES - _MARK_ROOM} or fewer"
-        )
-    return payload
+    payloads = [pack_body(plain) for plain in plains] if compress else plains
+    if max(map(len, payloads)) > _PAYLOAD_MAX or max(map(len, plains)) > _PLAIN_MAX:
+        raise RecordError(f"{max(map(len, payloads))} bytes, expected {_PAYLOAD_MAX} or fewer")
+    return payloads
+
+
+def _rest(body: bytes) -> bytes:
+    """The fields of an encoded object, to stand behind others."""
+    return b"}" if body == b"{}" else b"," + body[1:]
 
 
 def as_backlog(payload: bytes) -> bytes:
@@ -44,3 +78,12 @@ def as_backlog(payload: bytes) -> bytes:
     plain = inflate(payload)
     marked = plain[:-1] + _MARK
     return marked if plain is payload else pack_body(marked)
+
+
+def without_mark(payload: bytes) -> bytes:
+    """The inverse of ``as_backlog``; a payload without the mark is answered as it is."""
+    plain = inflate(payload)
+    if not plain.endswith(_MARK):
+        return payload
+    bare = plain[: -len(_MARK)] + b"}"
+    return bare if plain is payload else pack_body(bare)

@@ -8,15 +8,25 @@ behind each other, so that a later state is never overwritten by an earlier one.
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from farshore_edge.database import Change, CommandRow, Database, Freed, Record
 from farshore_edge.errors import DatabaseError
+from farshore_edge.outbox.envelope import Timing
 
 log = logging.getLogger(__name__)
 
 RETRY_S = 5.0
+LOG_EVERY_MS = 60_000
 WAITING_MAX_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outage:
+    """The database can't be written: since when, and what it said last."""
+
+    since: Timing
+    error: str
 
 
 class Journal:
@@ -29,12 +39,19 @@ class Journal:
         *,
         applied: Callable[[Change, Freed], None],
         lost: Callable[[Sequence[Record]], Change],
+        now: Callable[[], Timing],
+        recovered: Callable[[Outage], None],
         retry_s: float,
     ) -> None:
+        """``recovered`` is called when the database can be written again."""
         self._database = database
         self._applied = applied
         self._lost = lost
+        self._now = now
+        self._recovered = recovered
         self._retry_s = retry_s
+        self._outage: Outage | None = None
+        self._logged_ms = 0
         self._waiting: list[Change] = []
         self._under_way = 0
         self._retrying: asyncio.Task[None] | None = None
@@ -57,7 +74,7 @@ class Journal:
         try:
             freed = await self._database.commit(change)
         except DatabaseError as exc:
-            log.error("the outbox can't be written; what is new waits in memory", exc_info=exc)
+            self._failed(exc)
             self._hold(change)
             return
         self._applied(change, freed)
@@ -98,18 +115,38 @@ class Journal:
             try:
                 freed = await self._database.commit(_together(changes))
             except DatabaseError as exc:
-                log.error(
-                    "the outbox still can't be written",
-                    extra={"changes_in_memory": len(self._waiting), "error": str(exc)},
-                )
+                self._failed(exc)
                 if self._closing.is_set():
                     return
             else:
                 del self._waiting[: len(changes)]
-                log.info("the outbox can be written again", extra={"changes": len(changes)})
                 self._applied(_together(changes), freed)
             finally:
                 self._under_way = 0
+        self._well()
+
+    def outage(self) -> Outage | None:
+        """Since when the database can't be written, None when it can."""
+        return self._outage
+
+    def _failed(self, exc: DatabaseError) -> None:
+        now = self._now()
+        first = self._outage is None
+        since = now if self._outage is None else self._outage.since
+        self._outage = Outage(since=since, error=str(exc))
+        if first or now.up_ms - self._logged_ms >= LOG_EVERY_MS:
+            self._logged_ms = now.up_ms
+            log.error(
+                "the outbox can't be written; what is new waits in memory",
+                extra={"changes_in_memory": len(self._waiting), "error": str(exc)},
+            )
+
+    def _well(self) -> None:
+        if self._outage is not None:
+            outage, self._outage = self._outage, None
+            log.info("the outbox can be written again", extra={"since_ms": outage.since.ts})
+            if not self._closing.is_set():
+                self._recovered(outage)
 
     async def _pause(self) -> None:
         try:
@@ -128,7 +165,8 @@ class Journal:
 
 
 def _holds_something(change: Change) -> bool:
-    return bool(change.records or change.settled or change.losses or change.commands)
+    parts = (change.records, change.settled, change.losses, change.commands, change.marks)
+    return any(parts) or change.aside is not None
 
 
 def _together(changes: Sequence[Change]) -> Change:
@@ -138,4 +176,6 @@ def _together(changes: Sequence[Change]) -> Change:
         settled=[settled for change in changes for settled in change.settled],
         losses=[loss for change in changes for loss in change.losses],
         commands=[row for change in changes for row in change.commands],
+        marks=[mark for change in changes for mark in change.marks],
+        aside=next((change.aside for change in reversed(changes) if change.aside), None),
     )

@@ -1,55 +1,54 @@
-"""The durable outbox: records get their seq, become durable, and stay until they are acknowledged.
+"""The outbox: records get their seq, and stay until they are acknowledged.
 
-A record is sent only after it is durable: a seq that the center has seen is never given to another
-record. What the quota drops is written to the loss ledger in the same transaction.
+Results, events and reports are durable before they are sent. So are metrics, but for those that are
+made while the link is good: they stay in memory, under seqs that were reserved on the disk, and are
+written when the link goes, when one is unacknowledged for too long, and at stop. So a seq that the
+center has seen is never given to another record.
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from farshore_protocol.messages import Queue, StreamHead
 from farshore_protocol.stream import RangeSet, Sender
 
-from farshore_edge.database import Change, CommandRow, Database, Freed, Loss, Record
-from farshore_edge.outbox.envelope import seal
-from farshore_edge.outbox.journal import RETRY_S, Journal
-from farshore_edge.outbox.quota import allowed_bytes, give_up
+from farshore_edge.database import Change, CommandRow, Database, Freed, Record, SetAside
+from farshore_edge.outbox.envelope import Timing
+from farshore_edge.outbox.journal import RETRY_S, Journal, Outage
+from farshore_edge.outbox.losses import Losses
+from farshore_edge.outbox.quota import Quota
+from farshore_edge.outbox.room import Room
+from farshore_edge.outbox.streams import METRICS, Stream
+from farshore_edge.outbox.volatile import Volatile, Word
 
 log = logging.getLogger(__name__)
 
 CACHED_RECORDS = 64
-METRICS = "metrics"
-QUOTA = "quota"
+AHEAD_RECORDS = 128
+"""Read at once when one of them is to be sent."""
+OUTAGE_TOLD_MS = 1_000
+"""A shorter one is no news."""
+DISK = "disk"
+DIED = "agent died; at most these"
+DATABASE_DAMAGED = "database damaged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
-    """When something was: see ``farshore_protocol.messages.record``."""
+class BufferSettings:
+    """``spill_after_s``: how long a record may be unacknowledged in memory; 0 keeps none there.
 
-    boot: str
-    up_ms: int
-    ts: int
-    synced: bool
-
-    def fields(self) -> dict[str, Any]:
-        return {"boot": self.boot, "up_ms": self.up_ms, "ts": self.ts, "synced": self.synced}
-
-
-@dataclass(slots=True)
-class _Stream:
-    """``head``: the last seq given out; ``durable``: the last that is durable and may be announced.
-
-    ``bytes`` counts what is durable and what is becoming so; ``pending`` are the seqs of the latter.
+    ``block``: seqs that are reserved at once, and so what a crash can put at risk at most.
+    ``settle_s``: how long acknowledged records may wait to be deleted together.
     """
 
-    epoch: str
-    head: int
-    durable: int
-    bytes: int
-    pending: RangeSet
+    spill_after_s: float = 30.0
+    block: int = 64
+    memory_max_bytes: int = 1024 * 1024
+    settle_s: float = 0.0
 
 
 class Outbox:
@@ -62,26 +61,87 @@ class Outbox:
         max_bytes: int,
         woken: Callable[[], None],
         retry_s: float = RETRY_S,
+        buffer: BufferSettings | None = None,
+        quotas: Mapping[str, Quota] | None = None,
+        draw_epoch: Callable[[], str] | None = None,
     ) -> None:
-        """``now`` stamps records; ``woken`` is called when there is something new to send."""
+        """``now`` stamps records; ``woken`` is called when there is something new to send.
+
+        ``draw_epoch``: for what is said while the disk can't be written; without it nothing is.
+        """
         self._database = database
         self._sender = sender
         self._now = now
-        self._max_bytes = max_bytes
         self._woken = woken
+        self._buffer = buffer or BufferSettings()
         self._journal = Journal(
-            database, applied=self._applied, lost=self._never_durable, retry_s=retry_s
+            database,
+            applied=self._applied,
+            lost=self._never_durable,
+            now=now,
+            recovered=self._recovered,
+            retry_s=retry_s,
         )
-        self._cache: dict[tuple[str, int], Record] = {}
-        self._writing: set[asyncio.Task[Any]] = set()
-        self._making_room = False
-        self._declared: list[tuple[str, int, int, int]] = []
-        self._streams: dict[str, _Stream] = {}
+        self._streams: dict[str, Stream] = {}
+        self._at_risk: list[tuple[str, int, int]] = []
         for name, state in database.streams().items():
-            self._streams[name] = _Stream(
-                state.epoch, state.head, state.head, state.bytes, RangeSet()
-            )
-            sender.open(name, epoch=state.epoch, kept=state.kept, head=state.head)
+            self._streams[name] = Stream.of(state)
+            sender.open(name, epoch=state.epoch, kept=state.kept, head=self._streams[name].head)
+            if state.reserved > state.head:
+                self._at_risk.append((name, state.head + 1, state.reserved))
+        self._losses = Losses(self._streams, sender, now)
+        self._room = Room(
+            database,
+            sender,
+            self._streams,
+            self._losses,
+            now=now,
+            max_bytes=max_bytes,
+            quotas=quotas or {},
+        )
+        self.volatile = Volatile(draw_epoch) if draw_epoch is not None else None
+        self._cache: dict[tuple[str, int], Record] = {}
+        self._ahead: dict[tuple[str, int], Record] = {}
+        self._held: dict[int, tuple[Record, int]] = {}
+        self._held_bytes = 0
+        self._spilling = RangeSet()
+        self._link_good = False
+        self._settled: dict[str, RangeSet] = {}
+        self._settling: asyncio.Task[None] | None = None
+        self._hurry = asyncio.Event()
+        self._writing: set[asyncio.Task[Any]] = set()
+
+    # Starting
+
+    async def recover(self, aside: SetAside | None = None) -> None:
+        """After a start: what died in memory is declared lost, and what a database held that was
+        damaged and set ``aside``."""
+        marks, at_risk, change = [], self._at_risk, Change()
+        self._at_risk = []
+        for stream, first, last in at_risk:
+            lost = self._losses.declare(stream, [(first, last)], DIED)
+            marks.append(self._streams[stream].mark(stream, 0))
+            change = _joined(change, replace(lost, marks=[marks[-1]]))
+        if aside is not None and not aside.told:
+            change = _joined(change, self._set_aside(aside))
+        if change.records:
+            await self._write(change)
+
+    def _set_aside(self, aside: SetAside) -> Change:
+        data = {
+            "state": "set_aside",
+            "file": aside.file,
+            "error": aside.reason,
+            "at": aside.at_ms,
+        }
+        told = self._event("evt/outbox", data)
+        lost = self._losses.of_another_epoch(aside.lost, DATABASE_DAMAGED)
+        return replace(lost, records=[told, *lost.records], aside=replace(aside, told=True))
+
+    def _event(self, path: str, data: dict[str, Any]) -> Record:
+        record = self._streams["events"].seal("events", path, {"data": data}, self._now())
+        self._streams["events"].pending.add(record.seq)
+        return record
 
     # Writing
 
@@ -94,80 +154,202 @@ class Outbox:
         timing: Timing | None = None,
         commands: tuple[CommandRow, ...] = (),
     ) -> int:
-        """A record of ``stream`` at topic ``path`` below the node; returns its seq once durable.
+        """A record of ``stream`` at topic ``path`` below the node; returns its seq once it is as
+        safe as it is to be, 0 for one that is said from memory because the disk fails.
 
         ``commands`` are written to the ledger in the same transaction. When the database can't be
         written, both wait in memory and are tried again. RecordError: it can't travel, no seq was
         taken. A caller that is cancelled does not cancel the record.
         """
-        record = self._seal(stream, path, body, timing or self._now())
-        room = self._room() if stream == METRICS else Change()
-        change = Change(
-            records=(record, *room.records),
-            settled=room.settled,
-            losses=room.losses,
-            commands=commands,
-        )
-        await self._write(change)
-        return record.seq
+        timing = timing or self._now()
+        if stream == METRICS and self._memory_first():
+            if not self._streams[METRICS].left() and self._journal.outage() is None:
+                await self._write(self._spill(self._buffer.block))
+            if self._streams[METRICS].left():
+                return self._hold(path, body, timing)
+            if self.volatile is not None and self._link_good:
+                return self.say_from_memory(METRICS, path, body, timing=timing)
+        return await self._append(stream, path, [body], timing, commands)
+
+    async def append_many(self, stream: str, path: str, bodies: Sequence[dict[str, Any]]) -> int:
+        """Records that become durable together; the last one's seq. Otherwise as ``append``."""
+        return await self._append(stream, path, bodies, self._now(), ()) if bodies else 0
+
+    async def _append(
+        self,
+        stream: str,
+        path: str,
+        bodies: Sequence[dict[str, Any]],
+        timing: Timing,
+        commands: tuple[CommandRow, ...],
+    ) -> int:
+        state = self._streams[stream]
+        records = state.seal_all(stream, path, bodies, timing)
+        state.pending.add(records[0].seq, records[-1].seq)
+        spilt = self._spill(0) if stream == METRICS and self._unspilt() else Change()
+        change = _joined(spilt, self._room.make(stream))
+        await self._write(replace(change, records=[*records, *change.records], commands=commands))
+        return records[-1].seq
 
     async def _write(self, change: Change) -> None:
         """Goes on even if the caller is cancelled; ``close`` waits for it."""
+        await asyncio.shield(self._start(change))
+
+    def _start(self, change: Change) -> "asyncio.Task[None]":
         task = asyncio.create_task(self._journal.write(change))
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
-        await asyncio.shield(task)
-
-    def _seal(self, stream: str, path: str, body: dict[str, Any], timing: Timing) -> Record:
-        state = self._streams[stream]
-        seq = state.head + 1
-        payload = seal(
-            body,
-            epoch=state.epoch,
-            seq=seq,
-            timing=timing.fields(),
-            compress=stream == METRICS,  # the rest stays readable for people at a broker
-        )
-        state.head = seq
-        state.bytes += len(payload)
-        state.pending.add(seq)
-        return Record(stream=stream, seq=seq, path=path, payload=payload)
+        return task
 
     def _applied(self, change: Change, freed: Freed) -> None:
         """The change is durable: what it holds may be sent now."""
         for stream, size in freed.items():
             self._streams[stream].bytes -= size
-        if any(loss.reason == QUOTA for loss in change.losses):
-            self._making_room = False
-        for record in change.records:
-            state = self._streams[record.stream]
-            state.pending.discard(record.seq)
-            state.durable = max(state.durable, record.seq)
+        self._room.made(change)
+        self._streams[METRICS].marked(change.marks)
+        for stream, first, last in _together(change.records):
+            state = self._streams[stream]
+            state.pending.discard(first, last)
+            state.told = max(state.told, last)
+            for part in self._not_spilt(first, last) if stream == METRICS else [(first, last)]:
+                self._sender.appended(stream, *part)
+        for record in change.records[-CACHED_RECORDS:]:
             self._cache[record.stream, record.seq] = record
-            self._sender.appended(record.stream, record.seq)
         while len(self._cache) > CACHED_RECORDS:
             del self._cache[next(iter(self._cache))]
         if change.records:
             self._woken()
 
-    # Giving up
+    # Memory first
 
-    def _room(self) -> Change:
-        """What the quota drops: it is not sent from now on, and gone with the next commit."""
-        sizes = {name: state.bytes for name, state in self._streams.items()}
-        held = sizes.pop(METRICS)
-        allowed = allowed_bytes(self._max_bytes, others=sum(sizes.values()))
-        if held <= allowed or self._making_room:
-            return Change()
-        ranges = give_up(self._sender.kept(METRICS), bytes_held=held, bytes_allowed=allowed)
-        if not ranges:
-            return Change()
-        gone = sum(last - first + 1 for first, last in ranges)
-        log.warning("the outbox is full; the oldest metrics are given up", extra={"records": gone})
-        for first, last in ranges:
-            self._sender.dropped(METRICS, first, last)
-        self._making_room = True
-        return self._loss(METRICS, ranges, QUOTA)
+    def link_is(self, *, good: bool) -> None:
+        """Told by the courier; a good link carries records to a center that answers."""
+        was, self._link_good = self._link_good, good
+        if self.volatile is not None and good and not was:
+            self.volatile.link_up()
+        if was and not good and (self._unspilt() or self._streams[METRICS].left()):
+            self._start(self._spill(0))
+
+    def _memory_first(self) -> bool:
+        return self._link_good and self._buffer.spill_after_s > 0
+
+    def _hold(self, path: str, body: dict[str, Any], timing: Timing) -> int:
+        """A record in memory alone, to be sent at once: its seq is reserved."""
+        state = self._streams[METRICS]
+        record = state.seal(METRICS, path, body, timing)
+        self._held[record.seq] = record, self._now().up_ms
+        self._held_bytes += len(record.payload)
+        state.told = max(state.told, record.seq)
+        self._sender.appended(METRICS, record.seq)
+        self._woken()
+        if self._held_bytes > self._buffer.memory_max_bytes:
+            self.spill()
+        return record.seq
+
+    def _unspilt(self) -> list[Record]:
+        return [record for seq, (record, _) in self._held.items() if seq not in self._spilling]
+
+    def _spill(self, block: int) -> Change:
+        """All that is in memory, and a mark: what is below it is safe, ``block`` seqs are reserved."""
+        state, records = self._streams[METRICS], self._unspilt()
+        for record in records:
+            self._spilling.add(record.seq)
+            state.pending.add(record.seq)
+        return Change(records=records, marks=[state.mark(METRICS, block)])
+
+    def spill(self) -> None:
+        """Writes what is in memory, and keeps what is left of the reservation."""
+        if self._unspilt():
+            self._start(self._spill(self._streams[METRICS].left()))
+
+    def _not_spilt(self, first: int, last: int) -> list[tuple[int, int]]:
+        """Those of the records on the disk that were not in memory before, and known to the sender
+        since; the others need not be held any more."""
+        others = self._spilling.missing(first, last)
+        for low, high in self._spilling.within(first, last):
+            self._spilling.discard(low, high)
+            for seq in range(low, high + 1):
+                self._let_go(seq)
+        return others
+
+    def _let_go(self, seq: int) -> int:
+        """Of a record in memory; its size."""
+        held = self._held.pop(seq, None)
+        size = len(held[0].payload) if held is not None else 0
+        self._held_bytes -= size
+        return size
+
+    def spill_in_s(self) -> float | None:
+        """Seconds until something has been unacknowledged in memory for too long."""
+        oldest = next(
+            (at for seq, (_, at) in self._held.items() if seq not in self._spilling), None
+        )
+        if oldest is None:
+            return None
+        return self._buffer.spill_after_s - (self._now().up_ms - oldest) / 1000
+
+    # While the disk fails
+
+    def can_say_from_memory(self) -> bool:
+        return self.volatile is not None
+
+    def note(self, change: Change) -> None:
+        """Makes a change durable by and by."""
+        self._start(change)
+
+    def say_from_memory(
+        self,
+        stream: str,
+        path: str,
+        body: dict[str, Any],
+        *,
+        timing: Timing | None = None,
+        commands: tuple[CommandRow, ...] = (),
+    ) -> int:
+        """Says something without the disk, in an epoch of its own; ``commands`` wait for the disk.
+
+        Raises RecordError as ``append`` does.
+        """
+        if self.volatile is None:
+            raise RuntimeError("no epoch to speak from memory in")
+        timing = timing or self._now()
+        replace(self._streams[stream], epoch="x" * 16).seal(stream, path, body, timing)
+        self.volatile.put(Word(stream=stream, path=path, body=body, timing=timing))
+        if commands:
+            self._start(Change(commands=commands))
+        self._woken()
+        return 0
+
+    def outage(self) -> Outage | None:
+        return self._journal.outage()
+
+    def _recovered(self, outage: Outage) -> None:
+        """The disk is well: what waits in memory goes the durable way, and the center is told."""
+        said = given_up = 0
+        if self.volatile is not None:
+            said, given_up = self.volatile.said, self.volatile.given_up
+            self.volatile.said = self.volatile.given_up = 0
+            for word in self.volatile.take_waiting():
+                self._later(self.append(word.stream, word.path, word.body, timing=word.timing))
+        now = self._now()
+        if now.up_ms - outage.since.up_ms < OUTAGE_TOLD_MS:
+            return
+        data = {
+            "state": "recovered",
+            "since": outage.since.ts,
+            "lasted_s": (now.up_ms - outage.since.up_ms) / 1000,
+            "error": outage.error[:500],
+            "sent_from_memory": said,
+            "given_up": given_up,
+        }
+        self._later(self.append("events", "evt/outbox", {"data": data}))
+
+    def _later(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+    # Giving up
 
     def _never_durable(self, records: Sequence[Record]) -> Change:
         """Metrics that the journal gives up before they ever reached the disk."""
@@ -176,36 +358,11 @@ class Outbox:
             ranges.add(record.seq)
             state.pending.discard(record.seq)
             state.bytes -= len(record.payload)
-        return self._loss(METRICS, ranges, "disk")
-
-    def _loss(self, stream: str, ranges: Iterable[tuple[int, int]], reason: str) -> Change:
-        """For each range an ``evt/loss``, a ledger line, and the deletion of what there may be."""
-        epoch, timing = self._streams[stream].epoch, self._now()
-        self._declared = self._declarations()
-        records, losses = [], []
-        for first, last in ranges:
-            data = {"stream": stream, "epoch": epoch, "range": [first, last], "reason": reason}
-            record = self._seal("events", "evt/loss", {"data": data}, timing)
-            self._declared.append((stream, first, last, record.seq))
-            records.append(record)
-            losses.append(
-                Loss(
-                    stream=stream,
-                    epoch=epoch,
-                    first=first,
-                    last=last,
-                    reason=reason,
-                    at_ms=timing.ts,
-                )
-            )
-        settled = [(loss.stream, loss.first, loss.last) for loss in losses]
-        return Change(records=records, settled=settled, losses=losses)
-
-    def _declarations(self) -> list[tuple[str, int, int, int]]:
-        """Stream, first and last of what is declared lost, and the event's seq while it is unsent."""
-        events = RangeSet(self._sender.kept("events"))
-        events.update(self._streams["events"].pending)
-        return [entry for entry in self._declared if entry[3] in events]
+            if record.seq in self._spilling:
+                self._spilling.discard(record.seq)
+                self._let_go(record.seq)
+                self._sender.dropped(METRICS, record.seq, record.seq)
+        return self._losses.declare(METRICS, ranges, DISK)
 
     async def declare_lost(
         self, stream: str, ranges: Iterable[tuple[int, int]], reason: str
@@ -215,15 +372,11 @@ class Outbox:
         Not for records that are on their way to the disk, nor for what such an event says already
         that the center has not acknowledged.
         """
-        said = self._streams[stream].pending.copy()
-        for declared, first, last, _ in self._declarations():
-            if declared == stream:
-                said.add(first, last)
-        lost = [part for first, last in ranges for part in said.missing(first, last)]
+        lost = self._losses.unsaid(stream, ranges)
         for first, last in lost:
             self._sender.dropped(stream, first, last)
         if lost:
-            await self._write(self._loss(stream, lost, reason))
+            await self._write(self._losses.declare(stream, lost, reason))
 
     # The center's word
 
@@ -231,13 +384,36 @@ class Outbox:
         self, stream: str, epoch: str, ranges: Iterable[tuple[int, int]]
     ) -> None:
         """Deletes what the center has; losing this deletion only means to hear it again."""
-        settled = self._sender.acknowledged(stream, epoch, ranges)
+        if self.volatile is not None and self.volatile.acknowledged(stream, epoch, ranges):
+            return
+        settled = RangeSet(self._sender.acknowledged(stream, epoch, ranges))
         if not settled:
             return
-        held = RangeSet(settled)
-        for key in [key for key in self._cache if key[0] == stream and key[1] in held]:
-            del self._cache[key]
-        await self._write(Change(settled=[(stream, a, b) for a, b in settled]))
+        for cache in (self._cache, self._ahead):
+            for key in [key for key in cache if key[0] == stream and key[1] in settled]:
+                del cache[key]
+        if stream == METRICS:
+            for seq in [seq for seq in self._held if seq in settled and seq not in self._spilling]:
+                self._streams[METRICS].bytes -= self._let_go(seq)
+                settled.discard(seq)
+        if settled:
+            self._settled.setdefault(stream, RangeSet()).update(settled)
+            if self._settling is None or self._settling.done():
+                self._settling = asyncio.create_task(self._settle())
+                self._writing.add(self._settling)
+                self._settling.add_done_callback(self._writing.discard)
+            if not self._buffer.settle_s:
+                await asyncio.shield(self._settling)
+
+    async def _settle(self) -> None:
+        while self._settled:
+            if self._buffer.settle_s and not self._hurry.is_set():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._buffer.settle_s):
+                        await self._hurry.wait()
+            gone, self._settled = self._settled, {}
+            ranges = [(stream, a, b) for stream, parts in gone.items() for a, b in parts]
+            await self._journal.write(Change(settled=ranges))
 
     # Reading
 
@@ -246,28 +422,32 @@ class Outbox:
 
         Raises DatabaseError when the database can't be asked.
         """
-        cached = self._cache.get((stream, seq))
+        if stream == METRICS and seq in self._held:
+            return self._held[seq][0]
+        cached = self._cache.get((stream, seq)) or self._ahead.pop((stream, seq), None)
         if cached is not None:
             return cached
-        return self._database.records(stream, (seq,)).get(seq)
+        found = self._database.records(stream, range(seq, seq + AHEAD_RECORDS))
+        if len(self._ahead) > AHEAD_RECORDS * len(self._streams):
+            self._ahead.clear()
+        self._ahead.update({(stream, n): record for n, record in found.items() if n != seq})
+        return found.get(seq)
 
     def command(self, command_id: str) -> CommandRow | None:
         """The ledger's newest row of a command, durable or not yet. Raises DatabaseError."""
         return self._journal.command(command_id) or self._database.command(command_id)
 
     def heads(self) -> dict[str, StreamHead]:
-        """Where the streams stand, as far as it is durable: nothing else may be announced."""
+        """Where the streams stand, as far as it is sure: nothing else may be announced."""
         return {
-            name: StreamHead(
-                epoch=state.epoch, head=state.durable, records=self._sender.unsent(name)
-            )
+            name: StreamHead(epoch=state.epoch, head=state.told, records=self._sender.unsent(name))
             for name, state in self._streams.items()
         }
 
     def queues(self) -> dict[str, Queue]:
         return {
             name: Queue(
-                records=self._sender.unsent(name), bytes=max(0, state.bytes), head=state.durable
+                records=self._sender.unsent(name), bytes=max(0, state.bytes), head=state.told
             )
             for name, state in self._streams.items()
         }
@@ -278,6 +458,33 @@ class Outbox:
             await asyncio.wait(self._writing)
 
     async def close(self) -> None:
-        """Waits for what is being written; a last attempt at what could not be."""
+        """Writes what is in memory and gives back what was reserved; a last attempt at what could
+        not be written."""
+        self._hurry.set()
+        self._link_good = False
+        if self._unspilt() or self._streams[METRICS].left():
+            self._start(self._spill(0))
         await self.written()
         await self._journal.close()
+
+
+def _joined(one: Change, other: Change) -> Change:
+    return Change(
+        records=[*one.records, *other.records],
+        settled=[*one.settled, *other.settled],
+        losses=[*one.losses, *other.losses],
+        commands=[*one.commands, *other.commands],
+        marks=[*one.marks, *other.marks],
+        aside=other.aside or one.aside,
+    )
+
+
+def _together(records: Sequence[Record]) -> list[tuple[str, int, int]]:
+    """The records as (stream, first, last), in their order."""
+    runs: list[tuple[str, int, int]] = []
+    for record in records:
+        if runs and runs[-1][0] == record.stream and runs[-1][2] == record.seq - 1:
+            runs[-1] = record.stream, runs[-1][1], record.seq
+        else:
+            runs.append((record.stream, record.seq, record.seq))
+    return runs

@@ -24,7 +24,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from farshore_sim.faults.recording import (
+from farshore_sim.faults.events import (
     Create,
     Event,
     Rename,

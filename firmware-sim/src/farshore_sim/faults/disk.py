@@ -7,10 +7,8 @@ fail or take long (strace), from one moment to another, where no real disk would
 fault that never happened proves nothing.
 """
 
-import asyncio
 import contextlib
 import os
-import signal
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -19,9 +17,8 @@ from pathlib import Path
 from types import TracebackType
 
 from farshore_sim.faults.errors import FaultError
-from farshore_sim.faults.recording import strace
+from farshore_sim.faults.strace import attached, strace
 
-ATTACH_S = 10.0
 _SYNCS = ("fsync", "fdatasync")
 _WRITES = ("pwrite64", "write", "ftruncate", "fallocate")
 
@@ -95,36 +92,8 @@ async def inject(pid: int, fault: DiskFault, *, paths: Iterable[Path]) -> AsyncI
     """The fault is there inside of the block, for every thread of the process; then it is gone."""
     with tempfile.TemporaryDirectory() as scratch:
         log = Path(scratch, "trace")
-        tracer = await asyncio.create_subprocess_exec(
-            strace(),
-            *fault.options(paths, log),
-            "-p",
-            str(pid),
-            stdin=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            await _attached(tracer, pid)
+        async with attached(pid, fault.options(paths, log)):
             yield Injection(log)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                tracer.send_signal(signal.SIGINT)  # it lets go of the process, which goes on
-            await tracer.communicate()
-
-
-async def _attached(tracer: asyncio.subprocess.Process, pid: int) -> None:
-    if tracer.stderr is None:
-        raise FaultError("strace has no stderr")
-    said = ""
-    try:
-        async with asyncio.timeout(ATTACH_S):
-            while line := await tracer.stderr.readline():
-                said = line.decode(errors="replace").strip()
-                if f"Process {pid} attached" in said:
-                    return
-    except TimeoutError as exc:
-        raise FaultError(f"strace did not attach to process {pid}: {said}") from exc
-    raise FaultError(f"strace can't attach to process {pid}: {said}")
 
 
 class SmallDisk:

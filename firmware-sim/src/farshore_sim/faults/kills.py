@@ -17,11 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from farshore_sim.faults.errors import FaultError
-from farshore_sim.faults.recording import strace
+from farshore_sim.faults.strace import attached, strace
 
 _HELD_US = 60_000_000
 _LOOK_S = 0.005
-_ATTACH_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,34 +102,8 @@ async def armed(pid: int, point: KillPoint, *, paths: Iterable[Path] = ()) -> As
     """A running process dies at the point, counted from now; past the block it is not traced."""
     with tempfile.TemporaryDirectory() as scratch:
         log = Path(scratch, "trace")
-        tracer = await asyncio.create_subprocess_exec(
-            strace(),
-            *point.options(paths, log),
-            "-p",
-            str(pid),
-            stdin=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            await _attached(tracer, pid)
+        async with attached(pid, point.options(paths, log)):
             yield Death(point, log)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                tracer.send_signal(signal.SIGINT)  # it lets go of a process that still lives
-            await tracer.communicate()
-
-
-async def _attached(tracer: asyncio.subprocess.Process, pid: int) -> None:
-    said = b""
-    try:
-        async with asyncio.timeout(_ATTACH_S):
-            while tracer.stderr is not None and (line := await tracer.stderr.readline()):
-                said = line.strip()
-                if b"Process %d attached" % pid in said:
-                    return
-    except TimeoutError:
-        pass  # as when it ended
-    raise FaultError(f"strace can't attach to process {pid}: {said.decode(errors='replace')}")
 
 
 def _kill_held(pid: int) -> None:

@@ -23,15 +23,14 @@ from typing import Protocol
 
 from farshore_sim.errors import SimError
 from farshore_sim.faults.crash_model import PAGE_BYTES, SECTOR_BYTES, Disk, Survival
-from farshore_sim.faults.recording import (
+from farshore_sim.faults.events import (
     Event,
     Mark,
-    Recording,
     Sync,
     SyncFailed,
     SyncFolder,
-    record,
 )
+from farshore_sim.faults.recording import Recording, record
 
 AGENT = "farshore_sim.faults.agent_workload:AgentWorkload"
 _RANDOM = (Survival.EVERYTHING, Survival.SUBSET, Survival.SUBSET, Survival.TORN, Survival.CUT)

@@ -7,81 +7,16 @@ holds what reached the kernel, whoever called. What the process itself wants to 
 It does not judge what would survive: see ``crash_model``.
 """
 
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from farshore_sim.faults.errors import FaultError, RecordingError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Create:
-    """A file of this name came into the folder, empty."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Write:
-    name: str
-    offset: int
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Truncate:
-    """The file has this size from now on; a longer one is cut, a shorter one gets zeros."""
-
-    name: str
-    size: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unlink:
-    name: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rename:
-    name: str
-    to: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sync:
-    """A sync of a file returned; it covers the events before ``since``, when it was called."""
-
-    name: str
-    since: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SyncFailed:
-    """A sync of a file returned an error."""
-
-    name: str
-    since: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SyncFolder:
-    """A sync of the folder returned: which names there are, before ``since``, is durable."""
-
-    since: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
-    """A line that the process wrote into the record."""
-
-    text: str
-
-
-Event = Create | Write | Truncate | Unlink | Rename | Sync | SyncFailed | SyncFolder | Mark
-"""In the order in which the calls returned. A call that failed is none, but for a sync."""
+from farshore_sim.faults.errors import RecordingError
+from farshore_sim.faults.events import Event, Mark, Sync, SyncFailed, SyncFolder
+from farshore_sim.faults.strace import strace
+from farshore_sim.faults.trace import parse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,13 +51,6 @@ _CALLS = (
 )
 
 
-def strace() -> str:
-    found = shutil.which("strace")
-    if found is None:
-        raise FaultError("strace is not installed; disk faults need it: make system")
-    return found
-
-
 def record(
     argv: Sequence[str],
     *,
@@ -137,8 +65,6 @@ def record(
     ``inject``: calls that are to fail, as strace writes it, ``fdatasync:error=EIO:when=5..8``.
     Raises RecordingError when the process fails or uses a call that is not modelled on them.
     """
-    from farshore_sim.faults.trace import parse
-
     folder, marks = folder.resolve(), marks.resolve()
     initial = {name: (folder / name).read_bytes() for name in names if (folder / name).exists()}
     with tempfile.TemporaryDirectory() as scratch:

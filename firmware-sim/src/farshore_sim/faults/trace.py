@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from farshore_sim.faults.errors import RecordingError
-from farshore_sim.faults.recording import (
+from farshore_sim.faults.events import (
     Create,
     Event,
     Mark,

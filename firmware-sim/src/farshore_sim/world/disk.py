@@ -21,7 +21,10 @@ Settled = Callable[[str, str, int, Change], None]
 
 
 class Disk:
-    """``generation`` counts the wipes; it fails and is slow until the given times."""
+    """``generation`` counts the wipes, ``epochs`` are of all of them.
+
+    It fails and is slow until the given times.
+    """
 
     def __init__(
         self,
@@ -42,10 +45,19 @@ class Disk:
         self.slow_until_s = 0.0
         self.slow_s = 0.0
         self.memory = MemoryDatabase(Ids(rng))
+        self.epochs = self._epochs()
 
     def wipe(self) -> None:
         self.generation += 1
         self.memory = MemoryDatabase(Ids(self._rng))
+        self.epochs |= self._epochs()
+
+    def _epochs(self) -> frozenset[str]:
+        return frozenset(state.epoch for state in self.memory.streams().values())
+
+    def has_failed(self) -> bool:
+        """What a node said because of it may travel long after it is well again."""
+        return self.failing_until_s > 0
 
     def delay_s(self) -> float:
         slow = self._time_s() < self.slow_until_s
@@ -62,7 +74,9 @@ class Disk:
                     self._deleted(stream, states[stream].epoch, seq, change)
         freed = await self.memory.commit(change)
         for record in change.records:
-            self._witness.became_durable(self.node, states[record.stream].epoch, record)
+            self._witness.came_to_be(self.node, states[record.stream].epoch, record)
+        for mark in change.marks:
+            self._witness.may_number(self.node, states[mark.stream].epoch, mark)
         self._witness.counts.node_commits += 1
         self._witness.note(
             "durable",

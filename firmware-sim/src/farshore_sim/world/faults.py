@@ -43,13 +43,17 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A whole world: the same plan always runs the same way, to the byte."""
+    """A whole world: the same plan always runs the same way, to the byte.
+
+    ``memory_first``: samples stay in memory while the link is good.
+    """
 
     seed: int
     nodes: int
     hours: float
     broker: Broker
     quota_bytes: int | None = None
+    memory_first: bool = False
     faults: tuple[Fault, ...] = ()
 
     @property
@@ -121,6 +125,7 @@ def draw(seed: int, *, nodes: int, hours: float) -> Plan:
         hours=hours,
         broker=broker,
         quota_bytes=SMALL_QUOTA_BYTES if rng.random() < 0.15 else None,
+        memory_first=rng.random() < 0.5,
         faults=tuple(sorted(faults, key=lambda fault: fault.at_s)),
     )
 

@@ -68,15 +68,18 @@ class WorldLink:
             self._ended.set_result("broken at once")
         self._connection = connection
         tell(handler.link_up, conn)
-        reason = "cancelled"
         try:
             reason = await self._ended
-        finally:
-            self._connection = None
-            if reason == "cancelled":
-                self._bus.cut(self.wire)
-            tell(handler.link_down, conn, reason)
+        except asyncio.CancelledError:
+            self._bus.cut(self.wire)
+            self._parted(handler, conn, "cancelled")
+            raise
+        self._parted(handler, conn, reason)
         return self._clock.monotonic_s() - since_s
+
+    def _parted(self, handler: LinkHandler, conn: int, reason: str) -> None:
+        self._connection = None
+        tell(handler.link_down, conn, reason)
 
     async def _pause(self, wait_s: float) -> None:
         with contextlib.suppress(TimeoutError):

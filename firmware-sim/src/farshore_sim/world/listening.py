@@ -17,7 +17,7 @@ EXPECTED_ERRORS: dict[str, tuple[str, ...]] = {
     "the outbox can't be written; what is new waits in memory": ("failing_disk",),
     "the outbox still can't be written": ("failing_disk",),
     "changes in memory are lost at stop": ("failing_disk",),
-    "the ledger can't be written; the command is not run": ("failing_disk",),
+    "the ledger can't be written": ("failing_disk",),
     "too much waits in memory; metrics are given up": ("failing_disk",),
     "a verb failed": ("command",),
     "nothing could be committed; the nodes keep it": ("center_disk",),

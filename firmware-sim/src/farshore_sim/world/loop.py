@@ -7,7 +7,9 @@ that is what SIGKILL and a power cut do to a process.
 """
 
 import asyncio
+import contextlib
 import heapq
+import warnings
 from asyncio import base_events
 from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
@@ -64,10 +66,11 @@ class Owner:
                 continue
             task._log_destroy_pending = False  # type: ignore[attr-defined] # nobody is to be told
             coroutine = task.get_coro()
-            try:
-                coroutine.close()
-            except Exception:  # noqa: S112 # whatever the dead say in their ``finally``
-                continue
+            with warnings.catch_warnings():
+                # Whatever the dead say, and begin, in their ``finally``.
+                warnings.simplefilter("ignore", RuntimeWarning)
+                with contextlib.suppress(Exception):
+                    coroutine.close()
         self._tasks.clear()
 
 

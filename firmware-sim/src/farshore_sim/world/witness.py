@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from farshore_edge.database import Record
+from farshore_edge.database import Mark, Record
 
 VIOLATIONS_KEPT = 50
 
@@ -52,6 +52,7 @@ class Witness:
     justified: frozenset[str] = frozenset()
     keep_trace: bool = False
     made: dict[StreamKey, dict[int, Record]] = field(default_factory=dict)
+    reserved: dict[StreamKey, int] = field(default_factory=dict)
     effects: dict[tuple[str, str], list[int]] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
@@ -77,7 +78,7 @@ class Witness:
         self.note("violation", invariant, text)
         self.violations.append(Violation(at_s=self.time_s(), invariant=invariant, text=text))
 
-    def became_durable(self, node: str, epoch: str, record: Record) -> None:
+    def came_to_be(self, node: str, epoch: str, record: Record) -> None:
         held = self.made.setdefault((node, record.stream, epoch), {})
         before = held.get(record.seq)
         if before is None:
@@ -85,6 +86,10 @@ class Witness:
             self.counts.records += 1
         elif before != record:
             self.violated("I3", f"{node} gave {record.stream} {record.seq} to two records")
+
+    def may_number(self, node: str, epoch: str, mark: Mark) -> None:
+        key = (node, mark.stream, epoch)
+        self.reserved[key] = max(self.reserved.get(key, 0), mark.reserved)
 
     def head(self, key: StreamKey) -> int:
         return max(self.made.get(key, {}), default=0)

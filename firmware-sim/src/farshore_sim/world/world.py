@@ -6,6 +6,9 @@ import random
 from dataclasses import dataclass, replace
 from typing import Any
 
+from farshore_edge.outbox.losses import THINNED
+from farshore_edge.outbox.outbox import DIED, DISK
+from farshore_edge.outbox.room import QUOTA
 from farshore_edge.settings import Settings
 
 from farshore_sim.world.bus import WorldBus
@@ -44,8 +47,10 @@ class World:
         self._over = False
         loop = asyncio.get_running_loop()
         self._loop = loop
-        reasons = {"quota"} if plan.quota_bytes is not None else set()
-        reasons |= {"disk"} if plan.has("failing_disk") else set()
+        reasons = {QUOTA, THINNED} if plan.quota_bytes is not None else set()
+        reasons |= {DISK} if plan.has("failing_disk") else set()
+        dies = plan.has("crash") or (plan.has("restart") and plan.has("failing_disk"))
+        reasons |= {DIED} if plan.memory_first and dies else set()
         self.witness = Witness(
             time_s=loop.time, justified=frozenset(reasons), keep_trace=keep_trace
         )
@@ -98,6 +103,7 @@ class World:
             dev=True,
             sample_interval_s=20.0,
             batch_s=60.0,
+            spill_after_s=30.0 if self._plan.memory_first else 0.0,
         )
         if quota is not None:
             settings = replace(settings, outbox_max_bytes=quota)

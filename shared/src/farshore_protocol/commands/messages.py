@@ -31,6 +31,8 @@ class Command:
 
     ``ttl_s`` counts from the receipt at the node, so it needs no common clock; ``iat`` (the
     sender's wall clock, ms) lets a node that knows the center's time refuse what was long under way.
+    ``made``, where it is earlier, is when the command was made, by the same clock: it is the same in
+    every attempt, and tells a node that has lost its ledger what it may have run before.
     """
 
     id: CommandId | None = None
@@ -38,6 +40,7 @@ class Command:
     ttl_s: Seconds | None = None
     timeout_s: Seconds | None = None
     iat: WallMillis | None = None
+    made: WallMillis | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,11 +71,13 @@ class Sender:
             epoch=epoch, kept=held, head=head, waiting=held.copy(), live_from=head + 1
         )
 
-    def appended(self, stream: str, seq: int) -> None:
+    def appended(self, stream: str, seq: int, last: int | None = None) -> None:
+        """One record, or those from ``seq`` to ``last``."""
         lane = self._lanes[stream]
-        lane.kept.add(seq)
-        lane.waiting.add(seq)
-        lane.head = max(lane.head, seq)
+        last = seq if last is None else last
+        lane.kept.add(seq, last)
+        lane.waiting.add(seq, last)
+        lane.head = max(lane.head, last)
 
     def dropped(self, stream: str, first: int, last: int) -> None:
         """The outbox gave records up; they are not to be sent."""
@@ -137,14 +139,19 @@ class Sender:
 
     # What to do
 
-    def next(self, now_s: float) -> list[Pick]:
-        """What to send now; each pick counts as sent at ``now_s``."""
+    def next(
+        self, now_s: float, *, limit: int | None = None, backlog_too: bool = True
+    ) -> list[Pick]:
+        """What to send now, ``limit`` of them at most; each pick counts as sent at ``now_s``."""
         if not self._connected:
             return []
         self._expire(now_s)
-        window, share = self._settings.window, self._settings.backlog_window
+        window = self._settings.window
+        share = self._settings.backlog_window if backlog_too else 0
         live, backlog = self._under_way()
         free = window - live - backlog
+        if limit is not None:
+            free = min(free, limit)
         # A waiting backlog has its share for itself, or a steady flow of live records would starve
         # it; the last place in the window is never its own.
         reserved = min(free, self._backlog_waiting(min(share, window - 1) - backlog))

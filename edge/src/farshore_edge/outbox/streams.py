@@ -1,0 +1,78 @@
+"""The streams as the outbox counts them: epochs, heads, what is durable, what is on its way there.
+
+Seqs of metrics are reserved in blocks ("hi-lo"), so that a record may be sent before it is durable:
+the mark on the disk is never below a seq that was given out from memory. Pure.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from farshore_protocol.stream import RangeSet
+
+from farshore_edge.database import Mark, Record, StreamState
+from farshore_edge.outbox.envelope import Timing, seal_all
+
+METRICS = "metrics"
+
+
+@dataclass(slots=True, kw_only=True)
+class Stream:
+    """``head``: the last seq given out; ``told``: the last that may be announced to the center.
+
+    ``reserved``: the last seq that may be given out from memory. ``bytes`` counts what is durable,
+    what is becoming so and what is in memory; ``pending``: seqs that are becoming durable.
+    """
+
+    epoch: str
+    head: int
+    told: int
+    bytes: int
+    reserved: int
+    pending: RangeSet = field(default_factory=RangeSet)
+    _newest: Mark | None = None
+
+    @classmethod
+    def of(cls, state: StreamState) -> "Stream":
+        """After a start: whatever may have been given out is behind the head."""
+        head = max(state.head, state.reserved)
+        return cls(epoch=state.epoch, head=head, told=head, bytes=state.bytes, reserved=head)
+
+    def seal(self, stream: str, path: str, body: dict[str, Any], timing: Timing) -> Record:
+        """The next record. Raises RecordError, and then no seq was taken."""
+        return self.seal_all(stream, path, [body], timing)[0]
+
+    def seal_all(
+        self, stream: str, path: str, bodies: Sequence[dict[str, Any]], timing: Timing
+    ) -> list[Record]:
+        """The next records: all of them or, when one can't travel, none."""
+        first = self.head + 1
+        payloads = seal_all(
+            bodies,
+            epoch=self.epoch,
+            first=first,
+            timing=timing.fields(),
+            # What is large; the rest stays readable for people at a broker.
+            compress=stream == METRICS or path == "evt/loss",
+        )
+        self.head += len(payloads)
+        self.bytes += sum(map(len, payloads))
+        return [
+            Record(stream=stream, seq=seq, path=path, payload=payload)
+            for seq, payload in enumerate(payloads, first)
+        ]
+
+    def left(self) -> int:
+        """How many seqs may be given out from memory."""
+        return max(0, self.reserved - self.head)
+
+    def mark(self, stream: str, block: int) -> Mark:
+        """Reserves ``block`` seqs above the head once it is durable; 0 gives all back."""
+        self._newest = Mark(stream=stream, head=self.head, reserved=self.head + block)
+        self.reserved = min(self.reserved, self._newest.reserved)
+        return self._newest
+
+    def marked(self, marks: Iterable[Mark]) -> None:
+        """These are durable. An earlier one says nothing: a later one may have taken it back."""
+        if any(mark is self._newest for mark in marks) and self._newest is not None:
+            self.reserved = self._newest.reserved
