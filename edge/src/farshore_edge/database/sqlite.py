@@ -1,16 +1,17 @@
 """The agent's database on disk: SQLite in WAL mode, ``synchronous=FULL``, group commit.
 
 Changes that arrive while one transaction is being synced share the next one. One thread writes;
-reads are short and done where they are asked for. An epoch is drawn when the file is made, so a
-wiped disk is not taken for a replay.
+reads are short and done where they are asked for. A change that is alone is waited for on the spot
+while the disk is quick, for ``WAIT_S`` at most: a disk that hangs does not hang the agent. An epoch
+is drawn when the file is made, so a wiped disk is not taken for a replay.
 """
 
 import asyncio
 import contextlib
+import math
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,12 @@ from farshore_edge.database.model import (
     StreamState,
 )
 from farshore_edge.database.schema import claim, connect, prepare
+from farshore_edge.database.writer import Work, WriterThread
 from farshore_edge.errors import DatabaseError
 
 COMMANDS_KEPT = 10_000
+WAIT_S = 0.0005
+"""The event loop stands still for no longer than this; a slower disk is not waited for at all."""
 _PRUNE_EVERY = 1_000
 
 
@@ -39,10 +43,13 @@ _Group = list[tuple[Change, "asyncio.Future[Freed]"]]
 
 
 class SqliteDatabase:
-    def __init__(self, path: Path, ids: Ids, *, aside: SetAside | None = None) -> None:
+    def __init__(
+        self, path: Path, ids: Ids, *, aside: SetAside | None = None, wait_s: float = WAIT_S
+    ) -> None:
         """Opens the file, or makes it. Raises DatabaseError with the path and the reason.
 
         ``aside``: what was there before and is damaged; it is noted in the same transaction.
+        ``wait_s``: for a change that is alone; 0 where many databases share an event loop.
         """
         self._path = path
         with contextlib.ExitStack() as opened, self._errors_named():
@@ -56,7 +63,9 @@ class SqliteDatabase:
             prepare(self._writer, path, ids, aside)
             self._reader = opened.enter_context(contextlib.closing(connect(path)))
             self._opened = opened.pop_all()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="agent-database")
+        self._thread = WriterThread("agent-database")
+        self._wait_s = wait_s
+        self._took_s = math.inf
         self._waiting: _Group = []
         self._alone: list[_Group] = []
         self._busy = False
@@ -141,7 +150,9 @@ class SqliteDatabase:
         done: asyncio.Future[Freed] = loop.create_future()
         self._waiting.append((change, done))
         if not self._busy:
-            self._take_up(loop)
+            self._busy = True
+            # Not at once: what else is made in this turn of the loop goes into the same group.
+            loop.call_soon(self._take_up, loop)
         return await done
 
     def _take_up(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -150,25 +161,27 @@ class SqliteDatabase:
         if group is self._waiting:
             self._waiting = []
         if not group:
-            return
-        self._busy = True
-        try:
-            written = self._thread.submit(self._write, [change for change, _ in group])
-        except RuntimeError as exc:  # closed
             self._busy = False
-            self._answer(group, exc)
+            self._idle.set()
             return
-        written.add_done_callback(
-            lambda done: loop.call_soon_threadsafe(self._written, loop, group, done)
-        )
+        try:
+            work = self._thread.start(lambda: self._write([change for change, _ in group]))
+        except RuntimeError as exc:  # closed
+            self._answer(group, exc)
+            self._take_up(loop)
+            return
+        waits = len(group) == 1 and not self._alone and self._took_s < self._wait_s
+        if waits and work.wait(self._wait_s):
+            self._written(loop, group, work)
+        else:
+            work.then(loop, lambda: self._written(loop, group, work))
 
     def _written(
-        self, loop: asyncio.AbstractEventLoop, group: _Group, done: "Future[list[Freed]]"
+        self, loop: asyncio.AbstractEventLoop, group: _Group, work: Work[list[Freed]]
     ) -> None:
-        self._busy = False
-        exc = done.exception()
+        self._took_s, exc = work.took_s, work.error
         if exc is None:
-            for (_, answer), freed in zip(group, done.result(), strict=True):
+            for (_, answer), freed in zip(group, work.result(), strict=True):
                 if not answer.done():
                     answer.set_result(freed)
         elif len(group) > 1 and not isinstance(exc, sqlite3.OperationalError):
@@ -178,8 +191,6 @@ class SqliteDatabase:
         else:
             self._answer(group, exc)
         self._take_up(loop)
-        if not self._busy:
-            self._idle.set()
 
     def _answer(self, group: _Group, exc: BaseException) -> None:
         for _, answer in group:
@@ -277,7 +288,7 @@ class SqliteDatabase:
         while self._busy:
             self._idle.clear()
             await self._idle.wait()
-        self._thread.shutdown(wait=True)
+        self._thread.close()
         self._opened.close()
 
 
