@@ -61,6 +61,10 @@ class SqliteDatabase:
             # on, and sent, must not be taken back by a power loss.
             self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
             prepare(self._writer, path, ids, aside)
+            # A file that can only be read is opened without a word, and stays so when the disk is
+            # well again: this fails for it.
+            self._writer.execute("BEGIN IMMEDIATE")
+            self._writer.execute("ROLLBACK")
             self._reader = opened.enter_context(contextlib.closing(connect(path)))
             self._opened = opened.pop_all()
         self._thread = WriterThread("agent-database")
