@@ -155,8 +155,11 @@ class SqliteDatabase:
         self._waiting.append((change, done))
         if not self._busy:
             self._busy = True
-            # Not at once: what else is made in this turn of the loop goes into the same group.
-            loop.call_soon(self._take_up, loop)
+            try:
+                # What else is made in this turn of the loop goes into the same group.
+                await asyncio.sleep(0)
+            finally:
+                self._take_up(loop)
         return await done
 
     def _take_up(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -206,6 +209,9 @@ class SqliteDatabase:
     def _write(self, changes: list[Change]) -> list[Freed]:
         """One transaction for all of them; runs in the writer's thread."""
         write = self._writer
+        if len(changes) == 1 and _is_one_record(changes[0]):
+            self._insert(changes[0].records)  # a statement is a transaction, and less work
+            return [{}]
         write.execute("BEGIN IMMEDIATE")
         try:
             freed = [self._apply(change) for change in changes]
@@ -269,10 +275,12 @@ class SqliteDatabase:
         return freed
 
     def _insert(self, records: Sequence[Record]) -> None:
-        inserted = self._writer.executemany(
-            "INSERT INTO record VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            [(r.stream, r.seq, r.path, r.payload) for r in records],
-        ).rowcount
+        sql = "INSERT INTO record VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+        rows = [(r.stream, r.seq, r.path, r.payload) for r in records]
+        if len(rows) == 1:
+            inserted = self._writer.execute(sql, rows[0]).rowcount
+        else:
+            inserted = self._writer.executemany(sql, rows).rowcount
         if inserted != len(records):
             self._check_same(records)
 
@@ -294,6 +302,11 @@ class SqliteDatabase:
             await self._idle.wait()
         self._thread.close()
         self._opened.close()
+
+
+def _is_one_record(change: Change) -> bool:
+    others = change.settled or change.marks or change.losses or change.commands or change.aside
+    return len(change.records) == 1 and not others
 
 
 def _command_row(row: tuple[str, str, str, int, bytes, bytes | None]) -> CommandRow:

@@ -219,9 +219,18 @@ class Outbox:
         state = self._streams[stream]
         records = state.seal_all(stream, path, bodies, timing)
         state.pending.add(records[0].seq, records[-1].seq)
-        spilt = self._spill(0) if stream == METRICS and self._unspilt() else Change()
-        change = _joined(spilt, self._room.make(stream))
-        await self._write(replace(change, records=[*records, *change.records], commands=commands))
+        change = self._room.make(stream)
+        if stream == METRICS and self._unspilt():
+            change = _joined(self._spill(0), change)
+        await self._write(
+            Change(
+                records=[*records, *change.records],
+                settled=change.settled,
+                losses=change.losses,
+                commands=commands,
+                marks=change.marks,
+            )
+        )
         return records[-1].seq
 
     async def _write(self, change: Change) -> None:
