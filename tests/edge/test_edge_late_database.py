@@ -35,7 +35,7 @@ def found(path: Path) -> LateDatabase:
 
 async def test_without_a_disk_there_is_no_database_and_no_epoch(tmp_path: Path) -> None:
     late = found(in_the_way(tmp_path))
-    with pytest.raises(DiskError, match="agent.db"):
+    with pytest.raises(DiskError, match=r"agent\.db"):
         late.streams()
     with pytest.raises(DiskError):
         late.command("c1")

@@ -60,7 +60,8 @@ class Late:
         assert (refused["state"], refused["error"]["code"]) == ("rejected", "ledger_unwritable")
         assert not self.ran.exists()
         process = self.agent.process
-        assert process is not None and process.poll() is None, self.agent.text()
+        assert process is not None
+        assert process.poll() is None, self.agent.text()
         assert WELL not in self.agent.text()
         return str(epoch)
 
