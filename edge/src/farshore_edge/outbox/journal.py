@@ -172,8 +172,9 @@ class Journal:
         self._closing.set()
         if self._retrying is not None:
             await self._retrying
-        if self._waiting:
-            log.error("changes in memory are lost at stop", extra={"changes": len(self._waiting)})
+        lost = sum(map(_holds_something, self._waiting))
+        if lost:
+            log.error("changes in memory are lost at stop", extra={"changes": lost})
 
 
 def _holds_something(change: Change) -> bool:

@@ -512,6 +512,9 @@ class Outbox:
             self._start(self._spill(0))
         await self.written()
         await self._journal.close()
+        unsaid = self.volatile.unsaid() if self.volatile is not None else 0
+        if unsaid:
+            log.error("records in memory are lost at stop", extra={"records": unsaid})
 
 
 def _joined(one: Change, other: Change) -> Change:
