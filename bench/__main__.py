@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from farshore_edge.errors import EdgeError
 from farshore_sim.errors import SimError
 from rich.console import Console
 
-from bench import agent, fleet, ingest, presence, telemetry
+from bench import agent, fleet, ingest, outbox, presence, telemetry
 from bench.context import Context
 from bench.errors import BenchError
 from bench.machine import load_average, machine, versions
@@ -34,6 +35,7 @@ MEASURES: Mapping[str, Callable[[Context], Awaitable[Outcome]]] = {
     "agent": agent.run,
     "fleet": fleet.run,
     "ingest": ingest.run,
+    "outbox": outbox.run,
     "presence": presence.run,
     "telemetry": telemetry.run,
 }
@@ -64,7 +66,7 @@ async def measure(names: Sequence[str], quick: bool, say: Callable[[str], None])
             say(f"— {name} —")
             try:
                 outcomes.append(await MEASURES[name](context))
-            except (BenchError, SimError, httpx.HTTPError, OSError) as exc:
+            except (BenchError, EdgeError, SimError, httpx.HTTPError, OSError) as exc:
                 failures.append(Failure(measure=name, detail=f"{type(exc).__name__}: {exc}"))
                 say(f"{name} could not be measured: {exc}")
     circumstances = Circumstances(

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import random
@@ -32,7 +33,7 @@ from farshore_edge.commands import CommandService, Policy
 from farshore_edge.commands.ledger import Ledger
 from farshore_edge.commands.verbs import Handlers, inquiry
 from farshore_edge.commands.verbs import exec as exec_verb
-from farshore_edge.database import Database, SetAside
+from farshore_edge.database import Database, LateDatabase, SetAside
 from farshore_edge.errors import DatabaseError
 from farshore_edge.outbox import BufferSettings, Courier, Outbox, Timing
 from farshore_edge.presence import ClockSync, Presence
@@ -42,6 +43,7 @@ from farshore_edge.telemetry.sampler import Collector, Sampler
 log = logging.getLogger(__name__)
 
 FACTS_RETRY_S = 600.0
+DISK_RETRY_S = 5.0
 SETTLE_S = 0.5
 """Acknowledged records are deleted together: a crash before it means to hear of them again."""
 
@@ -138,13 +140,14 @@ class Agent:
             "exec": exec_verb.run,
             **self._own_handlers,
         }
+        self._ledger = Ledger(
+            self._database,
+            self.outbox,
+            aside=self._aside,
+            began_ms=lambda: self._sync.center_ms(up_ms=0),
+        )
         self._commands = CommandService(
-            Ledger(
-                self._database,
-                self.outbox,
-                aside=self._aside,
-                began_ms=lambda: self._sync.center_ms(up_ms=0),
-            ),
+            self._ledger,
             self._handlers,
             policy=Policy.development() if settings.dev else Policy(),
             ids=self._ids,
@@ -292,10 +295,13 @@ class Agent:
     async def run(self) -> None:
         """Runs until ``stop`` has been called and everything was put away."""
         await self.outbox.recover(self._aside)
-        await self._commands.recover()
+        late = self._database if isinstance(self._database, LateDatabase) else None
+        if late is None:
+            await self._commands.recover()
         if self._stopped.is_set():
             return
         for name, work in (
+            *((("disk", self._look_for_disk(late)),) if late is not None else ()),
             ("link", self._link.run(self)),
             ("courier", self._courier.run()),
             ("acknowledgements", self._take_acks()),
@@ -316,6 +322,20 @@ class Agent:
                 exc_info=task.exception(),
             )
             self._stopped.set()
+
+    async def _look_for_disk(self, late: LateDatabase) -> None:
+        """It began in memory alone, and becomes durable as soon as the disk allows it."""
+        found = False
+        while not found:
+            await asyncio.sleep(DISK_RETRY_S)
+            with contextlib.suppress(DatabaseError):  # the outbox has said so, and says it again
+                self._aside = await late.look()
+                self.outbox.adopt()
+                found = True
+        self._ledger.begin(self._aside)
+        await self.outbox.recover(self._aside)
+        await self._commands.recover()
+        self._presence.say_birth()  # with the heads: the center answers with what it has
 
     async def _take_acks(self) -> None:
         while True:

@@ -3,9 +3,15 @@
 EdgeError
 ├── SettingsError   a setting that can't be used: names the key, the value and what was expected
 ├── DatabaseError   the agent's database can't be opened, read or written
+│   └── DiskError   its disk can't be used now; later it may
 ├── RecordError     what was to become a record can't travel: too large, or no JSON
 └── CollectorError  a collector could not take its sample
 """
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from farshore_edge.database.model import SetAside
 
 
 class EdgeError(Exception):
@@ -18,6 +24,14 @@ class SettingsError(EdgeError):
 
 class DatabaseError(EdgeError):
     """The agent's database can't be opened, read or written."""
+
+
+class DiskError(DatabaseError):
+    """The disk below the database can't be used now; ``aside``: what was set aside before it failed."""
+
+    def __init__(self, message: str, *, aside: "SetAside | None" = None) -> None:
+        super().__init__(message)
+        self.aside = aside
 
 
 class RecordError(EdgeError):

@@ -10,7 +10,7 @@ from farshore_protocol.link import BackoffSettings
 from farshore_protocol.link.mqtt import MqttLink, MqttSettings
 
 from farshore_edge.app import Agent
-from farshore_edge.database import open_database
+from farshore_edge.database import open_or_wait
 from farshore_edge.facts.host import host_facts
 from farshore_edge.settings import Settings
 from farshore_edge.telemetry.collectors.host import host_collectors
@@ -39,12 +39,12 @@ def mqtt_link_settings(settings: Settings) -> MqttSettings:
 def host_agent(settings: Settings) -> Agent:
     clock, rng = SystemClock(), system_rng()
     path = Path(settings.data) / "agent.db"
-    database = open_database(path, Ids(rng), now_ms=clock.now_ms())
+    database, aside = open_or_wait(path, Ids(rng), clock.now_ms)
     return Agent(
         settings,
         machine=HostMachine(),
         database=database,
-        aside=database.aside(),
+        aside=aside,
         link=MqttLink(mqtt_link_settings(settings), clock=clock, rng=rng),
         clock=clock,
         rng=rng,

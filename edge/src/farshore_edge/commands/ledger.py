@@ -61,6 +61,10 @@ class Ledger:
         self._aside = aside
         self._began_ms = began_ms
 
+    def begin(self, aside: SetAside | None) -> None:
+        """The database was found late, and took the place of another one, if of any."""
+        self._aside = aside
+
     def knows(self, command: Command) -> bool:
         """Whether the ledger would hold the command if it had been run before.
 

@@ -1,5 +1,6 @@
 """The agent's database: outbox, loss ledger and command ledger in one file, one transaction."""
 
+from farshore_edge.database.late import LateDatabase, open_or_wait
 from farshore_edge.database.memory import MemoryDatabase
 from farshore_edge.database.model import (
     Change,
@@ -20,6 +21,7 @@ __all__ = [
     "CommandRow",
     "Database",
     "Freed",
+    "LateDatabase",
     "Loss",
     "Mark",
     "MemoryDatabase",
@@ -28,4 +30,5 @@ __all__ = [
     "SqliteDatabase",
     "StreamState",
     "open_database",
+    "open_or_wait",
 ]

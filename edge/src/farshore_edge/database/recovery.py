@@ -19,7 +19,7 @@ from farshore_protocol.stream import STREAMS
 from farshore_edge.database.model import SetAside
 from farshore_edge.database.schema import SCHEMA_VERSION, claim
 from farshore_edge.database.sqlite import SqliteDatabase
-from farshore_edge.errors import DatabaseError
+from farshore_edge.errors import DatabaseError, DiskError
 
 log = logging.getLogger(__name__)
 
@@ -32,23 +32,38 @@ _COMPANIONS = ("-wal", "-shm")
 Lost = tuple[tuple[str, str, int, int], ...]
 
 
-def open_database(path: Path, ids: Ids, *, now_ms: int, check_s: float = CHECK_S) -> SqliteDatabase:
-    """Raises DatabaseError when there can be none: the disk, a later version, another agent."""
+def open_database(
+    path: Path,
+    ids: Ids,
+    *,
+    now_ms: int,
+    check_s: float = CHECK_S,
+    aside: SetAside | None = None,
+) -> SqliteDatabase:
+    """Raises DiskError when the disk can't be used, and DatabaseError when there can be no database
+    for another reason: a later version, another agent.
+
+    ``aside``: what an earlier attempt set aside that then failed.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = claim(path)
     except OSError as exc:
-        raise DatabaseError(f"agent database {path}: {exc}") from exc
-    aside = None
+        raise DiskError(f"agent database {path}: {exc}") from exc
     try:
         reason = _damage(path, check_s)
         if reason is not None:
             aside = _set_aside(path, reason, now_ms)
     except OSError as exc:
-        raise DatabaseError(f"agent database {path}: {exc}") from exc
+        raise DiskError(f"agent database {path}: {exc}", aside=aside) from exc
     finally:
         os.close(lock)
-    return SqliteDatabase(path, ids, aside=aside)
+    try:
+        return SqliteDatabase(path, ids, aside=aside)
+    except DatabaseError as exc:
+        if isinstance(exc.__cause__, OSError | sqlite3.OperationalError):
+            raise DiskError(str(exc), aside=aside) from exc.__cause__
+        raise
 
 
 def _damage(path: Path, check_s: float) -> str | None:

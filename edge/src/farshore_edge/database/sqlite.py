@@ -1,16 +1,17 @@
 """The agent's database on disk: SQLite in WAL mode, ``synchronous=FULL``, group commit.
 
 Changes that arrive while one transaction is being synced share the next one. One thread writes;
-reads are short and done where they are asked for. An epoch is drawn when the file is made, so a
-wiped disk is not taken for a replay.
+reads are short and done where they are asked for. A change that is alone is waited for on the spot
+while the disk is quick, for ``WAIT_S`` at most: a disk that hangs does not hang the agent. An epoch
+is drawn when the file is made, so a wiped disk is not taken for a replay.
 """
 
 import asyncio
 import contextlib
+import math
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,12 @@ from farshore_edge.database.model import (
     StreamState,
 )
 from farshore_edge.database.schema import claim, connect, prepare
+from farshore_edge.database.writer import Work, WriterThread
 from farshore_edge.errors import DatabaseError
 
 COMMANDS_KEPT = 10_000
+WAIT_S = 0.0005
+"""The event loop stands still for no longer than this; a slower disk is not waited for at all."""
 _PRUNE_EVERY = 1_000
 
 
@@ -39,10 +43,13 @@ _Group = list[tuple[Change, "asyncio.Future[Freed]"]]
 
 
 class SqliteDatabase:
-    def __init__(self, path: Path, ids: Ids, *, aside: SetAside | None = None) -> None:
+    def __init__(
+        self, path: Path, ids: Ids, *, aside: SetAside | None = None, wait_s: float = WAIT_S
+    ) -> None:
         """Opens the file, or makes it. Raises DatabaseError with the path and the reason.
 
         ``aside``: what was there before and is damaged; it is noted in the same transaction.
+        ``wait_s``: for a change that is alone; 0 where many databases share an event loop.
         """
         self._path = path
         with contextlib.ExitStack() as opened, self._errors_named():
@@ -54,9 +61,15 @@ class SqliteDatabase:
             # on, and sent, must not be taken back by a power loss.
             self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
             prepare(self._writer, path, ids, aside)
+            # A file that can only be read is opened without a word, and stays so when the disk is
+            # well again: this fails for it.
+            self._writer.execute("BEGIN IMMEDIATE")
+            self._writer.execute("ROLLBACK")
             self._reader = opened.enter_context(contextlib.closing(connect(path)))
             self._opened = opened.pop_all()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="agent-database")
+        self._thread = WriterThread("agent-database")
+        self._wait_s = wait_s
+        self._took_s = math.inf
         self._waiting: _Group = []
         self._alone: list[_Group] = []
         self._busy = False
@@ -141,7 +154,12 @@ class SqliteDatabase:
         done: asyncio.Future[Freed] = loop.create_future()
         self._waiting.append((change, done))
         if not self._busy:
-            self._take_up(loop)
+            self._busy = True
+            try:
+                # What else is made in this turn of the loop goes into the same group.
+                await asyncio.sleep(0)
+            finally:
+                self._take_up(loop)
         return await done
 
     def _take_up(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -150,25 +168,27 @@ class SqliteDatabase:
         if group is self._waiting:
             self._waiting = []
         if not group:
-            return
-        self._busy = True
-        try:
-            written = self._thread.submit(self._write, [change for change, _ in group])
-        except RuntimeError as exc:  # closed
             self._busy = False
-            self._answer(group, exc)
+            self._idle.set()
             return
-        written.add_done_callback(
-            lambda done: loop.call_soon_threadsafe(self._written, loop, group, done)
-        )
+        try:
+            work = self._thread.start(lambda: self._write([change for change, _ in group]))
+        except RuntimeError as exc:  # closed
+            self._answer(group, exc)
+            self._take_up(loop)
+            return
+        waits = len(group) == 1 and not self._alone and self._took_s < self._wait_s
+        if waits and work.wait(self._wait_s):
+            self._written(loop, group, work)
+        else:
+            work.then(loop, lambda: self._written(loop, group, work))
 
     def _written(
-        self, loop: asyncio.AbstractEventLoop, group: _Group, done: "Future[list[Freed]]"
+        self, loop: asyncio.AbstractEventLoop, group: _Group, work: Work[list[Freed]]
     ) -> None:
-        self._busy = False
-        exc = done.exception()
+        self._took_s, exc = work.took_s, work.error
         if exc is None:
-            for (_, answer), freed in zip(group, done.result(), strict=True):
+            for (_, answer), freed in zip(group, work.result(), strict=True):
                 if not answer.done():
                     answer.set_result(freed)
         elif len(group) > 1 and not isinstance(exc, sqlite3.OperationalError):
@@ -178,8 +198,6 @@ class SqliteDatabase:
         else:
             self._answer(group, exc)
         self._take_up(loop)
-        if not self._busy:
-            self._idle.set()
 
     def _answer(self, group: _Group, exc: BaseException) -> None:
         for _, answer in group:
@@ -191,6 +209,9 @@ class SqliteDatabase:
     def _write(self, changes: list[Change]) -> list[Freed]:
         """One transaction for all of them; runs in the writer's thread."""
         write = self._writer
+        if len(changes) == 1 and _is_one_record(changes[0]):
+            self._insert(changes[0].records)  # a statement is a transaction, and less work
+            return [{}]
         write.execute("BEGIN IMMEDIATE")
         try:
             freed = [self._apply(change) for change in changes]
@@ -254,10 +275,12 @@ class SqliteDatabase:
         return freed
 
     def _insert(self, records: Sequence[Record]) -> None:
-        inserted = self._writer.executemany(
-            "INSERT INTO record VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            [(r.stream, r.seq, r.path, r.payload) for r in records],
-        ).rowcount
+        sql = "INSERT INTO record VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+        rows = [(r.stream, r.seq, r.path, r.payload) for r in records]
+        if len(rows) == 1:
+            inserted = self._writer.execute(sql, rows[0]).rowcount
+        else:
+            inserted = self._writer.executemany(sql, rows).rowcount
         if inserted != len(records):
             self._check_same(records)
 
@@ -277,8 +300,13 @@ class SqliteDatabase:
         while self._busy:
             self._idle.clear()
             await self._idle.wait()
-        self._thread.shutdown(wait=True)
+        self._thread.close()
         self._opened.close()
+
+
+def _is_one_record(change: Change) -> bool:
+    others = change.settled or change.marks or change.losses or change.commands or change.aside
+    return len(change.records) == 1 and not others
 
 
 def _command_row(row: tuple[str, str, str, int, bytes, bytes | None]) -> CommandRow:

@@ -103,7 +103,7 @@ class Courier:
             missing = self._sender.asked_again(stream, word.epoch, word.resend)
             if missing:
                 await self._outbox.declare_lost(stream, missing, NOT_KEPT)
-        if self._sender.idle():
+        if self._idle():
             self._settled.set()
         self.wake()
 
@@ -188,8 +188,13 @@ class Courier:
     async def drained(self, within_s: float) -> bool:
         """Whether everything was acknowledged within the time; for an orderly stop."""
         self._settled.clear()
-        if not self._sender.idle() and self._up and self._center_online:
+        if not self._idle() and self._up and self._center_online:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(within_s):
                     await self._settled.wait()
-        return self._sender.idle()
+        return self._idle()
+
+    def _idle(self) -> bool:
+        """Whether everything was acknowledged, what is said from memory included."""
+        volatile = self._outbox.volatile
+        return self._sender.idle() and (volatile is None or volatile.idle())

@@ -66,6 +66,18 @@ class Journal:
         rows = (row for change in self._waiting for row in change.commands if row.id == command_id)
         return max(enumerate(rows), default=(0, None), key=lambda pair: pair[0])[1]
 
+    def begin_unwritable(self, exc: DatabaseError) -> None:
+        """There is no database yet: from now on it is tried until there is."""
+        self._failed(exc)
+        self._hold(Change())
+
+    def forget_commands(self, known: Callable[[str], bool]) -> None:
+        """Of what waits: what is said of a command there must not take the place of what is known."""
+        self._waiting = [
+            replace(change, commands=[row for row in change.commands if not known(row.id)])
+            for change in self._waiting
+        ]
+
     async def write(self, change: Change) -> None:
         """Returns once the change is durable, or waits in memory because it could not be made so."""
         if self._waiting:
@@ -160,8 +172,9 @@ class Journal:
         self._closing.set()
         if self._retrying is not None:
             await self._retrying
-        if self._waiting:
-            log.error("changes in memory are lost at stop", extra={"changes": len(self._waiting)})
+        lost = sum(map(_holds_something, self._waiting))
+        if lost:
+            log.error("changes in memory are lost at stop", extra={"changes": lost})
 
 
 def _holds_something(change: Change) -> bool:

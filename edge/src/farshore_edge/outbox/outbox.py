@@ -14,9 +14,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from farshore_protocol.messages import Queue, StreamHead
-from farshore_protocol.stream import RangeSet, Sender
+from farshore_protocol.stream import STREAMS, RangeSet, Sender
 
-from farshore_edge.database import Change, CommandRow, Database, Freed, Record, SetAside
+from farshore_edge.database import (
+    Change,
+    CommandRow,
+    Database,
+    Freed,
+    Record,
+    SetAside,
+    StreamState,
+)
+from farshore_edge.errors import DiskError
 from farshore_edge.outbox.envelope import Timing
 from farshore_edge.outbox.journal import RETRY_S, Journal, Outage
 from farshore_edge.outbox.losses import Losses
@@ -84,11 +93,12 @@ class Outbox:
         )
         self._streams: dict[str, Stream] = {}
         self._at_risk: list[tuple[str, int, int]] = []
-        for name, state in database.streams().items():
-            self._streams[name] = Stream.of(state)
-            sender.open(name, epoch=state.epoch, kept=state.kept, head=self._streams[name].head)
-            if state.reserved > state.head:
-                self._at_risk.append((name, state.head + 1, state.reserved))
+        self._absent: DiskError | None = None
+        try:
+            self._open(database.streams())
+        except DiskError as exc:
+            self._absent = exc
+            self._streams.update((name, Stream.none()) for name in STREAMS)
         self._losses = Losses(self._streams, sender, now)
         self._room = Room(
             database,
@@ -113,9 +123,28 @@ class Outbox:
 
     # Starting
 
+    def _open(self, states: Mapping[str, StreamState]) -> None:
+        for name, state in states.items():
+            self._streams[name] = Stream.of(state)
+            self._sender.open(
+                name, epoch=state.epoch, kept=state.kept, head=self._streams[name].head
+            )
+            if state.reserved > state.head:
+                self._at_risk.append((name, state.head + 1, state.reserved))
+
+    def adopt(self) -> None:
+        """There is a database now: ``recover`` is due. Raises DatabaseError, and nothing changed."""
+        states = self._database.streams()
+        self._journal.forget_commands(lambda known: self._database.command(known) is not None)
+        self._open(states)
+        self._absent = None
+
     async def recover(self, aside: SetAside | None = None) -> None:
         """After a start: what died in memory is declared lost, and what a database held that was
-        damaged and set ``aside``."""
+        damaged and set ``aside``. Without a database: nothing, and its disk is tried again."""
+        if self._absent is not None:
+            self._journal.begin_unwritable(self._absent)
+            return
         marks, at_risk, change = [], self._at_risk, Change()
         self._at_risk = []
         for stream, first, last in at_risk:
@@ -162,6 +191,8 @@ class Outbox:
         taken. A caller that is cancelled does not cancel the record.
         """
         timing = timing or self._now()
+        if self._absent is not None:
+            return self.say_from_memory(stream, path, body, timing=timing, commands=commands)
         if stream == METRICS and self._memory_first():
             if not self._streams[METRICS].left() and self._journal.outage() is None:
                 await self._write(self._spill(self._buffer.block))
@@ -173,6 +204,8 @@ class Outbox:
 
     async def append_many(self, stream: str, path: str, bodies: Sequence[dict[str, Any]]) -> int:
         """Records that become durable together; the last one's seq. Otherwise as ``append``."""
+        if self._absent is not None:
+            return max((self.say_from_memory(stream, path, body) for body in bodies), default=0)
         return await self._append(stream, path, bodies, self._now(), ()) if bodies else 0
 
     async def _append(
@@ -186,9 +219,18 @@ class Outbox:
         state = self._streams[stream]
         records = state.seal_all(stream, path, bodies, timing)
         state.pending.add(records[0].seq, records[-1].seq)
-        spilt = self._spill(0) if stream == METRICS and self._unspilt() else Change()
-        change = _joined(spilt, self._room.make(stream))
-        await self._write(replace(change, records=[*records, *change.records], commands=commands))
+        change = self._room.make(stream)
+        if stream == METRICS and self._unspilt():
+            change = _joined(self._spill(0), change)
+        await self._write(
+            Change(
+                records=[*records, *change.records],
+                settled=change.settled,
+                losses=change.losses,
+                commands=commands,
+                marks=change.marks,
+            )
+        )
         return records[-1].seq
 
     async def _write(self, change: Change) -> None:
@@ -439,12 +481,16 @@ class Outbox:
 
     def heads(self) -> dict[str, StreamHead]:
         """Where the streams stand, as far as it is sure: nothing else may be announced."""
+        if self._absent is not None:
+            return {}
         return {
             name: StreamHead(epoch=state.epoch, head=state.told, records=self._sender.unsent(name))
             for name, state in self._streams.items()
         }
 
     def queues(self) -> dict[str, Queue]:
+        if self._absent is not None:
+            return {}
         return {
             name: Queue(
                 records=self._sender.unsent(name), bytes=max(0, state.bytes), head=state.told
@@ -466,6 +512,9 @@ class Outbox:
             self._start(self._spill(0))
         await self.written()
         await self._journal.close()
+        unsaid = self.volatile.unsaid() if self.volatile is not None else 0
+        if unsaid:
+            log.error("records in memory are lost at stop", extra={"records": unsaid})
 
 
 def _joined(one: Change, other: Change) -> Change:

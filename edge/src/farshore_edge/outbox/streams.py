@@ -38,6 +38,11 @@ class Stream:
         head = max(state.head, state.reserved)
         return cls(epoch=state.epoch, head=head, told=head, bytes=state.bytes, reserved=head)
 
+    @classmethod
+    def none(cls) -> "Stream":
+        """Of a database that is not there."""
+        return cls(epoch="", head=0, told=0, bytes=0, reserved=0)
+
     def seal(self, stream: str, path: str, body: dict[str, Any], timing: Timing) -> Record:
         """The next record. Raises RecordError, and then no seq was taken."""
         return self.seal_all(stream, path, [body], timing)[0]

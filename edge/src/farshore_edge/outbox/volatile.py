@@ -106,4 +106,10 @@ class Volatile:
         return words
 
     def idle(self) -> bool:
-        return not any(lane.under_way or lane.waiting for lane in self._lanes.values())
+        return not self.unsaid()
+
+    def unsaid(self) -> int:
+        """How many records are not acknowledged."""
+        return sum(
+            len(lane.waiting) + (lane.under_way is not None) for lane in self._lanes.values()
+        )

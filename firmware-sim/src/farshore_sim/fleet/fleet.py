@@ -114,7 +114,7 @@ class Fleet:
         ids = Ids(system_rng())
         if self._settings.data is None:
             return MemoryDatabase(ids)
-        return SqliteDatabase(self._settings.data / name / "agent.db", ids)
+        return SqliteDatabase(self._settings.data / name / "agent.db", ids, wait_s=0)
 
     def _node_settings(self, index: int, name: str) -> Settings:
         fleet = self._settings
