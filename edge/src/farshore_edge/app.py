@@ -34,7 +34,7 @@ from farshore_edge.commands.verbs import Handlers, inquiry
 from farshore_edge.commands.verbs import exec as exec_verb
 from farshore_edge.database import Database
 from farshore_edge.outbox import Courier, Outbox, Timing
-from farshore_edge.presence import ClockSync, Presence
+from farshore_edge.presence import CenterMemory, ClockSync, Presence
 from farshore_edge.settings import Settings
 from farshore_edge.telemetry.sampler import Collector, Sampler
 
@@ -93,6 +93,7 @@ class Agent:
         self._courier = Courier(
             node=settings.node, outbox=self.outbox, sender=sender, uplink=self._link, clock=clock
         )
+        self._center = CenterMemory(self._database, now_s=clock.monotonic_s)
         self._presence = Presence(
             node=settings.node,
             boot=self.boot,
@@ -166,6 +167,7 @@ class Agent:
             "labels": dict(self.settings.labels),
             "capabilities": Capabilities(verbs=tuple(sorted(self._handlers))),
             "facts_digest": self._facts_digest or None,
+            "center": self._center.mark,
         }
 
     def status(self) -> dict[str, Any]:
@@ -281,6 +283,9 @@ class Agent:
             ack = await self._acks.get()
             try:
                 await self._courier.acknowledged(ack)
+                for word in ack.values():
+                    if word.center is not None:
+                        await self._center.obeyed(word.center)
             except Exception:  # what it holds was not understood: the center says it again
                 log.exception("an acknowledgement could not be handled")
 
@@ -315,6 +320,7 @@ class Agent:
             await self._link.close(self._presence.farewell())
         finally:
             await self._end(*self._tasks)
+            await self._center.write()
             await self.outbox.close()
             await self._database.close()
             self._stopped.set()

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from farshore_protocol.messages import CenterMark
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
@@ -57,12 +59,16 @@ class StreamState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What becomes durable together, or not at all; ``settled``: (stream, first, last) to delete."""
+    """What becomes durable together, or not at all; ``settled``: (stream, first, last) to delete.
+
+    ``center``: the newest mark of a center that was obeyed.
+    """
 
     records: Sequence[Record] = ()
     settled: Sequence[tuple[str, int, int]] = ()
     losses: Sequence[Loss] = ()
     commands: Sequence[CommandRow] = ()
+    center: CenterMark | None = None
 
 
 Freed = Mapping[str, int]
@@ -86,6 +92,10 @@ class Database(Protocol):
 
     def unfinished_commands(self) -> list[CommandRow]:
         """Commands whose recorded state is ``accepted`` or ``running``."""
+        ...
+
+    def center(self) -> CenterMark | None:
+        """The mark that the last change with one has left."""
         ...
 
     async def commit(self, change: Change) -> Freed:

@@ -27,6 +27,12 @@ CREATE TABLE command (turn INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, verb TE
 CREATE INDEX command_unfinished ON command (turn) WHERE state IN ('accepted', 'running');
 """
 
+_CENTER = """
+-- One row: the newest mark of a center that was obeyed.
+CREATE TABLE IF NOT EXISTS center (one INTEGER PRIMARY KEY CHECK (one = 1), database TEXT NOT NULL,
+    epoch TEXT NOT NULL, generation INTEGER NOT NULL)
+"""
+
 
 def connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -60,6 +66,7 @@ def prepare(connection: sqlite3.Connection, path: Path, ids: Ids) -> None:
     """Makes the tables of a new file; refuses a file of another version."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == SCHEMA_VERSION:
+        connection.execute(_CENTER)  # a database from before it was there
         return
     if version != 0:
         raise DatabaseError(
@@ -71,5 +78,6 @@ def prepare(connection: sqlite3.Connection, path: Path, ids: Ids) -> None:
     connection.executemany(
         "INSERT INTO stream VALUES (?, ?, 0)", [(stream, epoch) for stream in STREAMS]
     )
+    connection.execute(_CENTER)
     connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
     connection.execute("COMMIT")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from farshore_protocol.ids import Ids
+from farshore_protocol.messages import CenterMark
 
 from farshore_edge.database.model import Change, CommandRow, Freed, Loss, Record, StreamState
 from farshore_edge.database.schema import claim, connect, prepare
@@ -95,6 +96,10 @@ class SqliteDatabase:
         rows = self._read(self._COMMAND + "state IN ('accepted', 'running') ORDER BY turn")
         return [_command_row(row) for row in rows]
 
+    def center(self) -> CenterMark | None:
+        rows = self._read("SELECT database, epoch, generation FROM center")
+        return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
+
     async def commit(self, change: Change) -> Freed:
         done: asyncio.Future[Freed] = asyncio.get_running_loop().create_future()
         self._waiting.append((change, done))
@@ -140,6 +145,8 @@ class SqliteDatabase:
         write.execute("BEGIN IMMEDIATE")
         try:
             freed = [self._apply(change) for change in changes]
+            for mark in [change.center for change in changes if change.center is not None][-1:]:
+                write.execute("INSERT OR REPLACE INTO center VALUES (1, ?, ?, ?)", mark)
             if self._since_prune >= _PRUNE_EVERY:
                 self._since_prune = 0
                 write.execute(

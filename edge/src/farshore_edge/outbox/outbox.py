@@ -14,6 +14,7 @@ from farshore_protocol.messages import Queue, StreamHead
 from farshore_protocol.stream import RangeSet, Sender
 
 from farshore_edge.database import Change, CommandRow, Database, Freed, Loss, Record
+from farshore_edge.errors import DatabaseError
 from farshore_edge.outbox.envelope import seal
 from farshore_edge.outbox.journal import RETRY_S, Journal
 from farshore_edge.outbox.quota import allowed_bytes, give_up
@@ -250,6 +251,14 @@ class Outbox:
         if cached is not None:
             return cached
         return self._database.records(stream, (seq,)).get(seq)
+
+    def losses(self) -> list[Loss]:
+        """The ledger of losses, none while it can't be read."""
+        try:
+            return self._database.losses()
+        except DatabaseError as exc:
+            log.error("the loss ledger can't be read", extra={"error": str(exc)})
+            return []
 
     def command(self, command_id: str) -> CommandRow | None:
         """The ledger's newest row of a command, durable or not yet. Raises DatabaseError."""
