@@ -13,17 +13,17 @@ from typing import Any, Protocol
 import structlog
 from farshore_protocol.errors import MessageError
 from farshore_protocol.link import Message
-from farshore_protocol.messages import CenterMark, FactsReport, TimeRequest
+from farshore_protocol.messages import FactsReport, TimeRequest
 from sqlalchemy import Connection
 
 from farshore_center.db.database import Database
 from farshore_center.db.errors import DatabaseError
-from farshore_center.events.model import Draft
 from farshore_center.events.service import EventLog
 from farshore_center.ingest import clock, sinks, store
 from farshore_center.ingest.answers import acknowledgements, resend
 from farshore_center.ingest.arrival import MAX_TS_MS, MIN_TS_MS, Arrival, refused
-from farshore_center.ingest.engine import Decision, Greeting, Key, decide
+from farshore_center.ingest.continuity import Identity, NoIdentity, behind
+from farshore_center.ingest.engine import Decision, Greeting, decide
 from farshore_center.ingest.rejected import RejectedList
 from farshore_center.ingest.shelf import Shelf
 from farshore_center.telemetry.errors import BatchError
@@ -35,24 +35,6 @@ log = structlog.get_logger(__name__)
 
 class Downlink(Protocol):
     async def send(self, message: Message) -> None: ...
-
-
-class Identity(Protocol):
-    """How far the center's database has come, and what a restore has taken from it."""
-
-    def mark(self) -> CenterMark: ...
-
-    def advance(self, connection: Connection, /) -> int: ...
-
-    def advanced(self, generation: int, /) -> None: ...
-
-    def save_missing(
-        self, connection: Connection, found: Sequence[tuple[str, list[dict[str, Any]]]], /
-    ) -> None: ...
-
-    def noted_missing(self, found: Sequence[tuple[str, list[dict[str, Any]]]], /) -> None: ...
-
-    def lost_head(self, node: str, stream: str, epoch: str, /) -> int: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +87,7 @@ class IngestService:
         self._now_s = now_s
         self._facts_committed = facts_committed
         self._reports_committed = reports_committed
-        self._identity = identity or _Nobody()
+        self._identity = identity or NoIdentity()
         self._settings = settings or IngestSettings()
         self._queue: asyncio.Queue[Arrival | Greeting] = asyncio.Queue(self._settings.queue_records)
         self._urgent = asyncio.Event()
@@ -267,7 +249,7 @@ class IngestService:
             return []
 
         def work(connection: Connection) -> tuple[Any, int]:
-            drafts = [_behind(key, *heads) for key, heads in decision.behind.items()]
+            drafts = [behind(key, *heads) for key, heads in decision.behind.items()]
             for write in writes:
                 drafts += write(connection)
             store.save_books(connection, rows)
@@ -353,30 +335,3 @@ class IngestService:
                     log.info("records are missing and asked for", key="/".join(key), holes=due)
                     for message in resend(key, due, self._identity.lost_head(*key)):
                         await self._downlink.send(message)
-
-
-def _behind(key: Key, head: int, known: int) -> Draft:
-    """A node that has counted less far than the center knows has an older disk than it had."""
-    node, stream, epoch = key
-    data = {"stream": stream, "epoch": epoch, "head": head, "known_head": known}
-    log.error("a node's disk has gone back in time", node=node, **data)
-    return Draft(kind="stream.behind", node=node, data=data)
-
-
-class _Nobody:
-    """Where nobody keeps an identity: a bench, a test of ingest alone."""
-
-    def mark(self) -> CenterMark:
-        return ("none", "none", 0)
-
-    def advance(self, _connection: Connection) -> int:
-        return 0
-
-    def advanced(self, _generation: int) -> None: ...
-
-    def save_missing(self, _connection: Connection, _found: object) -> None: ...
-
-    def noted_missing(self, _found: object) -> None: ...
-
-    def lost_head(self, _node: str, _stream: str, _epoch: str) -> int:
-        return 0

@@ -124,7 +124,9 @@ def draw(seed: int, *, nodes: int, hours: float) -> Plan:
     )
 
 
-def _fault(rng: random.Random, name: str, near: Fault | None, *, nodes: int, end_s: float) -> Fault:
+def _fault(
+    rng: random.Random, name: str, near: Fault | None, *, nodes: int, end_s: float
+) -> Fault:
     """``near``: the fault that it follows within seconds, at the same node if it may."""
     kind = KINDS[name]
     low, high = (math.log(seconds) for seconds in kind.for_s)

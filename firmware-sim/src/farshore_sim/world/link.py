@@ -8,7 +8,6 @@ from farshore_protocol.clock import Clock
 from farshore_protocol.link import BackoffSettings, Message
 from farshore_protocol.link.backoff import Backoff
 from farshore_protocol.link.model import LinkHandler, tell
-
 from farshore_sim.world.bus import Connection, WorldBus
 
 FAREWELL_S = 2.0
