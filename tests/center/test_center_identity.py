@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,7 @@ async def test_each_commit_moves_the_mark_in_the_acknowledgement(
     generations = []
     for seq in (1, 2, 3):
         await node.publish("tel/host", batch(seq))
-        await until(lambda seq=seq: node.acknowledged("metrics", seq))
+        await until(partial(node.acknowledged, "metrics", seq))
         database, epoch, generation = node.got("ack")[-1]["metrics"]["center"]
         generations.append(generation)
     assert generations == sorted(set(generations))

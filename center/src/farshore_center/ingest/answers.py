@@ -68,15 +68,13 @@ def _message(node: str, ack: dict[str, StreamAck]) -> Message:
 
 
 def _compact(ack: dict[str, StreamAck]) -> bytes:
-    """Without what says nothing: these are the most frequent messages on a thin link."""
+    """Without the rare fields that say nothing: these are the most frequent messages on a thin link."""
     return encode(
         {
-            stream: {
+            stream: {"epoch": word.epoch, "ranges": word.ranges, "resend": word.resend}
+            | {
                 name: value
                 for name, value in (
-                    ("epoch", word.epoch),
-                    ("ranges", word.ranges),
-                    ("resend", word.resend),
                     ("because", word.because),
                     ("head", word.head),
                     ("center", word.center),
