@@ -5,11 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, RowMapping, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from farshore_center.identity.model import aheads, centers, epochs
 from farshore_center.identity.recognition import Epoch
+
+# Built once: it goes with every group of records.
+_ADVANCE = (
+    update(epochs).where(epochs.c.epoch == bindparam("of_epoch")).values(generation=bindparam("to"))
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +59,7 @@ def begin(connection: Connection, *, database: str, epoch: str, now_ms: int) -> 
 
 
 def advance(connection: Connection, epoch: str, generation: int) -> None:
-    connection.execute(update(epochs).where(epochs.c.epoch == epoch).values(generation=generation))
+    connection.execute(_ADVANCE, {"of_epoch": epoch, "to": generation})
 
 
 def set_state(
