@@ -18,6 +18,7 @@ from farshore_edge.errors import DatabaseError
 from farshore_edge.outbox import Timing
 from farshore_protocol.clock import ManualClock
 from farshore_protocol.ids import Ids
+from farshore_protocol.messages import CenterMark
 
 DEADLINE_S = 10.0
 
@@ -84,6 +85,9 @@ class FailingDatabase:
 
     def unfinished_commands(self) -> list[CommandRow]:
         return self.inner.unfinished_commands()
+
+    def center(self) -> CenterMark | None:
+        return self.inner.center()
 
     async def commit(self, change: Change) -> Freed:
         await self.gate.wait()

@@ -35,7 +35,7 @@ from farshore_edge.commands.verbs import exec as exec_verb
 from farshore_edge.database import Database, SetAside
 from farshore_edge.errors import DatabaseError
 from farshore_edge.outbox import BufferSettings, Courier, Outbox, Timing
-from farshore_edge.presence import ClockSync, Presence
+from farshore_edge.presence import CenterMemory, ClockSync, Presence
 from farshore_edge.settings import Settings
 from farshore_edge.telemetry.sampler import Collector, Sampler
 
@@ -110,6 +110,7 @@ class Agent:
             clock=clock,
             spread=self._rng.random,
         )
+        self._center = CenterMemory(self._database, now_s=clock.monotonic_s)
         self._presence = Presence(
             node=settings.node,
             boot=self.boot,
@@ -188,6 +189,7 @@ class Agent:
             "labels": dict(self.settings.labels),
             "capabilities": Capabilities(verbs=tuple(sorted(self._handlers))),
             "facts_digest": self._facts_digest or None,
+            "center": self._center.mark,
         }
 
     def status(self) -> dict[str, Any]:
@@ -322,6 +324,9 @@ class Agent:
             ack = await self._acks.get()
             try:
                 await self._courier.acknowledged(ack)
+                for word in ack.values():
+                    if word.center is not None:
+                        await self._center.obeyed(word.center)
             except Exception:  # what it holds was not understood: the center says it again
                 log.exception("an acknowledgement could not be handled")
 
@@ -357,6 +362,7 @@ class Agent:
             await self._link.close(self._presence.farewell())
         finally:
             await self._end(*self._tasks)
+            await self._center.write()
             await self.outbox.close()
             await self._database.close()
             self._stopped.set()

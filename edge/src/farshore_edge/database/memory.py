@@ -6,6 +6,7 @@ It keeps to the contract of ``SqliteDatabase`` in everything but durability.
 from collections.abc import Iterable
 
 from farshore_protocol.ids import Ids
+from farshore_protocol.messages import CenterMark
 from farshore_protocol.stream import STREAMS, RangeSet
 
 from farshore_edge.database.model import Change, CommandRow, Freed, Loss, Record, StreamState
@@ -23,6 +24,7 @@ class MemoryDatabase:
         self._records: dict[str, dict[int, Record]] = {stream: {} for stream in STREAMS}
         self._losses: list[Loss] = []
         self._commands: dict[str, CommandRow] = {}
+        self._center: CenterMark | None = None
 
     def streams(self) -> dict[str, StreamState]:
         return {
@@ -49,8 +51,12 @@ class MemoryDatabase:
     def unfinished_commands(self) -> list[CommandRow]:
         return [row for row in self._commands.values() if row.state in ("accepted", "running")]
 
+    def center(self) -> CenterMark | None:
+        return self._center
+
     async def commit(self, change: Change) -> Freed:
         self._check(change)
+        self._center = change.center or self._center
         for record in change.records:
             self._records[record.stream][record.seq] = record
             self._heads[record.stream] = max(self._heads[record.stream], record.seq)

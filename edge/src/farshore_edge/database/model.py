@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from farshore_protocol.messages import CenterMark
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
@@ -95,6 +97,7 @@ class Change:
     """What becomes durable together, or not at all; ``settled``: (stream, first, last) to delete.
 
     ``aside`` takes the place of what the database says about the one before it.
+    ``center``: the newest mark of a center that was obeyed.
     """
 
     records: Sequence[Record] = ()
@@ -103,6 +106,7 @@ class Change:
     commands: Sequence[CommandRow] = ()
     marks: Sequence[Mark] = ()
     aside: SetAside | None = None
+    center: CenterMark | None = None
 
 
 Freed = Mapping[str, int]
@@ -126,6 +130,10 @@ class Database(Protocol):
 
     def unfinished_commands(self) -> list[CommandRow]:
         """Commands whose recorded state is ``accepted`` or ``running``."""
+        ...
+
+    def center(self) -> CenterMark | None:
+        """The mark that the last change with one has left."""
         ...
 
     async def commit(self, change: Change) -> Freed:

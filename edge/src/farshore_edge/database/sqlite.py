@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 from farshore_protocol.codec import encode
 from farshore_protocol.ids import Ids
+from farshore_protocol.messages import CenterMark
 from farshore_protocol.stream import RangeSet
 
 from farshore_edge.database.model import (
@@ -134,6 +135,10 @@ class SqliteDatabase:
         rows = self._read("SELECT about FROM aside")
         return msgspec.json.decode(rows[0][0], type=SetAside) if rows else None
 
+    def center(self) -> CenterMark | None:
+        rows = self._read("SELECT database, epoch, generation FROM center")
+        return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
+
     async def commit(self, change: Change) -> Freed:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Freed] = loop.create_future()
@@ -192,6 +197,8 @@ class SqliteDatabase:
         write.execute("BEGIN IMMEDIATE")
         try:
             freed = [self._apply(change) for change in changes]
+            for mark in [change.center for change in changes if change.center is not None][-1:]:
+                write.execute("INSERT OR REPLACE INTO center VALUES (1, ?, ?, ?)", mark)
             if self._since_prune >= _PRUNE_EVERY:
                 self._since_prune = 0
                 write.execute(

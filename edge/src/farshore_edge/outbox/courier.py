@@ -20,11 +20,11 @@ from farshore_edge.errors import DatabaseError
 from farshore_edge.outbox.envelope import as_backlog
 from farshore_edge.outbox.outbox import Outbox
 from farshore_edge.outbox.pace import Pace
+from farshore_edge.outbox.reasons import reasons
 
 log = logging.getLogger(__name__)
 
 GREETING_S = 5.0
-NOT_KEPT = "not kept any more"
 MISSING = "missing in the outbox"
 DAMAGED = "damaged in the outbox"
 
@@ -101,8 +101,10 @@ class Courier:
         for stream, word in ack.items():
             await self._outbox.acknowledged(stream, word.epoch, word.ranges)
             missing = self._sender.asked_again(stream, word.epoch, word.resend)
-            if missing:
-                await self._outbox.declare_lost(stream, missing, NOT_KEPT)
+            for reason, ranges in reasons(
+                stream, word.epoch, missing, self._outbox.losses(), because=word.because
+            ):
+                await self._outbox.declare_lost(stream, ranges, reason)
         if self._sender.idle():
             self._settled.set()
         self.wake()

@@ -16,7 +16,8 @@ from typing import Any
 from farshore_protocol.messages import Queue, StreamHead
 from farshore_protocol.stream import RangeSet, Sender
 
-from farshore_edge.database import Change, CommandRow, Database, Freed, Record, SetAside
+from farshore_edge.database import Change, CommandRow, Database, Freed, Loss, Record, SetAside
+from farshore_edge.errors import DatabaseError
 from farshore_edge.outbox.envelope import Timing
 from farshore_edge.outbox.journal import RETRY_S, Journal, Outage
 from farshore_edge.outbox.losses import Losses
@@ -432,6 +433,14 @@ class Outbox:
             self._ahead.clear()
         self._ahead.update({(stream, n): record for n, record in found.items() if n != seq})
         return found.get(seq)
+
+    def losses(self) -> list[Loss]:
+        """The ledger of losses, none while it can't be read."""
+        try:
+            return self._database.losses()
+        except DatabaseError as exc:
+            log.error("the loss ledger can't be read", extra={"error": str(exc)})
+            return []
 
     def command(self, command_id: str) -> CommandRow | None:
         """The ledger's newest row of a command, durable or not yet. Raises DatabaseError."""

@@ -13,6 +13,7 @@ from farshore_edge.database import Change, CommandRow, Freed, Loss, MemoryDataba
 from farshore_edge.database.model import StreamState
 from farshore_edge.errors import DatabaseError
 from farshore_protocol.ids import Ids
+from farshore_protocol.messages import CenterMark
 
 from farshore_sim.world.witness import Witness
 
@@ -96,6 +97,9 @@ class DiskDatabase:
 
     def unfinished_commands(self) -> list[CommandRow]:
         return self._disk.memory.unfinished_commands()
+
+    def center(self) -> CenterMark | None:
+        return self._disk.memory.center()
 
     async def commit(self, change: Change) -> Freed:
         done: asyncio.Future[Freed] = asyncio.get_running_loop().create_future()
