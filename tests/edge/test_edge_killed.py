@@ -18,6 +18,7 @@ from farshore_protocol.stream import RangeSet
 pytestmark = pytest.mark.processes
 
 FLAGS = ("--sample-interval-s", "0.1", "--batch-s", "0.1", "--backoff-max-s", "0.2")
+FLAGS += ("--spill-after-s", "30")
 
 
 @pytest.fixture
