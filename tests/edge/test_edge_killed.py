@@ -18,7 +18,7 @@ from farshore_protocol.stream import RangeSet
 pytestmark = pytest.mark.processes
 
 FLAGS = ("--sample-interval-s", "0.1", "--batch-s", "0.1", "--backoff-max-s", "0.2")
-FLAGS += ("--spill-after-s", "30")
+MEMORY_FIRST = ("--spill-after-s", "30")
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ async def _one_life(agents: Agents, mqtt: int) -> subprocess.Popen[bytes]:
     """An agent that has been heard by the center for a while: what is new goes from memory."""
     book = _metrics(agents)
     head = book[2] if book is not None else 0
-    agent = agents.start(mqtt, *FLAGS)
+    agent = agents.start(mqtt, *FLAGS, *MEMORY_FIRST)
     await eventually(
         lambda: (_metrics(agents) or (RangeSet(), None, 0))[0].last >= head + 25, deadline_s=40
     )
