@@ -68,7 +68,8 @@ class SqliteDatabase:
     def _errors_named(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError, UnicodeDecodeError) as exc:  # the last: a damaged schema
+        except (sqlite3.Error, OSError, UnicodeDecodeError, TypeError) as exc:
+            # The last two: what a damaged file gives for its schema or for a number.
             raise DatabaseError(f"agent database {self._path}: {exc}") from exc
 
     def _read(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
@@ -76,28 +77,29 @@ class SqliteDatabase:
             return self._reader.execute(sql, values).fetchall()
 
     def streams(self) -> dict[str, StreamState]:
-        states = {}
-        for name, epoch, counted, reserved in self._read(
-            "SELECT name, epoch, head, reserved FROM stream"
-        ):
-            # Gaps and islands: within a run of consecutive seqs, seq minus its rank is constant.
-            kept = self._read(
-                "SELECT min(seq), max(seq) FROM (SELECT seq, seq - row_number() OVER (ORDER BY seq)"
-                " AS island FROM record WHERE stream = ?) GROUP BY island ORDER BY 1",
-                name,
-            )
-            [(size,)] = self._read(
-                "SELECT coalesce(sum(length(payload)), 0) FROM record WHERE stream = ?", name
-            )
-            head = max([counted, *(last for _, last in kept[-1:])])
-            states[name] = StreamState(
-                epoch=epoch,
-                head=head,
-                kept=tuple((a, b) for a, b in kept),
-                bytes=size,
-                reserved=max(head, reserved),
-            )
-        return states
+        with self._errors_named():
+            states = {}
+            for name, epoch, counted, reserved in self._read(
+                "SELECT name, epoch, head, reserved FROM stream"
+            ):
+                # Gaps and islands: within a run of consecutive seqs, seq minus its rank is constant.
+                kept = self._read(
+                    "SELECT min(seq), max(seq) FROM (SELECT seq, seq - row_number() OVER (ORDER BY seq)"
+                    " AS island FROM record WHERE stream = ?) GROUP BY island ORDER BY 1",
+                    name,
+                )
+                [(size,)] = self._read(
+                    "SELECT coalesce(sum(length(payload)), 0) FROM record WHERE stream = ?", name
+                )
+                head = max([counted, *(last for _, last in kept[-1:])])
+                states[name] = StreamState(
+                    epoch=epoch,
+                    head=head,
+                    kept=tuple((a, b) for a, b in kept),
+                    bytes=size,
+                    reserved=max(head, reserved),
+                )
+            return states
 
     def records(self, stream: str, seqs: Iterable[int]) -> dict[int, Record]:
         rows: list[tuple[int, str, bytes]] = []

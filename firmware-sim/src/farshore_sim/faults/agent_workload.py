@@ -124,6 +124,8 @@ class AgentWorkload:
                 await database.close()
         except DatabaseError as exc:
             return str(exc)
+        except Exception as exc:  # whatever else a file does to its reader is a violation, too
+            return f"{type(exc).__name__}: {exc}"
         return wrong or _integrity(path)
 
     def _compare(self, found: object, answered: int, begun: int) -> str | None:
