@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from farshore_edge.database import (
     Change,
@@ -88,6 +88,9 @@ class FailingDatabase:
 
     def center(self) -> CenterMark | None:
         return self.inner.center()
+
+    def unanswered(self) -> Mapping[str, int]:
+        return self.inner.unanswered()
 
     async def commit(self, change: Change) -> Freed:
         await self.gate.wait()

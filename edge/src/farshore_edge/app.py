@@ -101,6 +101,7 @@ class Agent:
             buffer=BufferSettings(spill_after_s=settings.spill_after_s, settle_s=SETTLE_S),
             quotas=settings.quotas,
             draw_epoch=self._ids.epoch,
+            asks=True,
         )
         self._courier = Courier(
             node=settings.node,
@@ -109,6 +110,7 @@ class Agent:
             uplink=self._link,
             clock=clock,
             spread=self._rng.random,
+            say_birth=lambda: self._presence.say_birth(),
         )
         self._center = CenterMemory(self._database, now_s=clock.monotonic_s)
         self._presence = Presence(

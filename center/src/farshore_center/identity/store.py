@@ -5,16 +5,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from farshore_center.identity.model import aheads, centers, epochs
 from farshore_center.identity.recognition import Epoch
 
-# Built once: it goes with every group of records.
-_ADVANCE = (
-    update(epochs).where(epochs.c.epoch == bindparam("of_epoch")).values(generation=bindparam("to"))
-)
+# The driver's own words: it goes with every group of records, and building and compiling it there
+# would cost four times what it costs.
+_ADVANCE = {
+    "sqlite": "UPDATE center_epoch SET generation = ? WHERE epoch = ?",
+    "postgresql": "UPDATE center_epoch SET generation = %s WHERE epoch = %s",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +61,7 @@ def begin(connection: Connection, *, database: str, epoch: str, now_ms: int) -> 
 
 
 def advance(connection: Connection, epoch: str, generation: int) -> None:
-    connection.execute(_ADVANCE, {"of_epoch": epoch, "to": generation})
+    connection.exec_driver_sql(_ADVANCE[connection.dialect.name], (generation, epoch))
 
 
 def set_state(

@@ -37,7 +37,7 @@ def acknowledgements(
         word = StreamAck(
             epoch=epoch,
             ranges=books[key].acknowledgement(),
-            head=books[key].head if key in greeted else 0,
+            head=books[key].head if key in greeted else None,
         )
         if asked.get(key):
             word = replace(word, resend=asked[key], because=RESTORED)
@@ -79,7 +79,7 @@ def _compact(ack: dict[str, StreamAck]) -> bytes:
                     ("head", word.head),
                     ("center", word.center),
                 )
-                if value
+                if value is not None
             }
             for stream, word in ack.items()
         }

@@ -11,6 +11,7 @@ from farshore_edge.database.model import (
     Record,
     SetAside,
     StreamState,
+    Turn,
 )
 from farshore_edge.database.recovery import open_database
 from farshore_edge.database.sqlite import SqliteDatabase
@@ -27,5 +28,6 @@ __all__ = [
     "SetAside",
     "SqliteDatabase",
     "StreamState",
+    "Turn",
     "open_database",
 ]

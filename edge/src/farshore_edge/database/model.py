@@ -93,11 +93,20 @@ class SetAside:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """Every stream goes on in a new epoch, empty; ``losses`` and ``records`` of the same change come
+    after it."""
+
+    epoch: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """What becomes durable together, or not at all; ``settled``: (stream, first, last) to delete.
 
     ``aside`` takes the place of what the database says about the one before it.
-    ``center``: the newest mark of a center that was obeyed.
+    ``center``: the newest mark of a center that was obeyed. ``unanswered``: the heads when an agent
+    began whose birth was not answered yet; empty once it was.
     """
 
     records: Sequence[Record] = ()
@@ -107,6 +116,8 @@ class Change:
     marks: Sequence[Mark] = ()
     aside: SetAside | None = None
     center: CenterMark | None = None
+    unanswered: Mapping[str, int] | None = None
+    turn: Turn | None = None
 
 
 Freed = Mapping[str, int]
@@ -134,6 +145,10 @@ class Database(Protocol):
 
     def center(self) -> CenterMark | None:
         """The mark that the last change with one has left."""
+        ...
+
+    def unanswered(self) -> Mapping[str, int]:
+        """The heads before anything that no answer to a birth has confirmed; empty: all is."""
         ...
 
     async def commit(self, change: Change) -> Freed:

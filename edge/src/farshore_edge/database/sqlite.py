@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -141,6 +141,9 @@ class SqliteDatabase:
         rows = self._read("SELECT database, epoch, generation FROM center")
         return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
 
+    def unanswered(self) -> Mapping[str, int]:
+        return dict(self._read("SELECT stream, head FROM unanswered"))
+
     async def commit(self, change: Change) -> Freed:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Freed] = loop.create_future()
@@ -217,6 +220,14 @@ class SqliteDatabase:
 
     def _apply(self, change: Change) -> Freed:
         write = self._writer
+        if change.turn is not None:
+            write.execute("DELETE FROM record")
+            write.execute(
+                "UPDATE stream SET epoch = ?, head = 0, reserved = 0", (change.turn.epoch,)
+            )
+        if change.unanswered is not None:
+            write.execute("DELETE FROM unanswered")
+            write.executemany("INSERT INTO unanswered VALUES (?, ?)", change.unanswered.items())
         if change.records:
             self._insert(change.records)
         freed = self._settled(change.settled) if change.settled else {}

@@ -22,8 +22,10 @@ from farshore_edge.outbox.envelope import Timing
 from farshore_edge.outbox.journal import RETRY_S, Journal, Outage
 from farshore_edge.outbox.losses import Losses
 from farshore_edge.outbox.quota import Quota
+from farshore_edge.outbox.rewind import Gate
 from farshore_edge.outbox.room import Room
 from farshore_edge.outbox.streams import METRICS, Stream
+from farshore_edge.outbox.turning import turned
 from farshore_edge.outbox.volatile import Volatile, Word
 
 log = logging.getLogger(__name__)
@@ -65,10 +67,12 @@ class Outbox:
         buffer: BufferSettings | None = None,
         quotas: Mapping[str, Quota] | None = None,
         draw_epoch: Callable[[], str] | None = None,
+        asks: bool = False,
     ) -> None:
         """``now`` stamps records; ``woken`` is called when there is something new to send.
 
         ``draw_epoch``: for what is said while the disk can't be written; without it nothing is.
+        ``asks``: nothing is sent before the center has answered how far it knows the streams.
         """
         self._database = database
         self._sender = sender
@@ -100,6 +104,17 @@ class Outbox:
             max_bytes=max_bytes,
             quotas=quotas or {},
         )
+        self._draw_epoch = draw_epoch
+        self._began = {name: stream.head for name, stream in self._streams.items()}
+        self._before = {**self._began, **database.unanswered()} if asks else self._began
+        self.gate = Gate({n: s.epoch for n, s in self._streams.items()}, self._before)
+        self.gate.open = not asks
+        self._answered = asyncio.Event()
+        if not asks:
+            self._answered.set()
+        self._rewound: SetAside | None = None
+        self._steady = asyncio.Event()
+        self._steady.set()
         self.volatile = Volatile(draw_epoch) if draw_epoch is not None else None
         self._cache: dict[tuple[str, int], Record] = {}
         self._ahead: dict[tuple[str, int], Record] = {}
@@ -111,6 +126,7 @@ class Outbox:
         self._settling: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
         self._writing: set[asyncio.Task[Any]] = set()
+        self._promised: set[asyncio.Task[Any]] = set()
 
     # Starting
 
@@ -125,8 +141,67 @@ class Outbox:
             change = _joined(change, replace(lost, marks=[marks[-1]]))
         if aside is not None and not aside.told:
             change = _joined(change, self._set_aside(aside))
-        if change.records:
+        if not self.gate.open and not self._database.unanswered():
+            change = replace(change, unanswered=self._before)
+        if change.records or change.unanswered is not None:
             await self._write(change)
+
+    async def answered(self) -> bool:
+        """The center has said how far it knows each stream. Whether records may be sent now: a disk
+        that went back in time begins a new epoch first, and has to be well for that."""
+        if not self.gate.rewound():
+            # Durable first: what is sent from now on must not look like another disk's later.
+            await self._write(Change(unanswered={}))
+            self.gate.open = True
+        elif not await self._turned():
+            return False
+        self._answered.set()
+        self._woken()
+        return True
+
+    async def until_answered(self) -> SetAside | None:
+        """Before it what this disk remembers may be less than what was; told once that it is."""
+        await self._answered.wait()
+        rewound, self._rewound = self._rewound, None
+        return rewound
+
+    async def _turned(self) -> bool:
+        self._steady.clear()  # nobody gets a seq of the epoch that ends
+        try:
+            while self._writing:
+                await asyncio.wait(self._writing)
+            if self._draw_epoch is None or self._journal.outage() is not None:
+                return False
+            turn = turned(
+                self._database,
+                self._sender,
+                self._streams,
+                self.gate.answers,
+                before=self._before,
+                began=self._began,
+                sent=self.gate.sent,
+                epoch=self._draw_epoch(),
+                now=self._now,
+            )
+            await self._database.commit(turn.change)
+        except DatabaseError as exc:
+            log.error("a new epoch can't be begun", extra={"error": str(exc)})
+            return False
+        finally:
+            self._steady.set()
+        self._streams.update(turn.streams)
+        for name, stream in turn.streams.items():
+            kept = [(1, stream.head)] if stream.head else []
+            self._sender.open(name, epoch=stream.epoch, kept=kept, head=stream.head)
+        self._cache.clear()
+        self._ahead.clear()
+        self._rewound = turn.change.aside
+        self.gate.open = True
+        log.error(
+            "the center knows more than this disk: it went back in time; a new epoch is begun",
+            extra={"records": len(turn.change.records), "lost": len(turn.change.losses)},
+        )
+        return True
 
     def _set_aside(self, aside: SetAside) -> Change:
         data = {
@@ -163,6 +238,7 @@ class Outbox:
         taken. A caller that is cancelled does not cancel the record.
         """
         timing = timing or self._now()
+        await self._steady.wait()
         if stream == METRICS and self._memory_first():
             if not self._streams[METRICS].left() and self._journal.outage() is None:
                 await self._write(self._spill(self._buffer.block))
@@ -174,6 +250,7 @@ class Outbox:
 
     async def append_many(self, stream: str, path: str, bodies: Sequence[dict[str, Any]]) -> int:
         """Records that become durable together; the last one's seq. Otherwise as ``append``."""
+        await self._steady.wait()
         return await self._append(stream, path, bodies, self._now(), ()) if bodies else 0
 
     async def _append(
@@ -347,8 +424,8 @@ class Outbox:
 
     def _later(self, work: Any) -> None:
         task = asyncio.create_task(work)
-        self._writing.add(task)
-        task.add_done_callback(self._writing.discard)
+        self._promised.add(task)
+        task.add_done_callback(self._promised.discard)
 
     # Giving up
 
@@ -449,22 +526,29 @@ class Outbox:
     def heads(self) -> dict[str, StreamHead]:
         """Where the streams stand, as far as it is sure: nothing else may be announced."""
         return {
-            name: StreamHead(epoch=state.epoch, head=state.told, records=self._sender.unsent(name))
+            name: StreamHead(
+                epoch=state.epoch, head=self._sure(name, state), records=self._sender.unsent(name)
+            )
             for name, state in self._streams.items()
         }
+
+    def _sure(self, name: str, state: Stream) -> int:
+        return state.told if self.gate.open else min(state.told, self._before[name])
 
     def queues(self) -> dict[str, Queue]:
         return {
             name: Queue(
-                records=self._sender.unsent(name), bytes=max(0, state.bytes), head=state.told
+                records=self._sender.unsent(name),
+                bytes=max(0, state.bytes),
+                head=self._sure(name, state),
             )
             for name, state in self._streams.items()
         }
 
     async def written(self) -> None:
         """Waits for what is being written: only then does the sender know of all that was made."""
-        while self._writing:
-            await asyncio.wait(self._writing)
+        while self._writing or self._promised:
+            await asyncio.wait(self._writing | self._promised)
 
     async def close(self) -> None:
         """Writes what is in memory and gives back what was reserved; a last attempt at what could
@@ -485,6 +569,7 @@ def _joined(one: Change, other: Change) -> Change:
         commands=[*one.commands, *other.commands],
         marks=[*one.marks, *other.marks],
         aside=other.aside or one.aside,
+        unanswered=one.unanswered if other.unanswered is None else other.unanswered,
     )
 
 

@@ -7,7 +7,7 @@ lies the instant at which it becomes so. Changes that come meanwhile share the n
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from farshore_edge.database import Change, CommandRow, Freed, Loss, MemoryDatabase, Record
 from farshore_edge.database.model import StreamState
@@ -100,6 +100,9 @@ class DiskDatabase:
 
     def center(self) -> CenterMark | None:
         return self._disk.memory.center()
+
+    def unanswered(self) -> Mapping[str, int]:
+        return self._disk.memory.unanswered()
 
     async def commit(self, change: Change) -> Freed:
         done: asyncio.Future[Freed] = asyncio.get_running_loop().create_future()

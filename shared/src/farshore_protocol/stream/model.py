@@ -19,15 +19,15 @@ class StreamAck:
     """``ranges``: closed intervals of seq that need not be kept; ``resend``: what is missing.
 
     ``because``: why it is missing, where that is known: ``restored``. ``head``, in the answer to a
-    birth: the highest seq that the center knows of; a node that has not come so far has an older
-    disk. ``center``: how far the center's database has come with this.
+    birth and only there: the highest seq that the center knows of; a node that has not come so far
+    has an older disk. ``center``: how far the center's database has come with this.
     """
 
     epoch: str
     ranges: tuple[Range, ...] = ()
     resend: tuple[Range, ...] = ()
     because: str | None = None
-    head: Count = 0
+    head: Count | None = None
     center: CenterMark | None = None
 
 
