@@ -26,6 +26,8 @@ READY_S = 60.0
 AWAY_S = (0.05, 1.5)
 """How long there is no broker; nodes go on measuring."""
 BETWEEN_S = (0.2, 2.0)
+LOOK_EVERY_S = 0.1
+"""Into outboxes while the listener is deaf; an agent keeps what is acknowledged for longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +117,9 @@ class BrokerSoak:
                 agent.start()
             async with asyncio.TaskGroup() as background:
                 listening = background.create_task(self._listener.run())
+                looking = background.create_task(self._look())
                 yield
+                looking.cancel()
                 await self._listener.close()
                 await listening
         finally:
@@ -125,6 +129,13 @@ class BrokerSoak:
                 self._broker.program.kill()
             await self._http.close()
             self._ports.close()
+
+    async def _look(self) -> None:
+        while True:
+            if not self._listener.connected:
+                for name in self._agents:
+                    self._witness.lives(name, self._folder / name / "agent.db")
+            await asyncio.sleep(LOOK_EVERY_S)
 
     async def _kill(self) -> None:
         await asyncio.sleep(self._rng.uniform(*BETWEEN_S))

@@ -1,8 +1,9 @@
-"""What is known of the nodes' records past Farshore's own word: outboxes of the dead, and the wire.
+"""What is known of the nodes' records past Farshore's own word: their outboxes, and the wire.
 
 Every kill leaves an outbox; a copy of it is read, so that SQLite's recovery is left to the agent.
-Beside that a client of the broker hears what nodes send. A sample is known by its ``uptime_s``,
-which no other sample of the node has.
+Beside that a client of the broker hears what nodes send; while it is not connected, and so would
+miss a backlog that nodes send before it is back, it looks into the outboxes of the living. A sample is
+known by its ``uptime_s``, which no other sample of the node has.
 """
 
 import asyncio
@@ -61,11 +62,17 @@ class Witness:
                 shutil.copy(write_ahead, copy.with_name(write_ahead.name))
             self._read(node, copy)
 
+    def lives(self, node: str, database: Path) -> None:
+        """Reads what a living agent keeps; it need not have made its tables yet."""
+        with contextlib.suppress(sqlite3.OperationalError):
+            uri = f"file:{database}?mode=ro"
+            with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
+                self._take(node, *_told(connection))
+
     def _read(self, node: str, database: Path) -> None:
         with contextlib.closing(sqlite3.connect(database)) as connection:
             try:
-                streams = connection.execute(HEADS).fetchall()
-                records = connection.execute("SELECT stream, payload FROM record").fetchall()
+                streams, records = _told(connection)
             except sqlite3.OperationalError as exc:
                 if "no such table" not in str(exc):  # killed before it had made its tables
                     self._say("a database survives", node, str(exc))
@@ -74,6 +81,11 @@ class Witness:
                 self._say("a database survives", node, str(exc))
                 return
         self.deaths_with_records += bool(records)
+        self._take(node, streams, records)
+
+    def _take(
+        self, node: str, streams: list[tuple[str, str, int]], records: list[tuple[str, bytes]]
+    ) -> None:
         for stream, epoch, head in streams:
             epoch_before, head_before = self.heads.get((node, stream), (epoch, 0))
             if epoch != epoch_before or head < head_before:
@@ -88,6 +100,13 @@ class Witness:
         self.violations.append(Violation(promise=promise, where=node, detail=detail))
 
 
+def _told(
+    connection: sqlite3.Connection,
+) -> tuple[list[tuple[str, str, int]], list[tuple[str, bytes]]]:
+    streams = connection.execute(HEADS).fetchall()
+    return streams, connection.execute("SELECT stream, payload FROM record").fetchall()
+
+
 class Listener:
     """Hears what nodes send, while there is a broker; a ``LinkHandler``."""
 
@@ -98,6 +117,10 @@ class Listener:
         self._witness = witness
         self._link = MqttLink(settings, clock=SystemClock(), rng=rng)
         self.heard = 0
+
+    @property
+    def connected(self) -> bool:
+        return self._link.connected
 
     async def run(self) -> None:
         await self._link.run(self)

@@ -60,6 +60,7 @@ async def test_a_new_command_has_the_shape_of_the_contract(client: httpx.AsyncCl
                 "node": "pi-1",
                 "state": "queued",
                 "reason": None,
+                "held": False,
                 "updated_at": "2023-11-14T22:13:20.000Z",
                 "result": None,
                 "error": None,

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from farshore_edge.database import (
     Change,
@@ -18,6 +18,7 @@ from farshore_edge.errors import DatabaseError
 from farshore_edge.outbox import Timing
 from farshore_protocol.clock import ManualClock
 from farshore_protocol.ids import Ids
+from farshore_protocol.messages import CenterMark
 
 DEADLINE_S = 10.0
 
@@ -84,6 +85,12 @@ class FailingDatabase:
 
     def unfinished_commands(self) -> list[CommandRow]:
         return self.inner.unfinished_commands()
+
+    def center(self) -> CenterMark | None:
+        return self.inner.center()
+
+    def unanswered(self) -> Mapping[str, int]:
+        return self.inner.unanswered()
 
     async def commit(self, change: Change) -> Freed:
         await self.gate.wait()

@@ -77,7 +77,10 @@ class World:
         self.seen.append(message)
         kind = message.topic.split("/")[3]
         if kind == "birth" and self.acknowledges:
-            self.say("ack", {})
+            streams = orjson.loads(message.payload)["streams"]
+            self.say(
+                "ack", {s: {"epoch": h["epoch"], "head": h["head"]} for s, h in streams.items()}
+            )
         if kind in ("res", "evt", "rep", "tel") and self.acknowledges:
             stream = {"res": "results", "evt": "events", "rep": "reports", "tel": "metrics"}[kind]
             word = orjson.loads(inflate(message.payload))

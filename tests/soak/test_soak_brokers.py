@@ -17,4 +17,6 @@ async def test_a_broker_killed_and_wiped_breaks_no_promise(tmp_path: Path) -> No
     assert counts["kills"] == 1
     assert counts["records_accepted"] > 20
     assert counts["batches_witnessed"] > 10
+    # Whoever is back first after a kill, the witness or the nodes: what waited is seen.
+    assert counts["batches_witnessed"] > 0.8 * counts["batches_accepted"]
     assert counts["effects"] >= 1

@@ -22,6 +22,8 @@ from farshore_center.commands.service import CommandService
 from farshore_center.db.database import Database
 from farshore_center.events import EventLog
 from farshore_center.events.routes import event_routes
+from farshore_center.identity.routes import identity_routes
+from farshore_center.identity.service import IdentityService
 from farshore_center.ingest.intake import Intake
 from farshore_center.ingest.rejected import RejectedList
 from farshore_center.ingest.routes import ingest_routes
@@ -33,7 +35,7 @@ from farshore_center.nodes.service import NodeService
 from farshore_center.settings import Settings
 from farshore_center.telemetry.routes import telemetry_routes
 from farshore_center.telemetry.service import TelemetryHistory
-from farshore_center.uplink import EmbeddedUplink, ExternalUplink, Uplink
+from farshore_center.uplink import EmbeddedUplink, ExternalUplink, Uplink, center_state
 
 log = structlog.get_logger(__name__)
 
@@ -75,6 +77,14 @@ class Center:
             ids=self._ids,
         )
         self.nodes.arrived = self.commands.node_arrived
+        self.identity = IdentityService(
+            self.database,
+            self.events,
+            self.commands,
+            now_ms=now_ms,
+            name=self._ids.boot(),
+            epoch=self._ids.boot(),
+        )
         self.ingest = IngestService(
             self.database,
             self.events,
@@ -85,24 +95,39 @@ class Center:
             now_ms=now_ms,
             now_s=now_s,
             facts_committed=self.nodes.facts_committed,
+            identity=self.identity,
         )
-        self.intake = Intake(self.nodes, self.ingest, self.rejected)
+        self.intake = Intake(self.nodes, self.ingest, self.rejected, self.identity.judged)
         self.uplink = self._make_uplink(rng)
         self.api = self._make_api()
 
     def _make_uplink(self, rng: random.Random) -> Uplink:
-        epoch = self._ids.epoch()
         if self.settings.external_broker:
             return ExternalUplink(
                 self.settings.mqtt,
                 take=self.intake.take,
                 ended=self._ended,
-                epoch=epoch,
+                epoch=self.identity.epoch,
+                state=self.state,
                 clock=self._clock,
                 rng=rng,
             )
         return EmbeddedUplink(
-            self.settings.mqtt, take=self.intake.take, rejected=self._refused, epoch=epoch
+            self.settings.mqtt,
+            take=self.intake.take,
+            rejected=self._refused,
+            epoch=self.identity.epoch,
+            state=self.state,
+        )
+
+    def state(self, online: bool) -> Message:
+        """What nodes are told of this center, and its will; the same for all of this start."""
+        return center_state(
+            self.identity.epoch,
+            online,
+            database=self.identity.database,
+            generation=self.identity.generation_at_start,
+            wishes=self.settings.wishes,
         )
 
     # Downlink
@@ -153,6 +178,7 @@ class Center:
         app.include_router(telemetry_routes(self.history, known_node, self._clock.now_ms))
         app.include_router(command_routes(self.commands, resolve))
         app.include_router(event_routes(self.events))
+        app.include_router(identity_routes(self.identity))
         app.include_router(operation_routes(self.checks, readings(self), self.reasons))
         if isinstance(self.uplink, EmbeddedUplink):
             app.add_api_websocket_route("/mqtt", websocket_route(self.uplink.broker))
@@ -176,6 +202,7 @@ class Center:
     async def start(self) -> None:
         await self.database.start()
         self._started = True
+        await self.identity.start(restored=self.settings.restored)
         await self.nodes.start()
         self._run(self.ingest.run(), "ingest")
         self._run(self.ingest.run_holes(self.nodes.registry.online), "holes")

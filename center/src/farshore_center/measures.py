@@ -34,6 +34,7 @@ def readings(center: "Center") -> Readings:
             "commands": ("Targets that wait.", lambda: _commands(center, waiting=True)),
             "events": ("Event streams.", lambda: {"subscribers": center.events.subscribers}),
             "broker": ("What the embedded broker holds.", lambda: _broker(center, now=True)),
+            "center": ("Whether this center was restored.", lambda: _identity(center)),
             "ready": ("Whether a part works, 1 or 0.", lambda: _ready(center)),
         },
         labelled={
@@ -104,6 +105,15 @@ def _uplink(center: "Center") -> Mapping[str, float]:
     if not isinstance(center.uplink, ExternalUplink):
         return {}
     return {"dropped": center.uplink.dropped, "unsent": center.uplink.unsent}
+
+
+def _identity(center: "Center") -> Mapping[str, float]:
+    identity = center.identity
+    return {
+        "restored": float(identity.restored),
+        "generation": identity.generation,
+        "nodes_ahead": identity.ahead,
+    }
 
 
 def _ready(center: "Center") -> Mapping[str, float]:

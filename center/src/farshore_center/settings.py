@@ -1,12 +1,16 @@
 """The center's settings: validated once, units in the names."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from farshore_center.db.engine import parse_url
 from farshore_center.errors import CenterError
+from farshore_center.wishes import Wishes
+
+MAX_RATE = 1e6
+MAX_HOLD_S = 86_400.0
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -35,7 +39,10 @@ class ListenError(CenterError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """``external_broker``: ``mqtt`` names a broker that runs elsewhere, not where to listen."""
+    """``external_broker``: ``mqtt`` names a broker that runs elsewhere, not where to listen.
+
+    ``restored``: a person says that the database is from a backup.
+    """
 
     data: Path
     http: Address
@@ -44,10 +51,21 @@ class Settings:
     database: str
     dev: bool
     log_level: str = "INFO"
+    restored: bool = False
+    wishes: Wishes = field(default_factory=Wishes)
 
 
 def read_settings(
-    *, data: Path, http: str, mqtt: str, database: str | None, dev: bool, log_level: str
+    *,
+    data: Path,
+    http: str,
+    mqtt: str,
+    database: str | None,
+    dev: bool,
+    log_level: str,
+    restored: bool = False,
+    rate: float | None = None,
+    hold_s: float | None = None,
 ) -> Settings:
     """Checks every value. Raises CenterError."""
     if database is not None:
@@ -61,6 +79,8 @@ def read_settings(
         database=database or f"sqlite:///{data.absolute() / 'center.db'}",
         dev=dev,
         log_level=_level(log_level),
+        restored=restored,
+        wishes=_wishes(rate, hold_s),
     )
     _check_safety(settings)
     return settings
@@ -87,6 +107,14 @@ def _level(text: str) -> str:
     if level not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
         raise SettingsError(f"--log-level = {text!r}: expected DEBUG, INFO, WARNING or ERROR")
     return level
+
+
+def _wishes(rate: float | None, hold_s: float | None) -> Wishes:
+    if rate is not None and not 0 < rate <= MAX_RATE:
+        raise SettingsError(f"--rate = {rate}: expected more than 0 and at most {MAX_RATE:g}")
+    if hold_s is not None and not 0 <= hold_s <= MAX_HOLD_S:
+        raise SettingsError(f"--hold-s = {hold_s}: expected 0 to {MAX_HOLD_S:g} seconds")
+    return Wishes(rate=rate, hold_s=hold_s)
 
 
 def _check_safety(settings: Settings) -> None:

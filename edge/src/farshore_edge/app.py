@@ -36,7 +36,7 @@ from farshore_edge.commands.verbs import exec as exec_verb
 from farshore_edge.database import Database, LateDatabase, SetAside
 from farshore_edge.errors import DatabaseError
 from farshore_edge.outbox import BufferSettings, Courier, Outbox, Timing
-from farshore_edge.presence import ClockSync, Presence
+from farshore_edge.presence import CenterMemory, ClockSync, Presence
 from farshore_edge.settings import Settings
 from farshore_edge.telemetry.sampler import Collector, Sampler
 
@@ -103,6 +103,7 @@ class Agent:
             buffer=BufferSettings(spill_after_s=settings.spill_after_s, settle_s=SETTLE_S),
             quotas=settings.quotas,
             draw_epoch=self._ids.epoch,
+            asks=True,
         )
         self._courier = Courier(
             node=settings.node,
@@ -111,7 +112,9 @@ class Agent:
             uplink=self._link,
             clock=clock,
             spread=self._rng.random,
+            say_birth=lambda: self._presence.say_birth(),
         )
+        self._center = CenterMemory(self._database, now_s=clock.monotonic_s)
         self._presence = Presence(
             node=settings.node,
             boot=self.boot,
@@ -191,6 +194,7 @@ class Agent:
             "labels": dict(self.settings.labels),
             "capabilities": Capabilities(verbs=tuple(sorted(self._handlers))),
             "facts_digest": self._facts_digest or None,
+            "center": self._center.mark,
         }
 
     def status(self) -> dict[str, Any]:
@@ -332,6 +336,8 @@ class Agent:
                 self._aside = await late.look()
                 self.outbox.adopt()
                 found = True
+        with contextlib.suppress(DatabaseError):
+            self._center.begin()
         self._ledger.begin(self._aside)
         await self.outbox.recover(self._aside)
         await self._commands.recover()
@@ -342,6 +348,9 @@ class Agent:
             ack = await self._acks.get()
             try:
                 await self._courier.acknowledged(ack)
+                for word in ack.values():
+                    if word.center is not None:
+                        await self._center.obeyed(word.center)
             except Exception:  # what it holds was not understood: the center says it again
                 log.exception("an acknowledgement could not be handled")
 
@@ -377,6 +386,7 @@ class Agent:
             await self._link.close(self._presence.farewell())
         finally:
             await self._end(*self._tasks)
+            await self._center.write()
             await self.outbox.close()
             await self._database.close()
             self._stopped.set()

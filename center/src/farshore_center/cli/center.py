@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,11 +47,31 @@ def run(
     ] = None,
     dev: Annotated[bool, typer.Option("--dev", help="loopback only, no login, no TLS")] = False,
     log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR")] = "INFO",
+    restored: Annotated[
+        bool,
+        typer.Option("--restored", help="the database is from a backup; give it at one start"),
+    ] = False,
+    rate: Annotated[
+        float | None,
+        typer.Option(envvar="FARSHORE_RATE", help="records a second that a node should not exceed"),
+    ] = None,
+    hold_s: Annotated[
+        float | None,
+        typer.Option(envvar="FARSHORE_HOLD_S", help="seconds to spread nodes' backlogs over"),
+    ] = None,
 ) -> None:
     """Runs the center until SIGTERM or Ctrl-C."""
     try:
         settings = read_settings(
-            data=data, http=http, mqtt=mqtt, database=database, dev=dev, log_level=log_level
+            data=data,
+            http=http,
+            mqtt=mqtt,
+            database=database,
+            dev=dev,
+            log_level=log_level,
+            restored=restored,
+            rate=rate,
+            hold_s=hold_s,
         )
     except CenterError as exc:
         sys.stderr.write(f"farshore-center: {exc}\n")
@@ -61,6 +82,42 @@ def run(
         sys.stderr.write(f"farshore-center: {exc}\n")
         raise typer.Exit(1) from exc
     raise typer.Exit(code)
+
+
+@app.command()
+def backup(
+    to: Annotated[Path, typer.Option(help="the new file")],
+    data: Annotated[Path, typer.Option(envvar="FARSHORE_DATA", help="folder of its data")] = Path(
+        "farshore-data/center"
+    ),
+) -> None:
+    """Copies the database of a center, running or not, to a file."""
+    from farshore_center.db.backup import back_up
+
+    try:
+        size = back_up(data, to)
+    except CenterError as exc:
+        sys.stderr.write(f"farshore-center: {exc}\n")
+        raise typer.Exit(1) from exc
+    sys.stdout.write(f"{to}: {size} bytes\n")
+
+
+@app.command()
+def restore(
+    source: Annotated[Path, typer.Option("--from", help="the file that a backup made")],
+    data: Annotated[Path, typer.Option(envvar="FARSHORE_DATA", help="folder of its data")] = Path(
+        "farshore-data/center"
+    ),
+) -> None:
+    """Puts a backup into a data folder without a database; the next start knows that it is one."""
+    from farshore_center.db.backup import put_back
+
+    try:
+        put_back(source, data)
+    except CenterError as exc:
+        sys.stderr.write(f"farshore-center: {exc}\n")
+        raise typer.Exit(1) from exc
+    sys.stdout.write(f"{data}: restored from {source}; commands are held until you resume\n")
 
 
 def _set_up_logging(level: str) -> None:
@@ -109,8 +166,11 @@ async def _serve(settings: Settings) -> int:
     from farshore_protocol.ids import system_rng
 
     from farshore_center.app import Center
+    from farshore_center.db.backup import MARKER
 
     _set_up_logging(settings.log_level)
+    marker = settings.data / MARKER
+    settings = replace(settings, restored=settings.restored or marker.exists())
     center = Center(settings, clock=SystemClock(), rng=system_rng())
     server = _server(settings, center.api)
 
@@ -123,6 +183,7 @@ async def _serve(settings: Settings) -> int:
         loop.add_signal_handler(number, leave)
     try:
         await center.start()
+        marker.unlink(missing_ok=True)
         serving = asyncio.create_task(server.serve(sockets=_listen(settings.http)))
         broken = asyncio.create_task(center.broken.wait())
         await asyncio.wait([serving, broken], return_when=asyncio.FIRST_COMPLETED)

@@ -62,6 +62,7 @@ class TargetOut(BaseModel):
     node: str
     state: str
     reason: str | None
+    held: bool
     updated_at: str
     result: dict[str, Any] | None
     error: ErrorOut | None

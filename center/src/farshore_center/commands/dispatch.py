@@ -100,6 +100,10 @@ class Dispatcher:
         self._arrived.add(node)
         self._woken.set()
 
+    def look_at_all(self) -> None:
+        self._schedule.hurry_all(self._now_ms())
+        self._woken.set()
+
     async def run(self) -> None:
         """Until it is cancelled. A database that fails is tried again: what is due stays due."""
         await self._load()

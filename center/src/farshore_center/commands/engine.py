@@ -18,6 +18,7 @@ from farshore_center.events.document import json_text
 NOT_ONLINE = "node was not online"
 NO_ANSWER = "no answer"
 CANCELLED = "cancelled before it was sent"
+HELD = "held: the center was restored from a backup"
 
 MAX_STEPS = 100
 """A node that reports without end does not make a history without end: the newest are kept."""
@@ -35,7 +36,10 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A command at one node. `epoch` and `seq`: of the report that gave the state."""
+    """A command at one node. `epoch` and `seq`: of the report that gave the state.
+
+    `held`: the state is of before a restore; nothing is sent until a person says so.
+    """
 
     command_id: str
     node: str
@@ -50,6 +54,7 @@ class Target:
     result: str | None = None
     error: str | None = None
     history: tuple[Step, ...] = ()
+    held: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -115,8 +120,9 @@ def _decide(target: Target, now_ms: int, *, online: bool, at_once: bool, pace: P
         return Decision(action="settled", target=target)
     if now_ms >= target.expires_ms:
         reason = NOT_ONLINE if target.state == "queued" else NO_ANSWER
+        reason = HELD if target.held else reason
         return Decision(action="expire", target=_moved(target, "expired", now_ms, reason))
-    if not online:
+    if target.held or not online:
         return Decision(action="wait", target=target, look_ms=target.expires_ms)
     if target.state == "sent" and not at_once:
         sent_ms = target.sent_ms or 0
@@ -151,6 +157,7 @@ def _moved(target: Target, state: str, now_ms: int, reason: str | None) -> Targe
         reason=reason,
         updated_ms=now_ms,
         history=(*target.history, Step(state, now_ms)),
+        held=False,
     )
 
 
@@ -169,6 +176,7 @@ def apply_report(target: Target, report: CommandReport, at_ms: int) -> Target:
         result=None if report.result is None else json_text(report.result),
         error=None if report.error is None else json_text(report.error),
         history=history,
+        held=False,
     )
 
 

@@ -3,7 +3,7 @@
 A target has a row from the start, so an absent node is seen as absent.
 """
 
-from sqlalchemy import BigInteger, ForeignKeyConstraint, Index, Table, Text, text
+from sqlalchemy import BigInteger, ForeignKeyConstraint, Index, Table, Text, false, text
 from sqlmodel import Field, SQLModel
 
 _UNANSWERED = text("state IN ('queued', 'sent')")
@@ -31,7 +31,8 @@ class CommandTargetRow(SQLModel, table=True):
     """A command at one node.
 
     `epoch` and `seq` are those of the report that gave the state. `result` and `error` are JSON
-    text, and so is `history`: `[[state, ms, 1 if the node said so], …]`.
+    text, and so is `history`: `[[state, ms, 1 if the node said so], …]`. `held`: not to be sent until
+    a person says so, after the center was restored.
     """
 
     __tablename__ = "command_target"
@@ -59,6 +60,7 @@ class CommandTargetRow(SQLModel, table=True):
     result: str | None = Field(default=None, sa_type=Text)
     error: str | None = Field(default=None, sa_type=Text)
     history: str = Field(sa_type=Text)
+    held: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
 
 
 class CommandOutputRow(SQLModel, table=True):

@@ -34,6 +34,10 @@ class Schedule:
             for command_id in self._by_node.get(node, ()):
                 self.put((command_id, node), now_ms)
 
+    def hurry_all(self, now_ms: int) -> None:
+        """Everything that waits is due."""
+        self.hurry(list(self._by_node), now_ms)
+
     def take_due(self, now_ms: int, limit: int) -> list[Key]:
         """Up to `limit` targets whose time has come; they are out until they are put again."""
         due: list[Key] = []

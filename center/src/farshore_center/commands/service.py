@@ -157,6 +157,22 @@ class CommandService:
         self._strays += recorded.strays
         return recorded.drafts
 
+    # After a restore
+
+    def hold(self, conn: Connection) -> int:
+        """What is unanswered is not sent until it is released: the world went on meanwhile."""
+        return store.hold(conn, engine.HELD, self._now_ms())
+
+    def release(self, conn: Connection) -> int:
+        return store.release(conn)
+
+    def count_held(self, conn: Connection) -> int:
+        return store.count_held(conn)
+
+    def released(self) -> None:
+        """After the commit: what was held is looked at now."""
+        self._dispatcher.look_at_all()
+
     def stats(self) -> dict[str, int]:
         """Counts since the start; `waiting` is how many targets will be looked at."""
         return {

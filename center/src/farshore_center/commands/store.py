@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import orjson
 from farshore_protocol.commands import Output
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Insert,
     Row,
@@ -112,9 +113,38 @@ def unanswered(conn: Connection) -> list[tuple[str, str, int]]:
     question = (
         select(targets.c.command_id, targets.c.node, commands.c.expires_ms)
         .join_from(targets, commands, commands.c.id == targets.c.command_id)
-        .where(targets.c.state.in_([literal_column("'queued'"), literal_column("'sent'")]))
+        .where(_waiting())
     )
     return [(row.command_id, row.node, row.expires_ms) for row in conn.execute(question)]
+
+
+def _waiting() -> ColumnElement[bool]:
+    return targets.c.state.in_([literal_column("'queued'"), literal_column("'sent'")])
+
+
+def hold(conn: Connection, reason: str, now_ms: int) -> int:
+    """Holds every unanswered target that is not expired; how many."""
+    valid = select(commands.c.id).where(commands.c.expires_ms > now_ms)
+    changed = (
+        update(targets)
+        .where(_waiting(), targets.c.held.is_(False), targets.c.command_id.in_(valid))
+        .values(held=True, reason=reason)
+    )
+    return conn.execute(changed).rowcount
+
+
+def release(conn: Connection) -> int:
+    """Holds no target any more; how many still wait."""
+    waiting = count_held(conn)
+    conn.execute(update(targets).where(targets.c.held, _waiting()).values(held=False, reason=None))
+    return waiting
+
+
+def count_held(conn: Connection) -> int:
+    found = conn.execute(
+        select(func.count()).select_from(targets).where(targets.c.held, _waiting())
+    )
+    return int(found.scalar_one())
 
 
 def orders(conn: Connection, command_ids: Iterable[str]) -> dict[str, Order]:
@@ -239,6 +269,7 @@ def _target(row: Row[Any]) -> Target:
         result=row.result,
         error=row.error,
         history=tuple(Step(state, at, bool(said)) for state, at, said in orjson.loads(row.history)),
+        held=bool(row.held),
     )
 
 
@@ -255,6 +286,7 @@ def _target_columns(target: Target) -> dict[str, Any]:
         "result": target.result,
         "error": target.error,
         "history": orjson.dumps(history).decode(),
+        "held": target.held,
     }
 
 

@@ -23,6 +23,7 @@ class TargetView:
             "node": target.node,
             "state": target.state,
             "reason": target.reason,
+            "held": target.held,
             "updated_at": rfc3339(target.updated_ms),
             "result": _json(target.result),
             "error": _json(target.error),

@@ -4,12 +4,13 @@ It works on the books that it is given and changes them; when the commit fails, 
 them away and loads them again.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from farshore_protocol.errors import MessageError
 from farshore_protocol.messages import Event, StreamHead
 from farshore_protocol.stream import Book
+from farshore_protocol.stream.model import MAX_RANGES
 
 from farshore_center.ingest.arrival import Arrival, loss_word
 
@@ -19,10 +20,16 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Greeting:
-    """A birth: where the node's streams stand. It is answered with what the center holds."""
+    """A birth: where the node's streams stand. It is answered with what the center holds.
+
+    ``ahead``: the node has obeyed acknowledgements that a restored center does not know of.
+    ``new_boot``: it is the first birth of that boot; a later one may be a late copy.
+    """
 
     node: str
     heads: Mapping[str, StreamHead]
+    ahead: bool = False
+    new_boot: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +40,25 @@ class LossLine:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """What a restored center lacks of a stream whose node has come to ``head`` and keeps ``kept``."""
+
+    stream: str
+    epoch: str
+    head: int
+    ranges: Sequence[tuple[int, int]]
+    kept: int
+
+
 @dataclass(slots=True, kw_only=True)
 class Decision:
-    """``fresh``: accepted for the first time; ``faulty``: to be put on the list of the rejected."""
+    """``fresh``: accepted for the first time; ``faulty``: to be put on the list of the rejected.
+
+    ``greeted``: to be told how far the center knows a stream; ``missing``: what nodes that are
+    ahead are asked for at once; ``behind``: streams of nodes that have counted less far than the
+    center knows, with the head that they said.
+    """
 
     fresh: list[Arrival] = field(default_factory=list)
     faulty: list[tuple[Arrival, MessageError]] = field(default_factory=list)
@@ -43,6 +66,9 @@ class Decision:
     changed: set[Key] = field(default_factory=set)
     acknowledge: dict[Key, None] = field(default_factory=dict)
     duplicates: int = 0
+    greeted: set[Key] = field(default_factory=set)
+    missing: dict[str, list[Missing]] = field(default_factory=dict)
+    behind: dict[Key, tuple[int, int]] = field(default_factory=dict)
 
 
 def decide(books: dict[Key, Book], items: Iterable[Arrival | Greeting]) -> Decision:
@@ -62,10 +88,23 @@ def _greet(books: dict[Key, Book], greeting: Greeting, decision: Decision) -> No
         if book is None:
             book = books[key] = Book()
             decision.changed.add(key)
+        if greeting.new_boot and head.head < book.head:
+            decision.behind[key] = head.head, book.head
         if head.head > book.head:
             book.announce(head.head)
             decision.changed.add(key)
         decision.acknowledge[key] = None
+        decision.greeted.add(key)
+        if greeting.ahead:
+            decision.missing.setdefault(greeting.node, []).append(
+                Missing(
+                    stream=stream,
+                    epoch=head.epoch,
+                    head=head.head,
+                    ranges=book.holes()[:MAX_RANGES],
+                    kept=head.records,
+                )
+            )
 
 
 def _arrive(books: dict[Key, Book], arrival: Arrival, decision: Decision) -> None:

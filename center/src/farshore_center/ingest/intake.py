@@ -8,7 +8,14 @@ from collections.abc import Awaitable, Callable
 import structlog
 from farshore_protocol.codec import decode
 from farshore_protocol.errors import MessageError, RemoteProtocolError
-from farshore_protocol.messages import Birth, Heartbeat, Presence, StreamHead, TimeRequest
+from farshore_protocol.messages import (
+    Birth,
+    CenterMark,
+    Heartbeat,
+    Presence,
+    StreamHead,
+    TimeRequest,
+)
 from farshore_protocol.messages.record import STREAM_OF
 from farshore_protocol.names import check_name, check_tree_group
 from farshore_protocol.stream import STREAMS
@@ -25,10 +32,18 @@ log = structlog.get_logger(__name__)
 
 
 class Intake:
-    def __init__(self, nodes: NodeService, ingest: IngestService, rejected: RejectedList) -> None:
+    def __init__(
+        self,
+        nodes: NodeService,
+        ingest: IngestService,
+        rejected: RejectedList,
+        judged: Callable[[str, CenterMark | None], Awaitable[bool]],
+    ) -> None:
+        """``judged``: whether a node has seen what a restored center does not know."""
         self._nodes = nodes
         self._ingest = ingest
         self._rejected = rejected
+        self._judged = judged
         self._by_kind: dict[str, Callable[[Up, bytes], Awaitable[None]]] = {
             "presence": self._presence,
             "birth": self._birth,
@@ -91,8 +106,13 @@ class Intake:
     async def _birth(self, up: Up, payload: bytes) -> None:
         birth = decode(Birth, payload)
         _check_birth(birth)
+        ahead = await self._judged(up.node, birth.center)  # before anything is sent to the node
+        known = self._nodes.registry.get(up.node)
+        new_boot = known is None or known.standing.boot != birth.boot
         await self._nodes.born(up.node, birth)
-        await self._ingest.submit(Greeting(node=up.node, heads=birth.streams))
+        await self._ingest.submit(
+            Greeting(node=up.node, heads=birth.streams, ahead=ahead, new_boot=new_boot)
+        )
 
     async def _heartbeat(self, up: Up, payload: bytes) -> None:
         await self._nodes.beat(up.node, decode(Heartbeat, payload))

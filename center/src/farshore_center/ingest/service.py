@@ -7,7 +7,7 @@ company, so that a thousand quiet nodes do not cost a sync each.
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import structlog
@@ -18,11 +18,11 @@ from sqlalchemy import Connection
 
 from farshore_center.db.database import Database
 from farshore_center.db.errors import DatabaseError
-from farshore_center.events.model import Draft
 from farshore_center.events.service import EventLog
 from farshore_center.ingest import clock, sinks, store
 from farshore_center.ingest.answers import acknowledgements, resend
 from farshore_center.ingest.arrival import Arrival, refused
+from farshore_center.ingest.continuity import Identity, NoIdentity, behind
 from farshore_center.ingest.engine import Decision, Greeting, decide
 from farshore_center.ingest.rejected import RejectedList
 from farshore_center.ingest.shelf import Shelf
@@ -74,6 +74,7 @@ class IngestService:
         now_s: Callable[[], float],
         facts_committed: Callable[[str, FactsReport], None],
         reports_committed: Callable[[], None] = lambda: None,
+        identity: Identity | None = None,
         settings: IngestSettings | None = None,
     ) -> None:
         self._database = database
@@ -86,6 +87,7 @@ class IngestService:
         self._now_s = now_s
         self._facts_committed = facts_committed
         self._reports_committed = reports_committed
+        self._identity = identity or NoIdentity()
         self._settings = settings or IngestSettings()
         self._queue: asyncio.Queue[Arrival | Greeting] = asyncio.Queue(self._settings.queue_records)
         self._urgent = asyncio.Event()
@@ -180,7 +182,9 @@ class IngestService:
         now_ms = self._now_ms()
         decision = decide(self._shelf.books, [self._storable(item, now_ms) for item in items])
         timed = [self._timed(arrival, now_ms) for arrival in decision.fresh]
-        events = await self._commit(decision, timed, now_ms)
+        lacks = [(node, [asdict(m) for m in found]) for node, found in decision.missing.items()]
+        events = await self._commit(decision, timed, lacks, now_ms)
+        self._identity.noted_missing(lacks)
         self.failing = False
         for item in items:
             if isinstance(item, Greeting):
@@ -191,7 +195,13 @@ class IngestService:
         self._tell_rooms(decision, timed, now_ms)
         for key in decision.changed:
             self._shelf.note_holes(key)
-        for message in acknowledgements(self._shelf.books, decision.acknowledge):
+        for message in acknowledgements(
+            self._shelf.books,
+            decision.acknowledge,
+            self._identity.mark(),
+            greeted=decision.greeted,
+            missing=decision.missing,
+        ):
             await self._downlink.send(message)
 
     async def _settle_singly(self, items: list[Arrival | Greeting], exc: Exception) -> None:
@@ -227,7 +237,13 @@ class IngestService:
         )
         return arrival, at_ms, approximate
 
-    async def _commit(self, decision: Decision, timed: Sequence[sinks.Timed], now_ms: int) -> Any:
+    async def _commit(
+        self,
+        decision: Decision,
+        timed: Sequence[sinks.Timed],
+        lacks: Sequence[tuple[str, list[dict[str, Any]]]],
+        now_ms: int,
+    ) -> Any:
         by_stream: dict[str, list[sinks.Timed]] = {}
         for record in timed:
             by_stream.setdefault(record[0].stream, []).append(record)
@@ -237,18 +253,22 @@ class IngestService:
                 records = [record for record in records if self._is_newest(record[0])]
             writes.append(self._sink(stream, records, now_ms))
         rows = [store.book_row(key, self._shelf.books[key], now_ms) for key in decision.changed]
-        if not rows and not writes:
+        if not (rows or writes or lacks or decision.behind):
             return []
 
-        def work(connection: Connection) -> Any:
-            drafts: list[Draft] = []
+        def work(connection: Connection) -> tuple[Any, int]:
+            drafts = [behind(key, *heads) for key, heads in decision.behind.items()]
             for write in writes:
                 drafts += write(connection)
             store.save_books(connection, rows)
             store.add_losses(connection, decision.lost, now_ms)
-            return self._events.append(connection, drafts)
+            self._identity.save_missing(connection, lacks)
+            generation = self._identity.advance(connection)
+            return self._events.append(connection, drafts), generation
 
-        return await self._database.write(work)
+        events, generation = await self._database.write(work)
+        self._identity.advanced(generation)
+        return events
 
     def _is_newest(self, arrival: Arrival) -> bool:
         """A report from the backlog must not take the place of a later one of its kind."""
@@ -318,4 +338,5 @@ class IngestService:
                 )
                 if due:
                     log.info("records are missing and asked for", key="/".join(key), holes=due)
-                    await self._downlink.send(resend(key, due))
+                    for message in resend(key, due, self._identity.lost_head(*key)):
+                        await self._downlink.send(message)

@@ -5,12 +5,13 @@ Both give the same two things: messages of nodes go to ``Intake.take``, and ``se
 
 from farshore_center.uplink.embedded import EmbeddedUplink
 from farshore_center.uplink.external import ExternalTiming, ExternalUplink
-from farshore_center.uplink.model import Take, Uplink, center_state
+from farshore_center.uplink.model import State, Take, Uplink, center_state
 
 __all__ = [
     "EmbeddedUplink",
     "ExternalTiming",
     "ExternalUplink",
+    "State",
     "Take",
     "Uplink",
     "center_state",

@@ -1,6 +1,7 @@
 """The embedded broker: in this process, for a first fleet."""
 
 from collections.abc import Callable
+from functools import partial
 
 from farshore_protocol.link import Message
 
@@ -13,7 +14,7 @@ from farshore_center.broker import (
     Refusal,
 )
 from farshore_center.settings import Address, ListenError
-from farshore_center.uplink.model import Take, center_state
+from farshore_center.uplink.model import State, Take, center_state
 
 Rejected = Callable[[Client | None, str | None, bytes, Refusal], None]
 
@@ -21,10 +22,19 @@ Rejected = Callable[[Client | None, str | None, bytes, Refusal], None]
 class EmbeddedUplink:
     """The broker in this process: what a node publishes is awaited before its PUBACK."""
 
-    def __init__(self, address: Address, *, take: Take, rejected: Rejected, epoch: str) -> None:
+    def __init__(
+        self,
+        address: Address,
+        *,
+        take: Take,
+        rejected: Rejected,
+        epoch: str,
+        state: State | None = None,
+    ) -> None:
+        """``state`` makes the center's word, without it of nothing but the epoch."""
         self._address = address
         self._take = take
-        self._epoch = epoch
+        self._state = state or partial(center_state, epoch)
         self.broker = EmbeddedBroker(
             BrokerSettings(host=address.host, port=address.port),
             gate=DevGate(),
@@ -55,7 +65,7 @@ class EmbeddedUplink:
             await self.broker.start()
         except OSError as exc:
             raise ListenError("--mqtt", self._address, exc) from exc
-        await self.send(center_state(self._epoch, True))
+        await self.send(self._state(True))
         self._up = True
 
     async def send(self, message: Message) -> None:

@@ -5,6 +5,7 @@ import random
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 from farshore_protocol.clock import Clock
@@ -15,7 +16,7 @@ from farshore_protocol.topics import CENTER_FILTERS
 from farshore_center.broker.needs import Report
 from farshore_center.broker.selftest import SelfTest, SelfTestSettings
 from farshore_center.settings import Address
-from farshore_center.uplink.model import CENTER_STATE, Take, center_state
+from farshore_center.uplink.model import CENTER_STATE, State, Take, center_state
 
 log = structlog.get_logger(__name__)
 
@@ -60,13 +61,16 @@ class ExternalUplink:
         epoch: str,
         clock: Clock,
         rng: random.Random,
+        state: State | None = None,
         timing: ExternalTiming | None = None,
     ) -> None:
-        """``ended`` is told when a loop ends that should not."""
+        """``ended`` is told when a loop ends that should not; ``state`` makes the center's word,
+        without it of nothing but the epoch."""
         self._address = address
         self._take = take
         self._ended = ended
         self._epoch = epoch
+        self._state = state or partial(center_state, epoch)
         self._clock = clock
         self._rng = rng
         self._timing = timing or ExternalTiming()
@@ -111,14 +115,14 @@ class ExternalUplink:
         return Session(
             client_id=f"center-{self._epoch}",
             filters=(*CENTER_FILTERS, CENTER_STATE),
-            will=center_state(self._epoch, False),
+            will=self._state(False),
         )
 
     def link_up(self, conn: int) -> None:
         log.info("connected to the broker", conn=conn)
         self._was_up = True
         if self._link is not None:
-            self._link.publish(center_state(self._epoch, True))
+            self._link.publish(self._state(True))
 
     def link_down(self, conn: int, reason: str) -> None:
         if not self._stopping:
@@ -130,7 +134,7 @@ class ExternalUplink:
         """What nodes are told of the center. The will of a life or a connection before this one
         may come late, and stays retained; believing it, nodes would keep their records for ever.
         """
-        self._belied = payload != center_state(self._epoch, True).payload
+        self._belied = payload != self._state(True).payload
         if self._belied and self._repair is None:
             self._repair = asyncio.get_running_loop().call_later(REPAIR_S, self._put_right)
 
@@ -138,7 +142,7 @@ class ExternalUplink:
         self._repair = None
         if self._belied and self._link is not None and not self._stopping:
             log.warning("a false word about this center was seen and repaired")
-            self._link.publish(center_state(self._epoch, True))
+            self._link.publish(self._state(True))
 
     def received(self, message: Message) -> None:
         if message.topic == CENTER_STATE:
@@ -223,7 +227,7 @@ class ExternalUplink:
         if self._repair is not None:
             self._repair.cancel()
         if self._link is not None:
-            await self._link.close(center_state(self._epoch, False))
+            await self._link.close(self._state(False))
         for task in self._tasks:
             task.remove_done_callback(self._ended)
             task.cancel()

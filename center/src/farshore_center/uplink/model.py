@@ -8,6 +8,8 @@ from farshore_protocol.link import Message
 from farshore_protocol.messages import CenterStateMessage
 from farshore_protocol.topics import CenterState
 
+from farshore_center.wishes import Wishes
+
 Take = Callable[[str, bytes, str | None], Awaitable[None]]
 """Topic, payload and client id of a message of a node."""
 
@@ -30,7 +32,26 @@ class Uplink(Protocol):
     async def stop(self) -> None: ...
 
 
-def center_state(epoch: str, online: bool) -> Message:
+State = Callable[[bool], Message]
+"""What nodes are told of the center while it is there (True), and its will (False)."""
+
+
+def center_state(
+    epoch: str,
+    online: bool,
+    *,
+    database: str = "",
+    generation: int = 0,
+    wishes: Wishes | None = None,
+) -> Message:
     """What nodes are told of the center, and its will."""
-    word = CenterStateMessage(state="online" if online else "offline", epoch=epoch)
+    wishes = wishes or Wishes()
+    word = CenterStateMessage(
+        state="online" if online else "offline",
+        epoch=epoch,
+        database=database,
+        generation=generation,
+        rate=wishes.rate,
+        hold_s=wishes.hold_s,
+    )
     return Message(topic=CENTER_STATE, payload=encode(word), qos=1, retain=True)

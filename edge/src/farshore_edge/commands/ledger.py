@@ -65,14 +65,18 @@ class Ledger:
         """The database was found late, and took the place of another one, if of any."""
         self._aside = aside
 
-    def knows(self, command: Command) -> bool:
-        """Whether the ledger would hold the command if it had been run before.
+    async def knows(self, command: Command) -> bool:
+        """Whether the ledger would hold the command if it had been run before; known once the
+        center has said whether this disk went back in time.
 
         One that was made before this ledger began may stand in the one that is gone. A command
         without a time is a person's, made now.
         """
         made_ms = command.made if command.made is not None else command.iat
-        if self._aside is None or made_ms is None:
+        if made_ms is None:
+            return True
+        self._aside = await self._outbox.until_answered() or self._aside
+        if self._aside is None:
             return True
         if self._aside.ledger_from_ms is None:
             began_ms = self._began_ms()

@@ -112,13 +112,13 @@ class CommandService:
         if recorded is not None:
             await self._ledger.repeat(recorded)
             return
+        received_s = self._monotonic_s()
         verdict = refusal or self._judge(verb, command)
-        if isinstance(verdict, Accepted) and not self._may_be_new(verdict, command):
+        if isinstance(verdict, Accepted) and not await self._may_be_new(verdict, command):
             verdict = _rejected("ledger_lost", LEDGER_LOST)
         if isinstance(verdict, Refused):
             await self._refuse(entry, verdict)
             return
-        received_s = self._monotonic_s()
         async with self._places:
             waited_s = self._monotonic_s() - received_s
             if command.ttl_s is not None and waited_s > command.ttl_s:
@@ -128,8 +128,8 @@ class CommandService:
                 return
             await self._recorded_and_run(entry, verdict, command)
 
-    def _may_be_new(self, verdict: Accepted, command: Command) -> bool:
-        return verdict.verb.idempotent or self._ledger.knows(command)
+    async def _may_be_new(self, verdict: Accepted, command: Command) -> bool:
+        return verdict.verb.idempotent or await self._ledger.knows(command)
 
     async def _recorded_and_run(self, entry: Entry, verdict: Accepted, command: Command) -> None:
         """Without a line in the ledger nothing may be done but what changes nothing."""

@@ -12,6 +12,7 @@ from farshore_edge.database.model import (
     Record,
     SetAside,
     StreamState,
+    Turn,
 )
 from farshore_edge.database.recovery import open_database
 from farshore_edge.database.sqlite import SqliteDatabase
@@ -29,6 +30,7 @@ __all__ = [
     "SetAside",
     "SqliteDatabase",
     "StreamState",
+    "Turn",
     "open_database",
     "open_or_wait",
 ]

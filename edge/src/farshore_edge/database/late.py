@@ -5,10 +5,11 @@ ledger that is on no disk would contradict the one that may be there.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from farshore_protocol.ids import Ids
+from farshore_protocol.messages import CenterMark
 
 from farshore_edge.database.model import (
     Change,
@@ -66,6 +67,12 @@ class LateDatabase:
 
     def unfinished_commands(self) -> list[CommandRow]:
         return self._there().unfinished_commands()
+
+    def center(self) -> CenterMark | None:
+        return self._there().center()
+
+    def unanswered(self) -> Mapping[str, int]:
+        return self._there().unanswered()
 
     async def commit(self, change: Change) -> Freed:
         return await self._there().commit(change)

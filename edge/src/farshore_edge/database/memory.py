@@ -3,9 +3,10 @@
 It keeps to the contract of ``SqliteDatabase`` in everything but durability.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from farshore_protocol.ids import Ids
+from farshore_protocol.messages import CenterMark
 from farshore_protocol.stream import STREAMS, RangeSet
 
 from farshore_edge.database.model import Change, CommandRow, Freed, Loss, Record, StreamState
@@ -23,6 +24,8 @@ class MemoryDatabase:
         self._records: dict[str, dict[int, Record]] = {stream: {} for stream in STREAMS}
         self._losses: list[Loss] = []
         self._commands: dict[str, CommandRow] = {}
+        self._center: CenterMark | None = None
+        self._unanswered: dict[str, int] = {}
 
     def streams(self) -> dict[str, StreamState]:
         return {
@@ -49,8 +52,21 @@ class MemoryDatabase:
     def unfinished_commands(self) -> list[CommandRow]:
         return [row for row in self._commands.values() if row.state in ("accepted", "running")]
 
+    def center(self) -> CenterMark | None:
+        return self._center
+
+    def unanswered(self) -> Mapping[str, int]:
+        return dict(self._unanswered)
+
     async def commit(self, change: Change) -> Freed:
         self._check(change)
+        self._center = change.center or self._center
+        if change.unanswered is not None:
+            self._unanswered = dict(change.unanswered)
+        if change.turn is not None:
+            self._epochs = dict.fromkeys(STREAMS, change.turn.epoch)
+            self._heads, self._reserved = dict.fromkeys(STREAMS, 0), dict.fromkeys(STREAMS, 0)
+            self._records = {stream: {} for stream in STREAMS}
         for record in change.records:
             self._records[record.stream][record.seq] = record
             self._heads[record.stream] = max(self._heads[record.stream], record.seq)
@@ -79,7 +95,7 @@ class MemoryDatabase:
         streams |= {mark.stream for mark in change.marks}
         if unknown := streams - self._records.keys():
             raise DatabaseError(f"no stream {', '.join(sorted(unknown))}")
-        for record in change.records:
+        for record in change.records if change.turn is None else ():
             held = self._records[record.stream].get(record.seq, record)
             if held != record:
                 raise DatabaseError(f"{record.stream} {record.seq} is another record already")

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from farshore_protocol.messages import CenterMark
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
@@ -91,10 +93,20 @@ class SetAside:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """Every stream goes on in a new epoch, empty; ``losses`` and ``records`` of the same change come
+    after it."""
+
+    epoch: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """What becomes durable together, or not at all; ``settled``: (stream, first, last) to delete.
 
     ``aside`` takes the place of what the database says about the one before it.
+    ``center``: the newest mark of a center that was obeyed. ``unanswered``: the heads when an agent
+    began whose birth was not answered yet; empty once it was.
     """
 
     records: Sequence[Record] = ()
@@ -103,6 +115,9 @@ class Change:
     commands: Sequence[CommandRow] = ()
     marks: Sequence[Mark] = ()
     aside: SetAside | None = None
+    center: CenterMark | None = None
+    unanswered: Mapping[str, int] | None = None
+    turn: Turn | None = None
 
 
 Freed = Mapping[str, int]
@@ -126,6 +141,14 @@ class Database(Protocol):
 
     def unfinished_commands(self) -> list[CommandRow]:
         """Commands whose recorded state is ``accepted`` or ``running``."""
+        ...
+
+    def center(self) -> CenterMark | None:
+        """The mark that the last change with one has left."""
+        ...
+
+    def unanswered(self) -> Mapping[str, int]:
+        """The heads before anything that no answer to a birth has confirmed; empty: all is."""
         ...
 
     async def commit(self, change: Change) -> Freed:

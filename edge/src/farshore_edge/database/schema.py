@@ -46,6 +46,17 @@ PRAGMA user_version=2;
 COMMIT;
 """
 
+_CENTER = """
+-- One row: the newest mark of a center that was obeyed.
+CREATE TABLE IF NOT EXISTS center (one INTEGER PRIMARY KEY CHECK (one = 1), database TEXT NOT NULL,
+    epoch TEXT NOT NULL, generation INTEGER NOT NULL)
+"""
+
+_UNANSWERED = """
+-- The heads when an agent began whose birth was not answered yet.
+CREATE TABLE IF NOT EXISTS unanswered (stream TEXT PRIMARY KEY, head INTEGER NOT NULL)
+"""
+
 
 def connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -80,9 +91,13 @@ def prepare(connection: sqlite3.Connection, path: Path, ids: Ids, aside: SetAsid
     of a later one."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == SCHEMA_VERSION:
+        connection.execute(_CENTER)  # a database from before it was there
+        connection.execute(_UNANSWERED)
         return
     if version == 1:
         connection.executescript("BEGIN IMMEDIATE;" + _FROM_1)
+        connection.execute(_CENTER)
+        connection.execute(_UNANSWERED)
         return
     if version != 0:
         raise DatabaseError(
@@ -96,5 +111,7 @@ def prepare(connection: sqlite3.Connection, path: Path, ids: Ids, aside: SetAsid
     )
     if aside is not None:
         connection.execute("INSERT INTO aside VALUES (1, ?)", (encode(aside),))
+    connection.execute(_CENTER)
+    connection.execute(_UNANSWERED)
     connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
     connection.execute("COMMIT")

@@ -11,13 +11,14 @@ import contextlib
 import math
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from farshore_protocol.codec import encode
 from farshore_protocol.ids import Ids
+from farshore_protocol.messages import CenterMark
 from farshore_protocol.stream import RangeSet
 
 from farshore_edge.database.model import (
@@ -149,6 +150,13 @@ class SqliteDatabase:
         rows = self._read("SELECT about FROM aside")
         return msgspec.json.decode(rows[0][0], type=SetAside) if rows else None
 
+    def center(self) -> CenterMark | None:
+        rows = self._read("SELECT database, epoch, generation FROM center")
+        return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
+
+    def unanswered(self) -> Mapping[str, int]:
+        return dict(self._read("SELECT stream, head FROM unanswered"))
+
     async def commit(self, change: Change) -> Freed:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Freed] = loop.create_future()
@@ -215,6 +223,8 @@ class SqliteDatabase:
         write.execute("BEGIN IMMEDIATE")
         try:
             freed = [self._apply(change) for change in changes]
+            for mark in [change.center for change in changes if change.center is not None][-1:]:
+                write.execute("INSERT OR REPLACE INTO center VALUES (1, ?, ?, ?)", mark)
             if self._since_prune >= _PRUNE_EVERY:
                 self._since_prune = 0
                 write.execute(
@@ -231,6 +241,14 @@ class SqliteDatabase:
 
     def _apply(self, change: Change) -> Freed:
         write = self._writer
+        if change.turn is not None:
+            write.execute("DELETE FROM record")
+            write.execute(
+                "UPDATE stream SET epoch = ?, head = 0, reserved = 0", (change.turn.epoch,)
+            )
+        if change.unanswered is not None:
+            write.execute("DELETE FROM unanswered")
+            write.executemany("INSERT INTO unanswered VALUES (?, ?)", change.unanswered.items())
         if change.records:
             self._insert(change.records)
         freed = self._settled(change.settled) if change.settled else {}

@@ -20,11 +20,11 @@ from farshore_edge.errors import DatabaseError
 from farshore_edge.outbox.envelope import as_backlog
 from farshore_edge.outbox.outbox import Outbox
 from farshore_edge.outbox.pace import Pace
+from farshore_edge.outbox.reasons import reasons
 
 log = logging.getLogger(__name__)
 
 GREETING_S = 5.0
-NOT_KEPT = "not kept any more"
 MISSING = "missing in the outbox"
 DAMAGED = "damaged in the outbox"
 
@@ -43,8 +43,12 @@ class Courier:
         uplink: Uplink,
         clock: Clock,
         spread: Callable[[], float] = lambda: 0.0,
+        say_birth: Callable[[], None] = lambda: None,
     ) -> None:
-        """``spread`` draws from 0 to 1: this node's place in the wait that the center asks for."""
+        """``spread`` draws from 0 to 1: this node's place in the wait that the center asks for.
+
+        ``say_birth``: again, when nobody answers it, and when a new epoch was begun.
+        """
         self._node = node
         self._outbox = outbox
         self._sender = sender
@@ -56,6 +60,7 @@ class Courier:
         self._center_online = True
         self._settled = asyncio.Event()
         self._spread = spread
+        self._say_birth = say_birth
         self._pace = Pace()
 
     def wake(self) -> None:
@@ -70,7 +75,9 @@ class Courier:
     def _begin(self) -> None:
         """Nothing counts as under way; the center's first word is waited for."""
         self._sender.link_up()
-        self._greeted_at_s = self._clock.monotonic_s() + GREETING_S
+        now_s = self._clock.monotonic_s()
+        self._greeted_at_s = now_s + GREETING_S
+        self._outbox.gate.link_up(now_s)
         self.wake()
 
     def link_down(self) -> None:
@@ -90,19 +97,34 @@ class Courier:
         self._center_online = online
         if came_back and self._up:
             self._begin()
+        self._outbox.gate.center_here = True
         if not online:
             self._outbox.link_is(good=False)
             self._settled.set()
 
     async def acknowledged(self, ack: Ack) -> None:
+        gate = self._outbox.gate
+        if not gate.open:
+            if not gate.heard(ack, self._clock.monotonic_s()):
+                return
+            asked = self._outbox.heads()
+            if not await self._outbox.answered():
+                return
+            ack = dict(gate.answers)
+            if {h.epoch for h in asked.values()} != {
+                h.epoch for h in self._outbox.heads().values()
+            }:
+                self._say_birth()
         self._greeted_at_s = 0.0
         if self._up and self._center_online:
             self._outbox.link_is(good=True)
         for stream, word in ack.items():
             await self._outbox.acknowledged(stream, word.epoch, word.ranges)
             missing = self._sender.asked_again(stream, word.epoch, word.resend)
-            if missing:
-                await self._outbox.declare_lost(stream, missing, NOT_KEPT)
+            for reason, ranges in reasons(
+                stream, word.epoch, missing, self._outbox.losses(), because=word.because
+            ):
+                await self._outbox.declare_lost(stream, ranges, reason)
         if self._idle():
             self._settled.set()
         self.wake()
@@ -123,6 +145,8 @@ class Courier:
             return None
         if now_s < self._greeted_at_s:
             return self._greeted_at_s - now_s
+        if not self._outbox.gate.open and self._outbox.gate.center_here:
+            return self._ask(now_s)
         spill_in_s = self._outbox.spill_in_s()
         if spill_in_s is not None and spill_in_s <= 0:
             self._outbox.spill()
@@ -133,6 +157,14 @@ class Courier:
         self._pace.sent(len(picks))
         await self._carried(picks)
         return self._look_again_in_s(now_s, paced=allowed is not None and len(picks) == allowed)
+
+    def _ask(self, now_s: float) -> float:
+        """Nothing that the disk holds is sent before the center has answered: a center that answers
+        nothing acknowledges nothing."""
+        if self._outbox.gate.due(now_s):
+            self._say_birth()
+        self._say_from_memory(now_s)
+        return self._outbox.gate.next_in_s(now_s)
 
     def _look_again_in_s(self, now_s: float, *, paced: bool) -> float | None:
         volatile = self._outbox.volatile
@@ -178,6 +210,8 @@ class Courier:
             payload = as_backlog(record.payload) if pick.backlog else record.payload
         except MessageError:
             return DAMAGED
+        if not self._outbox.gate.open:
+            self._outbox.gate.sent[pick.stream].add(pick.seq)
         self._publish(record.path, payload)
         return None
 

@@ -179,7 +179,8 @@ class Journal:
 
 def _holds_something(change: Change) -> bool:
     parts = (change.records, change.settled, change.losses, change.commands, change.marks)
-    return any(parts) or change.aside is not None
+    rare = (change.aside, change.center, change.unanswered, change.turn)
+    return any(parts) or any(part is not None for part in rare)
 
 
 def _together(changes: Sequence[Change]) -> Change:
@@ -191,4 +192,7 @@ def _together(changes: Sequence[Change]) -> Change:
         commands=[row for change in changes for row in change.commands],
         marks=[mark for change in changes for mark in change.marks],
         aside=next((change.aside for change in reversed(changes) if change.aside), None),
+        unanswered=next(
+            (c.unanswered for c in reversed(changes) if c.unanswered is not None), None
+        ),
     )

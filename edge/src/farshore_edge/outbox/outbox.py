@@ -21,17 +21,20 @@ from farshore_edge.database import (
     CommandRow,
     Database,
     Freed,
+    Loss,
     Record,
     SetAside,
     StreamState,
 )
-from farshore_edge.errors import DiskError
+from farshore_edge.errors import DatabaseError, DiskError
 from farshore_edge.outbox.envelope import Timing
 from farshore_edge.outbox.journal import RETRY_S, Journal, Outage
 from farshore_edge.outbox.losses import Losses
 from farshore_edge.outbox.quota import Quota
+from farshore_edge.outbox.rewind import Gate
 from farshore_edge.outbox.room import Room
 from farshore_edge.outbox.streams import METRICS, Stream
+from farshore_edge.outbox.turning import turned
 from farshore_edge.outbox.volatile import Volatile, Word
 
 log = logging.getLogger(__name__)
@@ -73,10 +76,12 @@ class Outbox:
         buffer: BufferSettings | None = None,
         quotas: Mapping[str, Quota] | None = None,
         draw_epoch: Callable[[], str] | None = None,
+        asks: bool = False,
     ) -> None:
         """``now`` stamps records; ``woken`` is called when there is something new to send.
 
         ``draw_epoch``: for what is said while the disk can't be written; without it nothing is.
+        ``asks``: nothing is sent before the center has answered how far it knows the streams.
         """
         self._database = database
         self._sender = sender
@@ -109,6 +114,20 @@ class Outbox:
             max_bytes=max_bytes,
             quotas=quotas or {},
         )
+        self._draw_epoch = draw_epoch
+        self._asks = asks
+        self._began: dict[str, int] = {}
+        self._before: dict[str, int] = {}
+        self.gate = Gate({}, {})
+        self._answered = asyncio.Event()
+        if asks and self._absent is None:
+            self._ask()
+        else:
+            self.gate.open = True
+            self._answered.set()
+        self._rewound: SetAside | None = None
+        self._steady = asyncio.Event()
+        self._steady.set()
         self.volatile = Volatile(draw_epoch) if draw_epoch is not None else None
         self._cache: dict[tuple[str, int], Record] = {}
         self._ahead: dict[tuple[str, int], Record] = {}
@@ -120,6 +139,7 @@ class Outbox:
         self._settling: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
         self._writing: set[asyncio.Task[Any]] = set()
+        self._promised: set[asyncio.Task[Any]] = set()
 
     # Starting
 
@@ -132,11 +152,20 @@ class Outbox:
             if state.reserved > state.head:
                 self._at_risk.append((name, state.head + 1, state.reserved))
 
+    def _ask(self) -> None:
+        """The center is to say how far it knows these streams, before anything of them is sent."""
+        self._began = {name: stream.head for name, stream in self._streams.items()}
+        self._before = {**self._began, **self._database.unanswered()}
+        self.gate.shut({n: s.epoch for n, s in self._streams.items()}, self._before)
+        self._answered.clear()
+
     def adopt(self) -> None:
         """There is a database now: ``recover`` is due. Raises DatabaseError, and nothing changed."""
         states = self._database.streams()
         self._journal.forget_commands(lambda known: self._database.command(known) is not None)
         self._open(states)
+        if self._asks:
+            self._ask()
         self._absent = None
 
     async def recover(self, aside: SetAside | None = None) -> None:
@@ -153,8 +182,67 @@ class Outbox:
             change = _joined(change, replace(lost, marks=[marks[-1]]))
         if aside is not None and not aside.told:
             change = _joined(change, self._set_aside(aside))
-        if change.records:
+        if not self.gate.open and not self._database.unanswered():
+            change = replace(change, unanswered=self._before)
+        if change.records or change.unanswered is not None:
             await self._write(change)
+
+    async def answered(self) -> bool:
+        """The center has said how far it knows each stream. Whether records may be sent now: a disk
+        that went back in time begins a new epoch first, and has to be well for that."""
+        if not self.gate.rewound():
+            # Durable first: what is sent from now on must not look like another disk's later.
+            await self._write(Change(unanswered={}))
+            self.gate.open = True
+        elif not await self._turned():
+            return False
+        self._answered.set()
+        self._woken()
+        return True
+
+    async def until_answered(self) -> SetAside | None:
+        """Before it what this disk remembers may be less than what was; told once that it is."""
+        await self._answered.wait()
+        rewound, self._rewound = self._rewound, None
+        return rewound
+
+    async def _turned(self) -> bool:
+        self._steady.clear()  # nobody gets a seq of the epoch that ends
+        try:
+            while self._writing:
+                await asyncio.wait(self._writing)
+            if self._draw_epoch is None or self._journal.outage() is not None:
+                return False
+            turn = turned(
+                self._database,
+                self._sender,
+                self._streams,
+                self.gate.answers,
+                before=self._before,
+                began=self._began,
+                sent=self.gate.sent,
+                epoch=self._draw_epoch(),
+                now=self._now,
+            )
+            await self._database.commit(turn.change)
+        except DatabaseError as exc:
+            log.error("a new epoch can't be begun", extra={"error": str(exc)})
+            return False
+        finally:
+            self._steady.set()
+        self._streams.update(turn.streams)
+        for name, stream in turn.streams.items():
+            kept = [(1, stream.head)] if stream.head else []
+            self._sender.open(name, epoch=stream.epoch, kept=kept, head=stream.head)
+        self._cache.clear()
+        self._ahead.clear()
+        self._rewound = turn.change.aside
+        self.gate.open = True
+        log.error(
+            "the center knows more than this disk: it went back in time; a new epoch is begun",
+            extra={"records": len(turn.change.records), "lost": len(turn.change.losses)},
+        )
+        return True
 
     def _set_aside(self, aside: SetAside) -> Change:
         data = {
@@ -193,6 +281,7 @@ class Outbox:
         timing = timing or self._now()
         if self._absent is not None:
             return self.say_from_memory(stream, path, body, timing=timing, commands=commands)
+        await self._steady.wait()
         if stream == METRICS and self._memory_first():
             if not self._streams[METRICS].left() and self._journal.outage() is None:
                 await self._write(self._spill(self._buffer.block))
@@ -206,6 +295,7 @@ class Outbox:
         """Records that become durable together; the last one's seq. Otherwise as ``append``."""
         if self._absent is not None:
             return max((self.say_from_memory(stream, path, body) for body in bodies), default=0)
+        await self._steady.wait()
         return await self._append(stream, path, bodies, self._now(), ()) if bodies else 0
 
     async def _append(
@@ -388,8 +478,8 @@ class Outbox:
 
     def _later(self, work: Any) -> None:
         task = asyncio.create_task(work)
-        self._writing.add(task)
-        task.add_done_callback(self._writing.discard)
+        self._promised.add(task)
+        task.add_done_callback(self._promised.discard)
 
     # Giving up
 
@@ -475,6 +565,14 @@ class Outbox:
         self._ahead.update({(stream, n): record for n, record in found.items() if n != seq})
         return found.get(seq)
 
+    def losses(self) -> list[Loss]:
+        """The ledger of losses, none while it can't be read."""
+        try:
+            return self._database.losses()
+        except DatabaseError as exc:
+            log.error("the loss ledger can't be read", extra={"error": str(exc)})
+            return []
+
     def command(self, command_id: str) -> CommandRow | None:
         """The ledger's newest row of a command, durable or not yet. Raises DatabaseError."""
         return self._journal.command(command_id) or self._database.command(command_id)
@@ -484,24 +582,31 @@ class Outbox:
         if self._absent is not None:
             return {}
         return {
-            name: StreamHead(epoch=state.epoch, head=state.told, records=self._sender.unsent(name))
+            name: StreamHead(
+                epoch=state.epoch, head=self._sure(name, state), records=self._sender.unsent(name)
+            )
             for name, state in self._streams.items()
         }
+
+    def _sure(self, name: str, state: Stream) -> int:
+        return state.told if self.gate.open else min(state.told, self._before[name])
 
     def queues(self) -> dict[str, Queue]:
         if self._absent is not None:
             return {}
         return {
             name: Queue(
-                records=self._sender.unsent(name), bytes=max(0, state.bytes), head=state.told
+                records=self._sender.unsent(name),
+                bytes=max(0, state.bytes),
+                head=self._sure(name, state),
             )
             for name, state in self._streams.items()
         }
 
     async def written(self) -> None:
         """Waits for what is being written: only then does the sender know of all that was made."""
-        while self._writing:
-            await asyncio.wait(self._writing)
+        while self._writing or self._promised:
+            await asyncio.wait(self._writing | self._promised)
 
     async def close(self) -> None:
         """Writes what is in memory and gives back what was reserved; a last attempt at what could
@@ -525,6 +630,7 @@ def _joined(one: Change, other: Change) -> Change:
         commands=[*one.commands, *other.commands],
         marks=[*one.marks, *other.marks],
         aside=other.aside or one.aside,
+        unanswered=one.unanswered if other.unanswered is None else other.unanswered,
     )
 
 

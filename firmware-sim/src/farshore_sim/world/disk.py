@@ -7,12 +7,13 @@ lies the instant at which it becomes so. Changes that come meanwhile share the n
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from farshore_edge.database import Change, CommandRow, Freed, Loss, MemoryDatabase, Record
 from farshore_edge.database.model import StreamState
 from farshore_edge.errors import DatabaseError
 from farshore_protocol.ids import Ids
+from farshore_protocol.messages import CenterMark
 
 from farshore_sim.world.witness import Witness
 
@@ -110,6 +111,12 @@ class DiskDatabase:
 
     def unfinished_commands(self) -> list[CommandRow]:
         return self._disk.memory.unfinished_commands()
+
+    def center(self) -> CenterMark | None:
+        return self._disk.memory.center()
+
+    def unanswered(self) -> Mapping[str, int]:
+        return self._disk.memory.unanswered()
 
     async def commit(self, change: Change) -> Freed:
         done: asyncio.Future[Freed] = asyncio.get_running_loop().create_future()

@@ -1,6 +1,11 @@
 """Messages about a node and its connection, and the envelope that every stream record wears."""
 
-from farshore_protocol.messages.center import UNKNOWN_NODE, CenterStateMessage, ErrorMessage
+from farshore_protocol.messages.center import (
+    UNKNOWN_NODE,
+    CenterMark,
+    CenterStateMessage,
+    ErrorMessage,
+)
 from farshore_protocol.messages.node import (
     Birth,
     Capabilities,
@@ -17,6 +22,7 @@ __all__ = [
     "UNKNOWN_NODE",
     "Birth",
     "Capabilities",
+    "CenterMark",
     "CenterStateMessage",
     "Envelope",
     "ErrorMessage",

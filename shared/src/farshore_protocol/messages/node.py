@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from farshore_protocol.messages.center import CenterMark
 from farshore_protocol.messages.record import Count, Millis, Token, WallMillis
 
 Conn = Annotated[int, Meta(ge=1, le=2**53 - 1)]
@@ -43,7 +44,10 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Birth:
-    """``birth``: the first word on every connection."""
+    """``birth``: the first word on every connection.
+
+    ``center``: the newest mark of a center whose acknowledgements were obeyed.
+    """
 
     protocol: Count
     agent_version: Annotated[str, Meta(max_length=64)]
@@ -58,6 +62,7 @@ class Birth:
     revisions: dict[str, Count] = field(default_factory=dict)
     streams: dict[str, StreamHead] = field(default_factory=dict)
     heartbeat_s: Annotated[float, Meta(gt=0, le=86_400)] = 30.0
+    center: CenterMark | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,67 @@
+"""Why a node can't send what it is asked for; and which center it has obeyed."""
+
+from collections.abc import Sequence
+
+import pytest
+from edge.edge_bench import FailingDatabase
+from farshore_edge.database import Loss
+from farshore_edge.outbox.reasons import LOST_BY_THE_CENTER, NOT_KEPT, reasons
+from farshore_edge.presence import CenterMemory
+
+
+def line(first: int, last: int, reason: str = "quota", epoch: str = "e1") -> Loss:
+    return Loss(stream="metrics", epoch=epoch, first=first, last=last, reason=reason, at_ms=0)
+
+
+@pytest.mark.parametrize(
+    ("ranges", "ledger", "because", "expected"),
+    [
+        pytest.param([], [line(1, 9)], None, {}, id="nothing is asked for"),
+        pytest.param([(1, 5)], [], None, {NOT_KEPT: [(1, 5)]}, id="no reason is known"),
+        pytest.param(
+            [(1, 5)], [], "restored", {LOST_BY_THE_CENTER: [(1, 5)]}, id="the center was restored"
+        ),
+        pytest.param([(1, 5)], [], "news", {NOT_KEPT: [(1, 5)]}, id="a word of a later protocol"),
+        pytest.param(
+            [(1, 9)],
+            [line(3, 4), line(8, 20), line(1, 9, epoch="e0")],
+            "restored",
+            {"quota": [(3, 4), (8, 9)], LOST_BY_THE_CENTER: [(1, 2), (5, 7)]},
+            id="its own ledger knows better",
+        ),
+        pytest.param(
+            [(1, 9)],
+            [line(1, 4, LOST_BY_THE_CENTER)],
+            "restored",
+            {LOST_BY_THE_CENTER: [(1, 9)]},
+            id="a second restore",
+        ),
+    ],
+)
+def test_reasons(
+    ranges: Sequence[tuple[int, int]],
+    ledger: Sequence[Loss],
+    because: str | None,
+    expected: dict[str, list[tuple[int, int]]],
+) -> None:
+    assert dict(reasons("metrics", "e1", ranges, ledger, because=because)) == expected
+
+
+async def test_the_newest_mark_is_kept_and_written_once_in_a_while() -> None:
+    disk, now_s = FailingDatabase(), [0.0]
+    memory = CenterMemory(disk, now_s=lambda: now_s[0])
+    assert disk.center() is None
+    await memory.obeyed(("db", "one", 1))
+    assert disk.center() == ("db", "one", 1)
+    await memory.obeyed(("db", "one", 5))
+    await memory.obeyed(("db", "one", 4))  # a late word
+    assert [memory.mark, disk.center()] == [("db", "one", 5), ("db", "one", 1)]
+    now_s[0] = 61.0
+    disk.commits_fail = True
+    await memory.obeyed(("db", "one", 6))
+    disk.commits_fail = False
+    await memory.write()
+    assert disk.center() == ("db", "one", 6)
+    await memory.obeyed(("db", "two", 2))  # a restored center counts from further back
+    assert memory.mark == ("db", "two", 2)
+    assert CenterMemory(disk, now_s=lambda: 0.0).mark == ("db", "one", 6)

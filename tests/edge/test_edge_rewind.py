@@ -1,0 +1,245 @@
+"""A node whose disk went back in time: what is sent, what goes on, what is declared."""
+
+from collections.abc import Iterable
+
+import orjson
+import pytest
+from edge.edge_bench import FailingDatabase, eventually, seeded_ids, timing
+from farshore_edge.database import MemoryDatabase
+from farshore_edge.outbox import Courier, Outbox
+from farshore_edge.outbox.envelope import seal
+from farshore_edge.outbox.rewind import REWOUND, Gate, fate, resealed
+from farshore_protocol.clock import ManualClock
+from farshore_protocol.link import Message
+from farshore_protocol.stream import STREAMS, Book, RangeSet, Sender, StreamAck
+from farshore_protocol.stream.model import MAX_RANGES
+from farshore_protocol.telemetry import inflate
+from hypothesis import given
+from hypothesis import strategies as st
+
+SEQS = st.integers(1, 40)
+SETS = st.sets(SEQS)
+
+
+def ranges(seqs: Iterable[int]) -> RangeSet:
+    return RangeSet((seq, seq) for seq in seqs)
+
+
+@given(kept_then=SETS, head_then=st.integers(0, 40), future=SETS, made=st.integers(0, 20))
+def test_after_a_turn_everything_is_accepted_once_or_declared(
+    kept_then: set[int], head_then: int, future: set[int], made: int
+) -> None:
+    """What the disk held at the copy, what the lost time gave to the center, what was made since."""
+    kept = {seq for seq in kept_then if seq <= head_then}
+    acknowledged = set(range(1, head_then + 1)) - kept
+    center = acknowledged | {seq for seq in future if seq > head_then or seq in kept}
+    head = max(center, default=0)
+    mine = set(range(head_then + 1, head_then + made + 1))
+    word = StreamAck(epoch="e", ranges=tuple(ranges(center)), head=head)
+    found = fate(ranges(kept | mine).pairs(), word, before=head_then, began=head_then)
+    again = {seq for part in found.again for seq in range(part[0], part[1] + 1)}
+    assert mine <= again, "a record that was made since is another one, whatever its seq"
+    assert again - mine == kept - center, "what the center has is not sent again, the rest is"
+    book = Book(accepted=ranges(center), head=head)
+    for part in (*found.lost, *found.renumbered):
+        book.declare_lost(*part)
+    assert book.complete()
+    assert book.head == head, "nothing is declared that the center does not know of"
+
+
+@given(kept=SETS, center=SETS, before=st.integers(0, 40), since=st.integers(0, 10))
+def test_what_cannot_be_told_apart_is_declared_and_not_sent(
+    kept: set[int], center: set[int], before: int, since: int
+) -> None:
+    """Records of an agent that nobody answered: the center's may be the same ones, or others."""
+    began = before + since
+    kept = {seq for seq in kept if seq <= began}
+    word = StreamAck(epoch="e", ranges=tuple(ranges(center)), head=max(center, default=0))
+    found = fate(ranges(kept).pairs(), word, before=before, began=began)
+    for seq in kept:
+        doubtful = seq in center and seq > before
+        assert (seq in found.again) == (seq not in center)
+        assert (seq in found.lost) >= doubtful
+
+
+def test_what_an_answer_of_many_ranges_leaves_open_is_declared_and_not_sent() -> None:
+    listed = [(1, 1), *((2 * n, 2 * n) for n in range(500, 500 + MAX_RANGES - 1))]
+    word = StreamAck(epoch="e", ranges=tuple(listed), head=2_000)
+    found = fate([(10, 10), (1_990, 1_990)], word, before=1_995, began=1_995)
+    assert found.again.pairs() == [(1_990, 1_990)]
+    assert 10 in found.lost
+
+
+@pytest.mark.parametrize("body", [{"x": 1}, {"m": {"a": [1.5] * 900}}])
+def test_a_resealed_record_is_the_same_but_for_its_number(body: dict[str, object]) -> None:
+    clock = ManualClock()
+    fields = timing(clock).fields()
+    old = seal(body, epoch="old", seq=7, timing=fields, compress=True)
+    assert resealed(old, old=("old", 7), new=("newer", 1)) == seal(
+        body, epoch="newer", seq=1, timing=fields, compress=True
+    )
+
+
+def test_the_gate_opens_only_when_every_stream_is_answered_on_this_connection() -> None:
+    gate = Gate(dict.fromkeys(STREAMS, "e"), dict.fromkeys(STREAMS, 5))
+    gate.link_up(0.0)
+    answer = StreamAck(epoch="e", head=5)
+    assert not gate.heard({"metrics": answer, "events": answer}, 1.0)
+    gate.link_up(2.0)
+    assert not gate.heard({"results": answer, "reports": answer}, 3.0), "another connection"
+    assert not gate.heard(dict.fromkeys(STREAMS, StreamAck(epoch="e")), 3.0), "of records"
+    assert not gate.heard(dict.fromkeys(STREAMS, StreamAck(epoch="f", head=5)), 3.0)
+    assert gate.heard(dict.fromkeys(STREAMS, answer), 3.0)
+    assert not gate.rewound()
+    assert gate.heard({"events": StreamAck(epoch="e", head=6)}, 3.0)
+    assert gate.rewound()
+
+
+def test_an_older_center_that_says_no_heads_is_believed_after_a_while() -> None:
+    gate = Gate(dict.fromkeys(STREAMS, "e"), dict.fromkeys(STREAMS, 5))
+    gate.link_up(0.0)
+    word = dict.fromkeys(STREAMS, StreamAck(epoch="e", ranges=((1, 5),)))
+    assert not gate.heard(word, 29.0)
+    assert gate.heard(word, 31.0)
+    assert not gate.rewound()
+
+
+class Node:
+    """An outbox with its courier on a database that others may have used before."""
+
+    def __init__(self, database: FailingDatabase, seed: int = 1) -> None:
+        self.clock = ManualClock()
+        self.sent: list[dict[str, object]] = []
+        self.births = 0
+        sender = Sender()
+        self.outbox = Outbox(
+            database,
+            sender,
+            now=lambda: timing(self.clock),
+            max_bytes=1 << 20,
+            woken=lambda: None,
+            draw_epoch=lambda: f"drawn{seed}",
+            retry_s=0.01,
+            asks=True,
+        )
+        self.courier = Courier(
+            node="pi",
+            outbox=self.outbox,
+            sender=sender,
+            uplink=self,
+            clock=self.clock,
+            say_birth=self._birth,
+        )
+
+    def _birth(self) -> None:
+        self.births += 1
+
+    def publish(self, message: Message) -> bool:
+        self.sent.append(orjson.loads(inflate(message.payload)))
+        return True
+
+    async def event(self, word: str) -> int:
+        return await self.outbox.append("events", "evt/x", {"data": {"word": word}})
+
+    async def answer(self, events: StreamAck) -> None:
+        epoch = self.outbox.heads()["events"].epoch
+        ack = {name: StreamAck(epoch=epoch, head=0) for name in STREAMS}
+        await self.courier.acknowledged(ack | {"events": events})
+        await self.courier._carry()
+
+
+async def test_nothing_is_sent_nor_deleted_before_the_answer_and_the_birth_is_said_again() -> None:
+    node = Node(FailingDatabase())
+    await node.outbox.recover()
+    node.courier.link_up()
+    node.courier.center_is(True)
+    await node.event("one")
+    epoch = node.outbox.heads()["events"].epoch
+    node.clock.advance(60)
+    assert await node.courier._carry() is not None
+    assert (node.sent, node.births) == ([], 1)
+    assert node.outbox.heads()["events"].head == 0, "what was made since is not announced"
+    await node.courier.acknowledged({"events": StreamAck(epoch=epoch, ranges=((1, 1),), head=1)})
+    assert node.outbox.queues()["events"].records == 1
+    await node.answer(StreamAck(epoch=epoch, head=0))
+    assert [(word["epoch"], word["seq"]) for word in node.sent] == [(epoch, 1)]
+    assert node.outbox.heads()["events"].head == 1
+
+
+async def test_a_disk_that_went_back_begins_a_new_epoch() -> None:
+    database = FailingDatabase()
+    first = Node(database)
+    await first.outbox.recover()
+    first.courier.link_up()
+    epoch = first.outbox.heads()["events"].epoch
+    await first.answer(StreamAck(epoch=epoch, head=0))
+    await first.event("kept")  # seq 1, unacknowledged when the copy was made
+
+    node = Node(database, seed=2)
+    await node.outbox.recover()
+    await node.event("new")  # seq 2, that the center has for something else
+    node.courier.link_up()
+    await node.answer(StreamAck(epoch=epoch, head=4, ranges=((2, 3),)))
+    await node.courier._carry()
+    words = [(word["seq"], word["data"]) for word in node.sent]
+    assert {word["epoch"] for word in node.sent} == {"drawn2"}
+    assert words[:2] == [(1, {"word": "kept"}), (2, {"word": "new"})]
+    assert words[2][1]["state"] == "rewound"
+    lost = [(line.epoch, line.first, line.last, line.reason) for line in node.outbox.losses()]
+    assert (epoch, 4, 4, REWOUND) in lost
+    assert {line[:3] for line in lost} == {(epoch, 1, 1), (epoch, 4, 4)}
+    assert node.births == 1
+    assert await node.outbox.until_answered() is not None
+
+    # And it stays so: the next start finds nothing to be asked about.
+    third = Node(database, seed=3)
+    await third.outbox.recover()
+    assert third.outbox.heads()["events"].epoch == "drawn2"
+
+
+async def test_an_agent_that_was_never_answered_leaves_its_doubt_to_the_next_one() -> None:
+    database = FailingDatabase()
+    first = Node(database)
+    await first.outbox.recover()
+    epoch = first.outbox.heads()["events"].epoch
+    await first.event("one")
+    node = Node(database, seed=2)
+    await node.outbox.recover()
+    assert node.outbox.heads()["events"].head == 0
+    node.courier.link_up()
+    await node.answer(StreamAck(epoch=epoch, head=3, ranges=((2, 3),)))
+    assert node.outbox.heads()["events"].epoch == "drawn2"
+    assert node.sent[0]["data"] == {"word": "one"}
+
+
+async def test_a_disk_that_cannot_be_written_waits_with_the_new_epoch() -> None:
+    database = FailingDatabase()
+    node = Node(database)
+    await node.outbox.recover()
+    node.courier.link_up()
+    await node.event("one")
+    epoch = node.outbox.heads()["events"].epoch
+    database.commits_fail = True
+    await node.answer(StreamAck(epoch=epoch, head=9, ranges=((1, 9),)))
+    assert (node.sent, node.outbox.heads()["events"].epoch) == ([], epoch)
+    database.commits_fail = False
+    await node.answer(StreamAck(epoch=epoch, head=9, ranges=((1, 9),)))
+    await eventually(lambda: node.outbox.heads()["events"].epoch == "drawn1")
+    assert node.sent[0]["data"] == {"word": "one"}
+
+
+async def test_a_kill_after_the_answer_is_no_journey_in_time() -> None:
+    database = FailingDatabase(MemoryDatabase(seeded_ids()))
+    node = Node(database)
+    await node.outbox.recover()
+    node.courier.link_up()
+    epoch = node.outbox.heads()["events"].epoch
+    await node.answer(StreamAck(epoch=epoch, head=0))
+    await node.event("one")
+    again = Node(database, seed=2)
+    await again.outbox.recover()
+    again.courier.link_up()
+    await again.answer(StreamAck(epoch=epoch, head=1, ranges=((1, 1),)))
+    assert again.outbox.heads()["events"] == node.outbox.heads()["events"].__class__(
+        epoch=epoch, head=1, records=0
+    )
