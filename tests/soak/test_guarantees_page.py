@@ -47,7 +47,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 def test_every_option_stands_on_the_page(capsys: pytest.CaptureFixture[str]) -> None:
     found = set()
-    for soak in ("kills", "brokers"):
+    for soak in ("world", "kills", "brokers"):
         with pytest.raises(SystemExit):
             options([soak, "--help"])
         found |= set(re.findall(r"(--[a-z-]+)", capsys.readouterr().out))
