@@ -34,6 +34,8 @@ FILE = "center.db"
 NODES = ("pi-1", "pi-2", "pi-3")
 EPOCH = "ep0ch"
 
+BEGAN_MS = ManualClock().now_ms()
+
 Stored = dict[tuple[str, str], list[int]]
 """Sequence numbers by node and stream."""
 
@@ -81,7 +83,7 @@ def _look(connection: Connection) -> tuple[Stored, Stored, str]:
     }
     rows: Stored = {}
     for sql, stream in (
-        ("SELECT node, t0_ms FROM telemetry_batch ORDER BY 1, 2", "metrics"),
+        (f"SELECT node, t0_ms - {BEGAN_MS} FROM telemetry_batch ORDER BY 1, 2", "metrics"),
         ("SELECT node, json_extract(data, '$.n') FROM event ORDER BY 1, 2", "events"),
     ):
         for node, seq in connection.execute(text(sql)):
@@ -106,7 +108,14 @@ class _NoCommands:
 
 
 def _arrival(node: str, path: str, seq: int, **body: Any) -> Arrival:
-    content = {"epoch": EPOCH, "seq": seq, "boot": "b", "up_ms": 10, "ts": seq, "synced": True}
+    content = {
+        "epoch": EPOCH,
+        "seq": seq,
+        "boot": "b",
+        "up_ms": 10,
+        "ts": BEGAN_MS + seq,
+        "synced": True,
+    }
     topic = parse(f"fs1/up/{node}/{path}")
     assert isinstance(topic, Up)
     return read(topic, encode({**content, **body}))

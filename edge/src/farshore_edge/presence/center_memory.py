@@ -4,8 +4,8 @@ Kept in memory with every acknowledgement and on the disk once in a while: it is
 a center that was restored from a backup finds out that it was. It decides nothing.
 """
 
-import logging
 import contextlib
+import logging
 from collections.abc import Callable
 from typing import Protocol
 
