@@ -136,10 +136,9 @@ class Node:
         )
 
     def _give(self, args: dict[str, Any]) -> Target:
-        if self._listener is None:
-            self._listener = Listener(self._center.another(), self._name)
-        elif not self._targets:
-            self._listener.drain()
+        listener = self._listening()
+        if not self._targets:
+            listener.drain()
         body = {
             "node": self._name,
             "verb": "exec",
@@ -159,8 +158,13 @@ class Node:
         self._targets[target.id] = target
         return target
 
+    def _listening(self) -> Listener:
+        if self._listener is None:
+            self._listener = Listener(self._center.another(), self._name)
+        return self._listener
+
     def _await_end(self, target: Target) -> None:
-        assert self._listener is not None
+        listener = self._listening()
         given_s = self._monotonic_s()
         pause_s = ASK_FIRST_S
         try:
@@ -168,9 +172,9 @@ class Node:
                 left_s = given_s + self._patience_s(target) - self._monotonic_s()
                 if left_s <= 0:
                     raise NotReachedError(self._given_up(target))
-                wait_s = NET_S if self._listener.subscribed else pause_s
+                wait_s = NET_S if listener.subscribed else pause_s
                 try:
-                    event = self._listener.next(min(wait_s, left_s))
+                    event = listener.next(min(wait_s, left_s))
                 except Empty:
                     event = None
                     pause_s = min(pause_s * 2, ASK_MOST_S)
@@ -220,11 +224,7 @@ class Node:
             self._done(self.run(cmd, stdin), f"writing {out}")
             return
         with source.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
-            digest = script.sha256(data)
-            have = self._done(self.run(script.have(self._folder, digest)), f"writing {out}")
-            there = set(have.decode().split())
-            self._send_pieces(digest, (p for p in script.pieces(data) if p.name not in there))
-        self._done(self.run(script.join(self._folder, digest, out)), f"writing {out}")
+            self._send(data, script.sha256(data), out)
 
     def fetch(self, path: str, out: Path) -> None:
         """A file of any length; what a broken transfer has left beside ``out`` is used."""
@@ -280,16 +280,34 @@ class Node:
         return f"farshore-{self._name}-{digest}"
 
     def _send_blob(self, blob: script.Blob) -> None:
-        self._send_pieces(blob.digest, script.pieces(blob.data))
-        joined = self.run(script.join(self._folder, blob.digest))
-        self._done(joined, f"sending {len(blob.data)} bytes")
+        self._send(blob.data, blob.digest)
         if self._known is not None and self._known.is_dir():
             (self._known / self._mark(blob.digest)).touch()
 
-    def _send_pieces(self, digest: str, pieces: Iterator[script.Piece]) -> None:
+    def _send(self, data: bytes | mmap, digest: str, out: str = "") -> None:
+        """In pieces; those that an earlier, broken transfer has left at the node are used.
+
+        Another task may be sending the same at this moment, and take the pieces away: then it is
+        sent once more, into a folder of its own.
+        """
+        try:
+            self._send_to(f"{digest}.part", data, digest, out)
+        except NotRunError:
+            self._send_to(f"{digest}.{self._new_key()}.part", data, digest, out)
+
+    def _send_to(self, part: str, data: bytes | mmap, digest: str, out: str) -> None:
+        what = f"writing {out}" if out else f"sending {len(data)} bytes"
+        there: set[str] = set()
+        if out:
+            have = self._done(self.run(script.have(self._folder, part)), what)
+            there = set(have.decode().split())
+        self._send_pieces(part, (p for p in script.pieces(data) if p.name not in there))
+        self._done(self.run(script.join(self._folder, part, digest, out)), what)
+
+    def _send_pieces(self, part: str, pieces: Iterator[script.Piece]) -> None:
         under_way: deque[Target] = deque()
         for piece in pieces:
-            under_way.append(self._give(script.keep_piece(self._folder, digest, piece)))
+            under_way.append(self._give(script.keep_piece(self._folder, part, piece)))
             if len(under_way) == AT_ONCE:
                 self._sent(under_way.popleft())
         while under_way:

@@ -11,7 +11,6 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote, urlencode, urlsplit
 
@@ -131,11 +130,7 @@ class Center:
         return connection
 
     def _read(self, status: int, reason: str, content: bytes) -> Document:
-        document: Any = None
-        with suppress(ValueError):
-            document = json.loads(content)
-        if not isinstance(document, dict):
-            document = None
+        document = _document(content)
         if 200 <= status < 300 and document is not None:
             return document
         if status in _GATEWAY_ERRORS:
@@ -178,6 +173,14 @@ class Center:
 def _address(path: str, params: Mapping[str, Any] | None) -> str:
     given = {name: value for name, value in (params or {}).items() if value is not None}
     return f"{path}?{urlencode(given)}" if given else path
+
+
+def _document(content: bytes) -> Document | None:
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _why(exc: Exception) -> str:

@@ -75,30 +75,28 @@ run
 )
 
 _KEEP = r"""
-dir=$1 blob=$2 name=$3 digest=$4
+dir=$1 part=$2 name=$3 digest=$4
 case $dir in '~/'*) dir=$HOME/${dir#'~/'} ;; esac
 umask 077
-mkdir -p "$dir/$blob.part" || exit 1
+mkdir -p "$dir/$part" || exit 1
 case $name in 0*-first) find "$dir" -mindepth 1 -maxdepth 1 -mmin +1440 -exec rm -rf {} + ;; esac
-new=$dir/$blob.$name.$$
+new=$dir/new.$name.$$
 base64 -d | gzip -dc > "$new"
 if [ "$(sha256sum < "$new" | cut -c1-64)" = "$digest" ]
-then mv -f "$new" "$dir/$blob.part/$name"
+then mv -f "$new" "$dir/$part/$name"
 else rm -f "$new"; echo "a piece did not arrive whole (is the disk full?)" >&2; exit 74; fi
 """
 
 _JOIN = r"""
-dir=$1 blob=$2 out=$3
+dir=$1 part=$2 blob=$3 out=$4
 case $dir in '~/'*) dir=$HOME/${dir#'~/'} ;; esac
 if [ -z "$out" ]; then out=$dir/$blob; umask 077; fi
 new=$out.farshore.$$
-ls "$dir/$blob.part" 2>/dev/null | (cd "$dir/$blob.part" 2>/dev/null && xargs cat) > "$new"
+ls "$dir/$part" 2>/dev/null | (cd "$dir/$part" 2>/dev/null && xargs cat) > "$new"
 if [ "$(sha256sum < "$new" | cut -c1-64)" = "$blob" ]
-then mv -f "$new" "$out" && rm -rf "$dir/$blob.part"
+then mv -f "$new" "$out" && rm -rf "${dir:?}/$part"
 else
-  rm -f "$new"
-  [ "$out" = "$dir/$blob" ] && [ -f "$out" ] && exit 0
-  rm -rf "$dir/$blob.part"; echo "the file did not arrive whole (is the disk full?)" >&2; exit 74
+  rm -rf "$new" "${dir:?}/$part"; echo "it did not arrive whole (is the disk full?)" >&2; exit 74
 fi
 """
 
@@ -111,10 +109,10 @@ else rm -f "$new"; echo "the file did not arrive whole (is the disk full?)" >&2;
 """
 
 _HAVE = r"""
-dir=$1 blob=$2
+dir=$1 part=$2
 case $dir in '~/'*) dir=$HOME/${dir#'~/'} ;; esac
-[ -d "$dir/$blob.part" ] || exit 0
-ls "$dir/$blob.part"
+[ -d "$dir/$part" ] || exit 0
+ls "$dir/$part"
 """
 
 _LOOK = r"""
@@ -170,14 +168,12 @@ def call(cmd: str, stdin: bytes | None, folder: str) -> Call:
             f"the command line has {len(cmd.encode())} bytes, expected {_WORD_CHARS} or fewer; "
             "put it into a script (the modules script and copy send it as a file)"
         )
+    args: dict[str, Any] = {"argv": _argv(cmd, folder, "")}
+    if stdin is None:
+        return Call(args=args)
     text = _as_text(stdin)
-    if stdin is None or text is not None:
-        args: dict[str, Any] = {"argv": _argv(cmd, folder, "")}
-        if text is not None:
-            args["stdin"] = text
-        if _size(args) <= MESSAGE_BYTES:
-            return Call(args=args)
-    assert stdin is not None  # a command line alone fits
+    if text is not None and _size(args | {"stdin": text}) <= MESSAGE_BYTES:
+        return Call(args=args | {"stdin": text})
     return _planned(cmd, stdin, folder)
 
 
@@ -249,19 +245,19 @@ def pieces(data: bytes | mmap) -> Iterator[Piece]:
         start += max(len(raw), 1)
 
 
-def keep_piece(folder: str, blob: str, piece: Piece) -> dict[str, Any]:
-    argv = [SHELL, "-c", _HOME + _KEEP, "farshore", folder, blob, piece.name, piece.digest]
+def keep_piece(folder: str, part: str, piece: Piece) -> dict[str, Any]:
+    argv = [SHELL, "-c", _HOME + _KEEP, "farshore", folder, part, piece.name, piece.digest]
     return {"argv": argv, "stdin": piece.text}
 
 
-def join(folder: str, blob: str, out: str = "") -> str:
-    """The pieces of a blob become one file: ``out``, or the blob itself."""
-    return _line(_JOIN, folder, blob, out)
+def join(folder: str, part: str, blob: str, out: str = "") -> str:
+    """The pieces in ``part`` become one file: ``out``, or what later commands name ``blob``."""
+    return _line(_JOIN, folder, part, blob, out)
 
 
-def have(folder: str, blob: str) -> str:
+def have(folder: str, part: str) -> str:
     """Says the names of the pieces that are at the node."""
-    return _line(_HAVE, folder, blob)
+    return _line(_HAVE, folder, part)
 
 
 def put(out: str, data: bytes) -> tuple[str, bytes]:

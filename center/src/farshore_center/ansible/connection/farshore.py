@@ -5,6 +5,31 @@ Found by ``ANSIBLE_CONNECTION_PLUGINS``, in whatever Python runs Ansible.
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+from typing import Any
+
+from ansible import constants
+from ansible.errors import AnsibleConnectionFailure, AnsibleError, AnsibleFileNotFound
+from ansible.plugins.connection import ConnectionBase
+from ansible.utils.display import Display
+
+_ROOT = str(Path(__file__).parents[3])
+try:
+    import farshore_center.ansible.errors as bridge
+except ImportError:  # another Python than the center's: our sources, behind everything of its own
+    sys.path.append(_ROOT)
+    import farshore_center.ansible.errors as bridge
+    from farshore_center.ansible.remote import Ended, Node
+    from farshore_center.ansible.rest import Center
+
+    sys.path.remove(_ROOT)
+else:
+    from farshore_center.ansible.remote import Ended, Node
+    from farshore_center.ansible.rest import Center
+
+display = Display()
+
 DOCUMENTATION = """
     name: farshore
     author: Farshore
@@ -73,31 +98,6 @@ DOCUMENTATION = """
                 - name: ansible_pipelining
 """
 
-import sys
-from pathlib import Path
-from typing import Any
-
-from ansible import constants
-from ansible.errors import AnsibleConnectionFailure, AnsibleError, AnsibleFileNotFound
-from ansible.plugins.connection import ConnectionBase
-from ansible.utils.display import Display
-
-_ROOT = str(Path(__file__).parents[3])
-try:
-    import farshore_center.ansible.errors as bridge
-except ImportError:  # another Python than the center's: our sources, behind everything of its own
-    sys.path.append(_ROOT)
-    import farshore_center.ansible.errors as bridge
-    from farshore_center.ansible.remote import Ended, Node
-    from farshore_center.ansible.rest import Center
-
-    sys.path.remove(_ROOT)
-else:
-    from farshore_center.ansible.remote import Ended, Node
-    from farshore_center.ansible.rest import Center
-
-display = Display()
-
 
 class Connection(ConnectionBase):  # type: ignore[misc] # Ansible has no types
     transport = "farshore"
@@ -109,10 +109,7 @@ class Connection(ConnectionBase):  # type: ignore[misc] # Ansible has no types
         self._name = ""
 
     def _connect(self) -> Connection:
-        if self._node is None:
-            self._name = str(self.get_option("node"))
-            self._node = self._translated(self._new_node)
-            self._connected = True
+        self._at_node()
         return self
 
     def _new_node(self) -> Node:
@@ -165,8 +162,10 @@ class Connection(ConnectionBase):  # type: ignore[misc] # Ansible has no types
             node.close()
 
     def _at_node(self) -> Node:
-        self._connect()
-        assert self._node is not None
+        if self._node is None:
+            self._name = str(self.get_option("node"))
+            self._node = self._translated(self._new_node)
+            self._connected = True
         return self._node
 
     def _translated(self, work: Any) -> Any:
