@@ -20,9 +20,12 @@ class AwayError(AnsibleBridgeError):
 
 
 class RefusedError(AnsibleBridgeError):
-    def __init__(self, status: int, text: str) -> None:
+    """``fields``: what of the request was wrong."""
+
+    def __init__(self, status: int, text: str, fields: frozenset[str] = frozenset()) -> None:
         super().__init__(text)
         self.status = status
+        self.fields = fields
 
 
 class NotReachedError(AnsibleBridgeError):

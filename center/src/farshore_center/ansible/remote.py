@@ -37,6 +37,7 @@ ASK_FIRST_S, ASK_MOST_S = 0.05, 1.0
 """… and without them."""
 MARGIN_S = 30.0
 """Beyond ttl and timeout: for what was done and can't be said yet."""
+AWAY_S = 60.0
 MISSING_OUTPUT_S = 15.0
 FETCH_BYTES, FETCH_LEAST_BYTES = 160 * 1024, 5 * 1024
 
@@ -64,6 +65,7 @@ class Node:
         folder: str,
         known: Path | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], None] = time.sleep,
         new_key: Callable[[], str] = lambda: f"ansible-{uuid.uuid4().hex}",
     ) -> None:
         self._center = center
@@ -73,9 +75,11 @@ class Node:
         self._folder = folder
         self._known = known
         self._monotonic_s = monotonic_s
+        self._pause = pause
         self._new_key = new_key
         self._listener: Listener | None = None
         self._targets: dict[str, Target] = {}
+        self._away_since_s: float | None = None
 
     def close(self) -> None:
         if self._listener is not None:
@@ -124,7 +128,7 @@ class Node:
                 return kind, Ended(code=code, stdout=stdout, stderr=err.encode())
             if self._monotonic_s() >= deadline_s:
                 raise NotRunError(self._incomplete(target))
-            time.sleep(pause_s)
+            self._pause(pause_s)
             pause_s = min(pause_s * 2 + 0.02, 1.0)
             self._look(target)
 
@@ -151,8 +155,9 @@ class Node:
         except AwayError as exc:
             raise NotReachedError(str(exc)) from exc
         except RefusedError as exc:
-            kind = NotReachedError if exc.status == 404 else NotRunError
-            raise kind(str(exc)) from exc
+            # The answer to a node that does not exist names the field.
+            nowhere = exc.fields & {"node", "nodes"} or exc.status == 404
+            raise (NotReachedError if nowhere else NotRunError)(str(exc)) from exc
         target = Target(id=str(made["id"]))
         target.absorb(made["targets"][0])
         self._targets[target.id] = target
@@ -196,12 +201,19 @@ class Node:
         )
 
     def _look(self, target: Target) -> None:
+        """At the record; a center that is away is waited for, it may only restart."""
         try:
-            record = self._center.get(f"/commands/{target.id}")
+            record = self._center.get_now(f"/commands/{target.id}")
         except AwayError as exc:
-            raise NotReachedError(f"{exc}; the command {target.id} may run all the same") from exc
+            now_s = self._monotonic_s()
+            self._away_since_s = self._away_since_s or now_s
+            if now_s - self._away_since_s > AWAY_S:
+                text = f"{exc}; the command {target.id} may run all the same"
+                raise NotReachedError(text) from exc
+            return
         except RefusedError as exc:
             raise NotReachedError(str(exc)) from exc
+        self._away_since_s = None
         target.absorb(record["targets"][0])
 
     def _explained(self, why: Exception) -> Exception:

@@ -61,6 +61,10 @@ class Center:
     def get(self, path: str, params: Mapping[str, Any] | None = None) -> Document:
         return self._patiently("GET", _address(self._path + path, params), None, {})
 
+    def get_now(self, path: str) -> Document:
+        """Without patience; for who comes again anyway."""
+        return self._ask("GET", self._path + path, None, {})
+
     def post(self, path: str, body: Document, key: str) -> Document:
         """``key``: the Idempotency-Key, one for each thing that is to be made."""
         payload = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
@@ -138,7 +142,7 @@ class Center:
             raise AwayError(f"the center at {self._where} does not serve now: {status} {why}")
         if document is None:
             raise RefusedError(status, f"what answers at {self._where} is no Farshore center")
-        raise RefusedError(status, _explain(status, document))
+        raise _refused(status, document)
 
     def events(
         self, params: Mapping[str, Any], opened: Callable[[socket.socket], None]
@@ -187,7 +191,10 @@ def _why(exc: Exception) -> str:
     return str(exc) or type(exc).__name__
 
 
-def _explain(status: int, document: Mapping[str, Any]) -> str:
+def _refused(status: int, document: Mapping[str, Any]) -> RefusedError:
     title = document.get("title") or "the center refused"
     detail = document.get("detail")
-    return f"{title} ({status})" + (f": {detail}" if detail else "")
+    text = f"{title} ({status})" + (f": {detail}" if detail else "")
+    wrong = [error for error in document.get("errors") or () if isinstance(error, Mapping)]
+    text += "".join(f"; {error.get('field')}: {error.get('detail')}" for error in wrong)
+    return RefusedError(status, text, frozenset(str(error.get("field")) for error in wrong))

@@ -57,7 +57,7 @@ DOCUMENTATION = """
             vars:
                 - name: farshore_url
         ttl_s:
-            description: How many seconds an absent node is waited for before it is unreachable.
+            description: How many seconds an absent node, or an absent center, is waited for.
             type: float
             default: 10
             env:
@@ -113,10 +113,11 @@ class Connection(ConnectionBase):  # type: ignore[misc] # Ansible has no types
         return self
 
     def _new_node(self) -> Node:
+        ttl_s = float(self.get_option("ttl_s"))
         return Node(
-            Center(str(self.get_option("url"))),
+            Center(str(self.get_option("url")), patience_s=ttl_s),
             self._name,
-            ttl_s=float(self.get_option("ttl_s")),
+            ttl_s=ttl_s,
             timeout_s=float(self.get_option("timeout_s")),
             folder=str(self.get_option("remote_folder")),
             known=Path(constants.DEFAULT_LOCAL_TMP),
