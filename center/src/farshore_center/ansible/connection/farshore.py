@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ansible import constants
+from ansible.constants import DEFAULT_LOCAL_TMP
 from ansible.errors import AnsibleConnectionFailure, AnsibleError, AnsibleFileNotFound
 from ansible.plugins.connection import ConnectionBase
 from ansible.utils.display import Display
@@ -120,7 +120,7 @@ class Connection(ConnectionBase):  # type: ignore[misc] # Ansible has no types
             ttl_s=ttl_s,
             timeout_s=float(self.get_option("timeout_s")),
             folder=str(self.get_option("remote_folder")),
-            known=Path(constants.DEFAULT_LOCAL_TMP),
+            known=Path(DEFAULT_LOCAL_TMP),
         )
 
     def exec_command(
