@@ -1,6 +1,7 @@
 """The pages for who comes from Ansible or Salt: what stands there runs, and says what is there."""
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,6 @@ def test_the_first_steps_run_as_they_stand(stage: Stage) -> None:
     path.write_text(
         f"set -e\nPATH={stage.folder}:{BIN}:$PATH\nunset ANSIBLE_CONNECTION_PLUGINS\n{lines}"
     )
-    import subprocess
-
     done = subprocess.run(
         ["/bin/sh", str(path)],
         cwd=stage.folder,

@@ -10,8 +10,6 @@ from typing import Annotated, Any
 
 import typer
 
-from farshore_center.ansible import fleet
-from farshore_center.ansible.fleet import Fleet
 from farshore_center.cli.cells import clean
 from farshore_center.cli.errors import BadUsageError
 from farshore_center.cli.session import Session, command
@@ -54,18 +52,21 @@ async def inventory(
 
 
 async def _of_host(session: Session, host: str) -> dict[str, Any]:
+    from farshore_center.ansible.fleet import variables
     from farshore_center.cli.client import segment
 
     async with session.connect() as client:
-        return fleet.variables(await client.get(f"/nodes/{segment(host)}"))
+        return variables(await client.get(f"/nodes/{segment(host)}"))
 
 
 async def _of_all(session: Session, selector: str | None) -> dict[str, Any]:
+    from farshore_center.ansible import fleet
+
     async with session.connect() as client:
         nodes = await client.items("/nodes", {"facts": "true", "selector": selector})
         everyone = nodes if selector is None else await client.items("/nodes")
         groups = await client.items("/groups")
-    found = Fleet(
+    found = fleet.Fleet(
         nodes=nodes,
         everyone=everyone,
         paths=[group["path"] for group in groups],

@@ -20,12 +20,14 @@ try:
 except ImportError:  # another Python than the center's: our sources, behind everything of its own
     sys.path.append(_ROOT)
     import farshore_center.ansible.errors as bridge
-    from farshore_center.ansible.remote import Ended, Node
+    from farshore_center.ansible.calls import Commands, Ended
+    from farshore_center.ansible.remote import Node
     from farshore_center.ansible.rest import Center
 
     sys.path.remove(_ROOT)
 else:
-    from farshore_center.ansible.remote import Ended, Node
+    from farshore_center.ansible.calls import Commands, Ended
+    from farshore_center.ansible.remote import Node
     from farshore_center.ansible.rest import Center
 
 display = Display()
@@ -114,11 +116,10 @@ class Connection(ConnectionBase):  # type: ignore[misc] # Ansible has no types
 
     def _new_node(self) -> Node:
         ttl_s = float(self.get_option("ttl_s"))
+        center = Center(str(self.get_option("url")), patience_s=ttl_s)
+        timeout_s = float(self.get_option("timeout_s"))
         return Node(
-            Center(str(self.get_option("url")), patience_s=ttl_s),
-            self._name,
-            ttl_s=ttl_s,
-            timeout_s=float(self.get_option("timeout_s")),
+            Commands(center, self._name, ttl_s=ttl_s, timeout_s=timeout_s),
             folder=str(self.get_option("remote_folder")),
             known=Path(DEFAULT_LOCAL_TMP),
         )
