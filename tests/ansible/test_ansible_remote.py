@@ -70,8 +70,50 @@ def test_a_fetch_of_what_can_not_be_fetched_says_why(node: Node, tmp_path: Path)
 def test_a_target_folder_that_is_not_there_is_an_error(node: Node, tmp_path: Path) -> None:
     (tmp_path / "small").write_bytes(b"x")
     (tmp_path / "large").write_bytes(os.urandom(100_000))
+    for name in ("small", "large"):
+        with pytest.raises(NotRunError, match="/nowhere/x"):
+            node.put(tmp_path / name, "/nowhere/x")
+
+
+def test_the_same_key_makes_one_command(stage: Stage) -> None:
+    center = Center(stage.center.url)
+    body = {"node": "pi-1", "verb": "exec", "args": {"argv": ["true"]}, "ttl_s": 5, "timeout_s": 5}
+    first, again = center.post("/commands", body, "k-1"), center.post("/commands", body, "k-1")
+    assert first["id"] == again["id"]
+    center.close()
+
+
+def test_without_live_events_it_asks(stage: Stage, node: Node, monkeypatch: Any) -> None:
+    monkeypatch.setattr(Center, "events", lambda *_: iter(()))
+    assert node.run("echo hi").stdout == b"hi\n"
+
+
+def test_it_needs_the_standard_library_alone() -> None:
+    """Ansible's Python may be another one than the center's."""
+    code = (
+        "import sys, farshore_center.ansible.remote, farshore_center.ansible.fleet\n"
+        "third = [m for m in sys.modules if m.partition('.')[0] not in sys.stdlib_module_names]\n"
+        "print(sorted({m.partition('.')[0] for m in third} - {'__main__', 'farshore_center'}))"
+    )
+    source = Path(script.__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": str(source)},
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_plugin_loads_in_a_python_without_the_center(tmp_path: Path) -> None:
+    """And leaves the search path as it was."""
+    where = "import ansible; print(ansible.__path__[0])"
+    found = subprocess.run(
+        [sys.executable, "-c", where], capture_output=True, text=True, check=True, cwd="/"
+    )
     wanted = "ansible yaml pyyaml _yaml jinja2 markupsafe packaging cryptography cffi _cffi_backend"
-    for path in packages.iterdir():
+    for path in Path(found.stdout.strip()).parent.iterdir():
         if path.name.lower().split("-")[0].split(".")[0] in wanted.split():
             (tmp_path / path.name).symlink_to(path)
     plugin = Path(script.__file__).parent / "connection" / "farshore.py"
@@ -90,11 +132,3 @@ def test_a_target_folder_that_is_not_there_is_an_error(node: Node, tmp_path: Pat
         env={"PYTHONPATH": str(tmp_path), "HOME": str(tmp_path)},
     )
     assert done.stdout.strip() == "farshore True False", done.stderr
-
-
-def ansible_folder() -> str:
-    code = "import ansible; print(ansible.__path__[0])"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/"
-    )
-    return done.stdout.strip()
