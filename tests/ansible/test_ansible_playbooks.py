@@ -268,3 +268,27 @@ def test_folders_at_the_node_are_private(stage: Stage) -> None:
     kept = stage.home("pi-1") / ".ansible" / "farshore"
     assert list(kept.iterdir())
     assert kept.stat().st_mode & 0o077 == 0
+
+
+def test_asynchronous_tasks_scripts_and_slurp(stage: Stage) -> None:
+    (stage.folder / "words.sh").write_text("#!/bin/sh\necho words $*\n")
+    run = stage.play(
+        f"""
+- command: sh -c 'sleep 1; echo later'
+  async: 20
+  poll: 1
+  register: later
+- script: words.sh a b
+  register: words
+- slurp: {{src: "{stage.folder}/words.sh"}}
+  register: read
+- assert:
+    that:
+      - later.stdout == 'later'
+      - "'words a b' in words.stdout"
+      - "'echo words' in read.content | b64decode"
+- meta: reset_connection
+- wait_for_connection: {{timeout: 5}}
+"""
+    )
+    assert run.code == 0, run.text

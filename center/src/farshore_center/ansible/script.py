@@ -4,7 +4,7 @@
 script: its standard output comes back compressed, in base64 (any byte survives, a checksum tells
 whether all of it arrived, and far more of it fits); long standard input waits at the node in files
 that are named by their digest, so that the same module is sent to a node once and not for each task.
-It needs a POSIX shell with gzip, base64 and sha256sum: coreutils or busybox.
+It needs a POSIX shell, gzip, base64 and sha256sum.
 """
 
 import base64
