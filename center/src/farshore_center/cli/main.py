@@ -10,6 +10,7 @@ from farshore_center.cli import (
     events,
     groups,
     identity,
+    inventory,
     nodes,
     rejected,
     streams,
@@ -54,7 +55,7 @@ def options(
     ctx.obj = merged(None, url, as_json, no_color)
 
 
-for noun in (nodes, groups, streams, commands, telemetry, events, rejected, identity):
+for noun in (nodes, groups, streams, commands, telemetry, events, rejected, identity, inventory):
     noun.register(app)
 
 

@@ -1,0 +1,1 @@
+"""Configuration: what a desired one is, how layers become one, and what a node says of it."""
