@@ -8,6 +8,7 @@ from sqlmodel import SQLModel
 
 import farshore_center.commands.model
 import farshore_center.events.model
+import farshore_center.groups.model
 import farshore_center.ingest.model
 import farshore_center.nodes.model
 import farshore_center.telemetry.model
@@ -17,6 +18,7 @@ metadata = SQLModel.metadata
 ROOMS = (
     farshore_center.commands.model,
     farshore_center.events.model,
+    farshore_center.groups.model,
     farshore_center.ingest.model,
     farshore_center.nodes.model,
     farshore_center.telemetry.model,
