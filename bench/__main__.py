@@ -19,7 +19,7 @@ import httpx
 from farshore_sim.errors import SimError
 from rich.console import Console
 
-from bench import agent, fleet, ingest, presence, telemetry
+from bench import agent, fleet, ingest, presence, selectors, telemetry
 from bench.context import Context
 from bench.errors import BenchError
 from bench.machine import load_average, machine, versions
@@ -35,6 +35,7 @@ MEASURES: Mapping[str, Callable[[Context], Awaitable[Outcome]]] = {
     "fleet": fleet.run,
     "ingest": ingest.run,
     "presence": presence.run,
+    "selectors": selectors.run,
     "telemetry": telemetry.run,
 }
 

@@ -100,7 +100,7 @@ def one_of(
     return st.builds(OneOf, field=fields, operands=some)
 
 
-NODE, GROUP, STATE = (st.just(Field(kind=kind)) for kind in ("node", "group", "state"))  # type: ignore[arg-type]
+NODE, GROUP, STATE = (st.just(Field(kind=kind)) for kind in ("node", "group", "state"))
 
 TERMS: st.SearchStrategy[Selector] = st.one_of(
     st.just(Everything()),

@@ -139,7 +139,7 @@ def test_what_a_comparison_means(
 
 
 def test_a_group_is_not_its_namesake(connection: Connection) -> None:
-    nodes = [
+    nodes: list[dict[str, Any]] = [
         {"group": group, "state": "online", "labels": {}, "facts": {}}
         for group in ("", "eu", "eu/hamburg", "eu_", "eur")
     ]

@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from farshore_center.cli import commands, events, groups, nodes, rejected, streams, telemetry
+from farshore_center.cli import (
+    commands,
+    events,
+    group,
+    groups,
+    labels,
+    nodes,
+    overlays,
+    rejected,
+    streams,
+    telemetry,
+)
 from farshore_center.cli.session import AsJson, NoColor, Url, merged
 
 EPILOG = (
@@ -45,7 +56,9 @@ def options(
     ctx.obj = merged(None, url, as_json, no_color)
 
 
-for noun in (nodes, groups, streams, commands, telemetry, events, rejected):
+for noun in (
+    nodes, labels, groups, group, overlays, streams, commands, telemetry, events, rejected,
+):  # fmt: skip
     noun.register(app)
 
 

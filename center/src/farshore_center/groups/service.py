@@ -138,11 +138,12 @@ class GroupService:
         draft = Draft(kind=kind, data={"path": path, "description": group.description})
 
         def undo() -> None:
-            for each in reversed(rows):
-                if self.tree.get(each.path) == each and not self.tree.children(each.path):
-                    self.tree.remove(each.path)
-            if before is not None and path not in self.tree:
+            if before is not None:
                 self.tree.put(before)
+                return
+            for each in reversed(rows):
+                if not self.tree.children(each.path):  # else a birth has named one below it
+                    self.tree.remove(each.path)
 
         await self._changes.write(
             lambda connection: store.save_groups(connection, rows), draft, undo
