@@ -73,7 +73,7 @@ async def show(session: Session, path: Path) -> None:
 async def create(
     session: Session,
     path: Path,
-    description: Annotated[str, typer.Option(help="What it is for.")] = "",
+    description: Annotated[str | None, typer.Option(metavar="TEXT", help="What it is for.")] = None,
     parents: Parents = False,
 ) -> None:
     """Make a group."""
@@ -83,7 +83,7 @@ async def create(
         made = await client.change(
             "PUT",
             f"/groups/{place(path)}",
-            {"description": description},
+            {"description": description or ""},
             params={"parents": True if parents else None},
             headers={"If-None-Match": "*"},
         )

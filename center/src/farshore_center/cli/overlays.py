@@ -78,12 +78,12 @@ async def put(
     priority: Annotated[
         int, typer.Option(min=0, help="Its own: no two have the same, the higher one wins.")
     ],
-    description: Annotated[str, typer.Option(help="What it is for.")] = "",
+    description: Annotated[str | None, typer.Option(metavar="TEXT", help="What it is for.")] = None,
 ) -> None:
     """Make an overlay, or replace what it says."""
     from farshore_center.cli.client import segment
 
-    body = {"selector": selector, "priority": priority, "description": description}
+    body = {"selector": selector, "priority": priority, "description": description or ""}
     async with session.connect() as client:
         made = await client.change("PUT", f"/overlays/{segment(name)}", body)
     if session.as_json:

@@ -155,8 +155,9 @@ def _unexpected(text: str, at: int, allowed: set[str]) -> SelectorError:
     if allowed >= _TERM:
         expected = expected[:1]
     if at >= len(text.rstrip()):
-        what = "the selector is empty" if not text.strip() else "it ends too early"
-        return SelectorError(what, at=min(at, len(text)), expected=", ".join(expected))
+        what = "it ends too early" if text.strip() else "the selector is empty"
+        end = min(at, len(text)) if text.strip() else 0
+        return SelectorError(what, at=end, expected=", ".join(expected))
     found = _FOUND.match(text, at)
     word = found[0] if found else text[at]
     stem = re.split(r"[.:]", word.lower())[0]
