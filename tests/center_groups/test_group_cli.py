@@ -24,7 +24,7 @@ async def test_groups_from_the_command_line(stage: Stage, cli: Cli) -> None:
     assert made.stdout == "us/texas is made\n"
     twice = await cli("group", "create", "us/texas")
     assert twice.exit_code == 1
-    assert "(412)" in twice.stderr
+    assert "The group exists (412): there is a group us/texas" in twice.stderr
     assert rows(await cli("group", "list")) == [
         ["eu", "1", "1", "node", "-"],
         ["eu/hamburg", "1", "1", "node", "-"],

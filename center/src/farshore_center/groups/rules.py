@@ -102,6 +102,18 @@ def check_match(what: str, revision: int | None, if_match: str | None) -> None:
         )
 
 
+def check_free(tree: GroupTree, path: str) -> None:
+    """For who asked for a new one."""
+    if path in tree:
+        raise Problem(
+            status=412,
+            title="The group exists",
+            field="If-None-Match",
+            detail=f"there is a group {path}",
+            expected="a path that is free",
+        )
+
+
 def etag(revision: int) -> str:
     return f'"{revision}"'
 

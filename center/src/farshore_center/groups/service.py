@@ -118,8 +118,8 @@ class GroupService:
     ) -> tuple[Group, bool]:
         rules.check_path(path)
         before = self.tree.get(path)
-        if new_only and before is not None:
-            rules.check_match(path, before.revision, "none: If-None-Match")
+        if new_only:
+            rules.check_free(self.tree, path)
         rules.check_match(path, None if before is None else before.revision, if_match)
         if description is not None:
             rules.check_description(description)
