@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from farshore_center.api.problems import Problem
 from farshore_center.db.database import Database
 from farshore_center.events import EventLog
@@ -19,6 +20,8 @@ from farshore_protocol.messages import Birth
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, select
+
+Step = tuple[str, str, Any]
 
 PATHS = st.sampled_from(["a", "b", "a/x", "b/x", "a/x/y", "b/x/y", "c", "c/a"])
 NAMES = st.sampled_from(["n1", "n2", "n3"])
@@ -49,7 +52,10 @@ class Desk:
         await self.nodes.start()
         await self.groups.start()
 
-    async def do(self, step: tuple[str, str, Any]) -> None:
+    async def do(self, step: Step, turns: int) -> None:
+        """After so many turns of the loop: what begins before it may not be written yet."""
+        for _ in range(turns):
+            await asyncio.sleep(0)
         what, first, second = step
         try:
             match what:
@@ -98,12 +104,12 @@ class Desk:
         return await self.database.read(work)
 
 
-async def played(bursts: list[list[tuple[str, str, Any]]], path: Path) -> None:
+async def played(bursts: list[list[tuple[Step, int]]], path: Path) -> None:
     desk = Desk(path)
     await desk.start()
     try:
         for burst in bursts:
-            await asyncio.gather(*(desk.do(step) for step in burst))
+            await asyncio.gather(*(desk.do(*step) for step in burst))
             assert await desk.in_database() == desk.in_memory()
             tree = desk.nodes.tree
             assert all(parent_of(path) in tree for path in tree.paths())
@@ -113,7 +119,44 @@ async def played(bursts: list[list[tuple[str, str, Any]]], path: Path) -> None:
 
 
 @settings(max_examples=30)
-@given(st.lists(st.lists(STEPS, min_size=1, max_size=6), min_size=1, max_size=5))
-def test_memory_and_database_end_as_one(bursts: list[list[tuple[str, str, Any]]]) -> None:
+@given(
+    st.lists(
+        st.lists(st.tuples(STEPS, st.integers(0, 8)), min_size=1, max_size=6),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_memory_and_database_end_as_one(bursts: list[list[tuple[Step, int]]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(played(bursts, Path(folder) / "center.db"))
+
+
+async def test_a_birth_while_a_move_is_committed_is_not_its_undoing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The move takes effect in memory before its commit: what comes meanwhile builds on it."""
+    desk = Desk(tmp_path / "center.db")
+    await desk.start()
+    await desk.birth("n1", "a/x")
+    written, go_on = asyncio.Event(), asyncio.Event()
+    real = desk.database.write
+
+    async def slow(work: Any) -> Any:
+        result = await real(work)
+        written.set()
+        await go_on.wait()
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.database, "write", slow)
+        move = asyncio.create_task(desk.groups.move_group("a", "b"))
+        await written.wait()
+    await desk.birth("n1", "a/x")
+    await desk.birth("n2", "b/x")
+    go_on.set()
+    await move
+    assert await desk.in_database() == desk.in_memory()
+    entry = desk.nodes.registry.get("n1")
+    assert entry is not None
+    assert (entry.group, sorted(desk.nodes.tree.paths())) == ("b/x", ["b", "b/x"])
+    await desk.database.stop()

@@ -150,7 +150,7 @@ def _listed(texts: list[str], dialect: str) -> sa.Select[tuple[str]]:
     """Any number of texts as one parameter."""
     given = orjson.dumps(texts).decode()
     if dialect == "postgresql":
-        unpacked = sa.func.jsonb_array_elements_text(sa.cast(given, JSONB))
+        unpacked = sa.func.jsonb_array_elements_text(sa.cast(sa.literal(given, sa.Text), JSONB))
         return sa.select(unpacked.table_valued("value").c.value)
     return sa.select(sa.func.json_each(given).table_valued("value").c.value)
 
