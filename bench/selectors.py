@@ -29,7 +29,7 @@ SELECTORS = {
     "a subtree": "group:eu/**",
     "the reference": "group:eu/** and label.env=prod and fact.mem.total_bytes>=4e9 and not state=offline",
     "a flag in a list": "fact.cpu.flags=avx2 and has(fact.disks)",
-    "a glob over different texts": "fact.hostname~*-7? and node:n-*5",
+    "a glob over different texts": "fact.hostname~*[02468]? and node:n-*5",
     "ordered numbers": "fact.mem.total_bytes>8e9 and fact.cpu.cores_logical<=8",
     "nobody has it": "label.none=x or fact.none.of.it=4",
     "unequal": "label.env!=prod and fact.os.version!=12",
@@ -51,26 +51,26 @@ async def run(context: Context) -> Outcome:
         write_s = await _write(database, fleet)
         rounds = 5 if context.quick else 20
         context.say(f"{len(SELECTORS)} selectors, {rounds} times each")
-        figures = [await _ask(database, *each, rounds) for each in SELECTORS.items()]
+        asked = [await _ask(database, *each, rounds) for each in SELECTORS.items()]
         predicate = await asyncio.to_thread(_predicate, fleet)
         facts = await _report_again(database, fleet)
     finally:
         await database.stop()
-    worst = max(figures, key=lambda figure: figure.runs.median)
+    worst, its_cpu = max(asked, key=lambda pair: pair[0].runs.median)
     verdict = Verdict(
         name="selectors.sql",
         what=f"a selector over {NODES:,} nodes, the slowest of {len(SELECTORS)} by its median",
         unit="ms",
         promised=PROMISED_MS,
         measured=worst.runs.median,
-        sides=(worst,),
+        sides=(worst, its_cpu),
     )
     size = await asyncio.to_thread(_bytes, folder) / 2**20
     return Outcome(
         measure="selectors",
         verdicts=(verdict,),
         figures=(
-            *figures,
+            *(figure for figure, _ in asked),
             predicate,
             facts,
             _figure("write", f"{NODES:,} nodes and their facts written", "s", write_s),
@@ -155,15 +155,21 @@ async def _report_again(database: Database, fleet: list[dict[str, Any]]) -> Figu
     return _figure("changed", "facts of a node written, one of them new", "ms", each_ms)
 
 
-async def _ask(database: Database, what: str, text: str, rounds: int) -> Figure:
-    times_ms = []
+async def _ask(database: Database, what: str, text: str, rounds: int) -> tuple[Figure, Figure]:
+    """How long it takes, and how much of that is this process's work: a busy machine makes the
+    first longer, not the second."""
+    times_ms, cpu_ms = [], []
     for _ in range(rounds):
-        started = time.perf_counter()
+        started, worked = time.perf_counter(), time.process_time()
         selector = parse(text)
         await database.read(partial(find, selector=selector))
         times_ms.append((time.perf_counter() - started) * 1000)
+        cpu_ms.append((time.process_time() - worked) * 1000)
     name = what.removeprefix("a ").replace(" ", "_")
-    return _figure(name, f"{what}: {text}", "ms", *times_ms)
+    return (
+        _figure(name, f"{what}: {text}", "ms", *times_ms),
+        _figure(f"{name}.cpu", "CPU time of the same", "ms", *cpu_ms),
+    )
 
 
 def _predicate(fleet: list[dict[str, Any]]) -> Figure:

@@ -165,4 +165,4 @@ def _fitting(connection: Connection, term: Compare) -> list[str]:
         glob = subnet_globs(term.operand.text)
         question = question.where(_glob(column, glob, connection.dialect.name))
     test = text_test(term.op, term.operand.text)
-    return [text for text in connection.scalars(question) if test(text)]
+    return [text for text in connection.scalars(question).all() if test(text)]
