@@ -1,6 +1,7 @@
 """What must be true of a change of the tree or of an overlay. Pure: raises Problem, changes nothing."""
 
 import difflib
+import re
 from collections.abc import Iterable
 
 from farshore_protocol.errors import RemoteProtocolError
@@ -11,6 +12,8 @@ from farshore_center.groups.overlay import Overlay
 from farshore_center.groups.selection import selector_problem
 from farshore_center.groups.tree import GroupTree, in_subtree, parent_of
 from farshore_center.selectors import SelectorError, fields, overlays, parse, render
+
+_STATE = re.compile(r"(?<![\w.:-])state(?![\w.:-])")
 
 NOT_VALID = "The request is not valid"
 MAX_DESCRIPTION = 1024
@@ -138,7 +141,7 @@ def check_overlay_selector(text: str) -> str:
         if "state" in fields(selector):
             raise SelectorError(
                 "an overlay can't depend on the state of a node",
-                at=max(0, text.find("state")),
+                at=found.start() if (found := _STATE.search(text)) else 0,
                 expected="what stays while a link comes and goes: labels, facts, groups, names",
             )
     except SelectorError as exc:
