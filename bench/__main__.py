@@ -20,7 +20,7 @@ from farshore_edge.errors import EdgeError
 from farshore_sim.errors import SimError
 from rich.console import Console
 
-from bench import agent, fleet, ingest, outbox, presence, telemetry
+from bench import agent, fleet, ingest, outbox, presence, selectors, telemetry
 from bench.context import Context
 from bench.errors import BenchError
 from bench.machine import load_average, machine, versions
@@ -37,6 +37,7 @@ MEASURES: Mapping[str, Callable[[Context], Awaitable[Outcome]]] = {
     "ingest": ingest.run,
     "outbox": outbox.run,
     "presence": presence.run,
+    "selectors": selectors.run,
     "telemetry": telemetry.run,
 }
 

@@ -102,7 +102,9 @@ async def test_a_change_is_made_once_and_over_nobody(running: RunningCenter) -> 
     await fleet(running, 1)
     path = "/api/v1/nodes/pi-0000"
     ok = await running.http.patch(
-        path, json={"labels": {"a": "b"}, "group": "us"}, headers={"If-Match": '"1"'}
+        f"{path}?parents=true",
+        json={"labels": {"a": "b"}, "group": "us"},
+        headers={"If-Match": '"1"'},
     )
     assert (ok.status_code, ok.headers["ETag"]) == (200, '"2"')
     assert (ok.json()["labels"], ok.json()["group"]) == ({"a": "b"}, "us")
@@ -147,7 +149,9 @@ async def test_a_change_that_can_t_be_written_is_not_made(
 
     with monkeypatch.context() as patch:
         patch.setattr(running.center.database, "write", broken)
-        response = await running.http.patch("/api/v1/nodes/pi-0000", json={"group": "us"})
+        response = await running.http.patch(
+            "/api/v1/nodes/pi-0000?parents=true", json={"group": "us"}
+        )
         assert (response.status_code, response.json()["status"]) == (503, 503)
         ready = await running.http.get("/readyz")
         assert (ready.status_code, ready.json()["checks"]["database"]) == (503, False)

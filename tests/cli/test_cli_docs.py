@@ -15,6 +15,12 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = str(Path(sys.executable).with_name("farshore"))
 
 TREE: Any = typer.main.get_command(app)
+COMMANDS: dict[str, Any] = {
+    " ".join(part for part in (name, inner) if part): leaf
+    for name, command in TREE.commands.items()
+    for inner, leaf in getattr(command, "commands", {"": command}).items()
+}
+"""Every command by its words: ``nodes``, ``group list``."""
 HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
 EVERYWHERE = {"--url", "--json", "--no-color", "--help", "-h"}
 
@@ -44,13 +50,13 @@ def documented(text: str) -> set[str]:
 
 def test_every_command_has_its_section_and_no_other() -> None:
     found = {name for name in sections() if name.startswith("`farshore ")}
-    assert found == {f"`farshore {name}`" for name in TREE.commands}
+    assert found == {f"`farshore {name}`" for name in COMMANDS}
 
 
-@pytest.mark.parametrize("name", sorted(TREE.commands))
+@pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_option_stands_in_its_commands_section(name: str) -> None:
     text = sections()[f"`farshore {name}`"]
-    options = options_of(TREE.commands[name])
+    options = options_of(COMMANDS[name])
     rows = {re.split(r"[ ,`]", row)[0] for row in re.findall(r"^\| `(-[^|]*)", text, re.MULTILINE)}
     assert options >= EVERYWHERE
     assert options - EVERYWHERE <= documented(text)
@@ -62,7 +68,7 @@ def test_options_of_the_program_itself_are_documented() -> None:
 
 
 def test_defaults_are_those_of_the_program() -> None:
-    for name, command in TREE.commands.items():
+    for name, command in COMMANDS.items():
         for param in command.params:
             if param.param_type_name == "option" and param.default not in (None, False, [], ()):
                 row = rf"\| `{param.opts[0]}[^|]*\|[^|]*Default: {param.default}\b"

@@ -22,6 +22,8 @@ from farshore_center.commands.service import CommandService
 from farshore_center.db.database import Database
 from farshore_center.events import EventLog
 from farshore_center.events.routes import event_routes
+from farshore_center.groups.routes import group_routes, overlay_routes
+from farshore_center.groups.service import GroupService
 from farshore_center.identity.routes import identity_routes
 from farshore_center.identity.service import IdentityService
 from farshore_center.ingest.intake import Intake
@@ -68,6 +70,8 @@ class Center:
         self.history = TelemetryHistory(self.database, now_ms)
         self.rejected = RejectedList(now_ms=now_ms, now_s=now_s, tell=self._tell)
         self.nodes = NodeService(self.database, self.events, self, now_ms=now_ms, now_s=now_s)
+        self.groups = GroupService(self.database, self.nodes, now_ms=now_ms)
+        self.nodes.changed = self.groups.tell
         self.commands = CommandService(
             self.database,
             self.events,
@@ -171,9 +175,14 @@ class Center:
             return registry.get(name) is not None
 
         async def resolve(choice: NodeChoice) -> list[str]:
+            if choice.selector is not None:
+                return sorted(await self.groups.selection.chosen(choice.selector))
             return chosen(registry, choice)
 
-        app.include_router(node_routes(self.nodes, self.database, self.history))
+        choose = self.groups.selection.chosen
+        app.include_router(node_routes(self.nodes, self.database, self.history, choose))
+        app.include_router(group_routes(self.groups, registry))
+        app.include_router(overlay_routes(self.groups, registry))
         app.include_router(ingest_routes(self.database, self.rejected, known_node))
         app.include_router(telemetry_routes(self.history, known_node, self._clock.now_ms))
         app.include_router(command_routes(self.commands, resolve))
@@ -204,6 +213,7 @@ class Center:
         self._started = True
         await self.identity.start(restored=self.settings.restored)
         await self.nodes.start()
+        await self.groups.start()
         self._run(self.ingest.run(), "ingest")
         self._run(self.ingest.run_holes(self.nodes.registry.online), "holes")
         self._run(self.nodes.run(), "presence")

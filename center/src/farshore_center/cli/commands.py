@@ -24,6 +24,8 @@ from farshore_center.cli.session import DEFAULT_URL, Session, SplitAtDashes, com
 from farshore_center.cli.tables import Sheet, left, right
 
 ARGV = "argv"
+SELECTOR_CHARACTERS = ":=<>~() "
+"""One of these, and a word is no name."""
 
 CommandId = Annotated[str, typer.Argument(metavar="ID", help="The command's id.")]
 
@@ -41,10 +43,14 @@ async def run(
         list[str],
         typer.Argument(
             metavar="TARGET... VERB [-- ARGV...]",
-            help="Nodes, then the verb; with --all the verb alone. Words after -- are its argv.",
+            help="Nodes or one selector, then the verb; with --all or --selector the verb alone. "
+            "Words after -- are its argv.",
         ),
     ],
     every: Annotated[bool, typer.Option("--all", help="Every node of the fleet.")] = False,
+    selector: Annotated[
+        str | None, typer.Option(metavar="SELECTOR", help="The nodes that it means now.")
+    ] = None,
     arg: Annotated[
         list[str] | None,
         typer.Option(metavar="K=V", help="An argument; V is JSON where it parses, else a string."),
@@ -58,9 +64,9 @@ async def run(
     detach: Annotated[bool, typer.Option("--detach", help="Send it and do not wait.")] = False,
 ) -> int:
     """Let nodes execute a verb and follow it: farshore run pi-1 pi-2 exec -- uptime -p"""
-    nodes, verb = split_words(words, every=every)
+    nodes, verb = split_words(words, every=every, selector=selector)
     body: dict[str, Any] = {
-        **address(nodes, every=every),
+        **address(nodes, every=every, selector=selector),
         "verb": verb,
         "args": arguments(arg or (), session.after_dashes),
         "ttl_s": ttl,
@@ -85,25 +91,41 @@ async def run(
     return DONE
 
 
-def split_words(words: Sequence[str], *, every: bool) -> tuple[list[str], str]:
+def split_words(
+    words: Sequence[str], *, every: bool, selector: str | None = None
+) -> tuple[list[str], str]:
     """Nodes, each once, and the verb: the last of the words."""
     *nodes, verb = words
-    if every and nodes:
+    if every and selector is not None:
+        raise BadUsageError("--all and --selector: give one of them")
+    option = "--all" if every else "--selector"
+    if (every or selector is not None) and nodes:
         raise BadUsageError(
-            f"--all takes the verb alone, not {len(words)} words; "
+            f"{option} takes the verb alone, not {len(words)} words; "
             "words for a program stand after --"
         )
-    if not every and not nodes:
+    if not every and selector is None and not nodes:
         raise BadUsageError(
             f"which nodes? Name some before {clean(verb)!r}, or --all for every node"
         )
+    if len(nodes) > 1 and any(is_selector(word) for word in nodes):
+        raise BadUsageError("names and selectors together: write one selector, in quotes")
     return list(dict.fromkeys(nodes)), verb
 
 
-def address(nodes: Sequence[str], *, every: bool) -> dict[str, Any]:
+def is_selector(word: str) -> bool:
+    """Whether a word says more than a node's name can."""
+    return any(char in word for char in SELECTOR_CHARACTERS)
+
+
+def address(nodes: Sequence[str], *, every: bool, selector: str | None = None) -> dict[str, Any]:
     if every:
         return {"all": True}
-    return {"node": nodes[0]} if len(nodes) == 1 else {"nodes": list(nodes)}
+    if selector is not None:
+        return {"selector": selector}
+    if len(nodes) == 1:
+        return {"selector" if is_selector(nodes[0]) else "node": nodes[0]}
+    return {"nodes": list(nodes)}
 
 
 def arguments(given: Sequence[str], argv: Sequence[str] | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from farshore_center.cli.cells import clean
+from farshore_center.cli.tables import width_of
 from farshore_center.errors import CenterError
 
 DONE = 0
@@ -17,6 +18,9 @@ FAILED = 1
 BAD_USAGE = 2
 UNREACHABLE = 3
 INTERRUPTED = 130
+
+_BEFORE, _AFTER = 50, 30
+"""So many characters of a selector are shown around the place."""
 
 _WRONG_REQUEST = frozenset({400, 413, 415, 422})
 
@@ -64,6 +68,9 @@ def explain(status: int, document: Mapping[str, Any]) -> str:
     title = document.get("title") or "the center refused"
     detail = document.get("detail")
     lines = [f"{title} ({status})" + (f": {detail}" if detail else "")]
+    selector = document.get("selector")
+    if isinstance(selector, Mapping):
+        return "\n".join([*(clean(line) for line in lines), *_pointed(selector)])
     errors = document.get("errors")
     for error in errors if isinstance(errors, list) else ():
         if not isinstance(error, Mapping):
@@ -72,3 +79,17 @@ def explain(status: int, document: Mapping[str, Any]) -> str:
         expected = error.get("expected")
         lines.append(line + (f" (expected {expected})" if expected else ""))
     return "\n".join(clean(line) for line in lines)
+
+
+def _pointed(selector: Mapping[str, Any]) -> list[str]:
+    """The part of a selector that is wrong, and a caret below the place."""
+    text, column = str(selector.get("text", "")), int(selector.get("column", 1))
+    start = max(0, column - 1 - _BEFORE)
+    before, after = clean(text[start : column - 1]), clean(text[column - 1 : column - 1 + _AFTER])
+    mark = "…" if start else ""
+    expected = selector.get("expected")
+    caret = " " * width_of(mark + before) + "^"
+    return [
+        f"  {mark}{before}{after}",
+        f"  {caret}" + (f" expected {clean(str(expected))}" if expected else ""),
+    ]

@@ -8,10 +8,13 @@ import typer
 from farshore_center.cli import (
     commands,
     events,
+    group,
     groups,
     identity,
     inventory,
+    labels,
     nodes,
+    overlays,
     rejected,
     streams,
     telemetry,
@@ -55,7 +58,10 @@ def options(
     ctx.obj = merged(None, url, as_json, no_color)
 
 
-for noun in (nodes, groups, streams, commands, telemetry, events, rejected, identity, inventory):
+for noun in (
+    nodes, labels, groups, group, overlays, streams, commands, telemetry, events, rejected,
+    identity, inventory,
+):  # fmt: skip
     noun.register(app)
 
 

@@ -52,9 +52,12 @@ async def nodes(
     group: Annotated[
         str | None, typer.Option(metavar="PATH", help="Only this group and the groups in it.")
     ] = None,
+    selector: Annotated[
+        str | None, typer.Option(metavar="SELECTOR", help="Only the nodes that it means.")
+    ] = None,
 ) -> None:
     """The fleet: one line per node, by group and name."""
-    params = {"state": state.value if state else None, "group": group}
+    params = {"state": state.value if state else None, "group": group, "selector": selector}
     async with session.connect() as client:
         found = await client.items("/nodes", params)
         now_ms = client.now_ms()

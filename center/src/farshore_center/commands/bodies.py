@@ -13,27 +13,31 @@ Seconds = Annotated[float, Field(gt=0, le=MAX_S, allow_inf_nan=False)]
 
 
 class CommandBody(BaseModel):
-    """A new command, for exactly one of `node`, `nodes` and `all`."""
+    """A new command, for exactly one of `node`, `nodes`, `selector` and `all`."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     node: str | None = None
     nodes: Annotated[list[str], Field(max_length=MAX_NODES)] | None = None
     all: bool | None = None
+    selector: str | None = None
+    allow_empty: bool = False
     verb: str
     args: dict[str, Any] = Field(default_factory=dict)
     ttl_s: Seconds = DEFAULT_TTL_S
     timeout_s: Seconds | None = None
 
     def choice(self) -> NodeChoice:
-        given = [name for name in ("node", "nodes", "all") if getattr(self, name) is not None]
+        given = [
+            name for name in ("node", "nodes", "all", "selector") if getattr(self, name) is not None
+        ]
         if len(given) != 1 or self.all is False:
             raise Problem(
                 status=422,
                 title=NOT_VALID,
                 field=given[0] if given else "node",
                 detail=f"{' and '.join(given)} given" if given else "no node is chosen",
-                expected="exactly one of node, nodes and all (true)",
+                expected="exactly one of node, nodes, selector and all (true)",
             )
         if self.nodes is not None and not self.nodes:
             raise Problem(
@@ -44,7 +48,7 @@ class CommandBody(BaseModel):
                 expected="at least one node",
             )
         nodes = None if self.nodes is None else tuple(dict.fromkeys(self.nodes))
-        return NodeChoice(node=self.node, nodes=nodes, all=bool(self.all))
+        return NodeChoice(node=self.node, nodes=nodes, all=bool(self.all), selector=self.selector)
 
 
 class ErrorOut(BaseModel):

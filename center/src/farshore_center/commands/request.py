@@ -5,7 +5,7 @@ import hashlib
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import orjson
@@ -29,16 +29,20 @@ _MISSING = re.compile(r"missing required field `(?P<name>[^`]*)`")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeChoice:
-    """Which nodes somebody means: exactly one of the three."""
+    """Which nodes somebody means: exactly one of the four."""
 
     node: str | None = None
     nodes: tuple[str, ...] | None = None
     all: bool = False
+    selector: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewCommand:
-    """`nodes` is what the choice means now; `by` is who asks."""
+    """`nodes` is what the choice means now; `by` is who asks.
+
+    `allow_empty`: a choice that means nobody makes a command that is done at once.
+    """
 
     choice: NodeChoice
     nodes: tuple[str, ...]
@@ -47,6 +51,7 @@ class NewCommand:
     ttl_s: float = DEFAULT_TTL_S
     timeout_s: float | None = None
     by: str = "api"
+    allow_empty: bool = False
 
     def to(self, nodes: Sequence[str]) -> "NewCommand":
         """The same for these nodes."""
@@ -70,14 +75,8 @@ def checked(request: NewCommand) -> CheckedCommand:
     """The request in the form in which it is stored, or the Problem that it has."""
     verb = _verb(request.verb)
     args = _args(verb, request.args)
-    if not request.nodes:
-        raise Problem(
-            status=422,
-            title="The command has no target",
-            field="nodes",
-            detail="no node is chosen",
-            expected="at least one node",
-        )
+    if not request.nodes and not request.allow_empty:
+        raise _no_target(request.choice)
     timeout_s = request.timeout_s
     if timeout_s is not None:
         _check_seconds("timeout_s", timeout_s)
@@ -92,10 +91,25 @@ def checked(request: NewCommand) -> CheckedCommand:
     )
 
 
+def _no_target(choice: NodeChoice) -> Problem:
+    chosen_by = "nodes" if choice.selector is None else "selector"
+    hint = "" if choice.selector is None else "; allow_empty takes none as well"
+    return Problem(
+        status=422,
+        title="The command has no target",
+        field=chosen_by,
+        detail="no node is chosen" if choice.selector is None else "the selector means no node now",
+        expected=f"at least one node{hint}",
+    )
+
+
 def digest(request: NewCommand) -> str:
     """Equal for requests that ask for the same."""
+    choice = asdict(request.choice)
+    if request.choice.selector is None:
+        del choice["selector"]  # a key that was given before there were selectors stays valid
     asked = {
-        "choice": request.choice,
+        "choice": choice,
         "verb": request.verb,
         "args": request.args,
         "ttl_s": float(request.ttl_s),

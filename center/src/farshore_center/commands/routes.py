@@ -36,7 +36,7 @@ def command_routes(service: CommandService, resolve_nodes: ResolveNodes) -> APIR
             str | None, Header(description="The same key makes one command, however often sent.")
         ] = None,
     ) -> Response:
-        """Gives a command to one node, to several or to all."""
+        """Gives a command to one node, to several, to those that a selector means, or to all."""
         request = NewCommand(
             choice=body.choice(),
             nodes=(),
@@ -44,6 +44,7 @@ def command_routes(service: CommandService, resolve_nodes: ResolveNodes) -> APIR
             args=body.args,
             ttl_s=body.ttl_s,
             timeout_s=body.timeout_s,
+            allow_empty=body.allow_empty,
         )
         if idempotency_key is not None:
             earlier = await service.find_repeated(request, idempotency_key)

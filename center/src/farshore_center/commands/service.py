@@ -218,7 +218,8 @@ def _new(
         "by": command.by,
     }
     views = [TargetView(target=target) for target in targets]
-    return CommandView(**row, summary={"queued": len(targets)}, targets=views), row
+    summary = {"queued": len(targets)} if targets else {}
+    return CommandView(**row, summary=summary, targets=views), row
 
 
 def _earlier(conn: Connection, key: str | None, asked: str) -> CommandView | None:

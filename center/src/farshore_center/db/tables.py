@@ -8,6 +8,7 @@ from sqlmodel import SQLModel
 
 import farshore_center.commands.model
 import farshore_center.events.model
+import farshore_center.groups.model
 import farshore_center.identity.model
 import farshore_center.ingest.model
 import farshore_center.nodes.model
@@ -18,6 +19,7 @@ metadata = SQLModel.metadata
 ROOMS = (
     farshore_center.commands.model,
     farshore_center.events.model,
+    farshore_center.groups.model,
     farshore_center.identity.model,
     farshore_center.ingest.model,
     farshore_center.nodes.model,

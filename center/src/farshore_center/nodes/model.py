@@ -34,3 +34,23 @@ class Node(SQLModel, table=True):
 
 
 nodes: Table = SQLModel.metadata.tables["node"]
+
+
+class NodeValue(SQLModel, table=True):
+    """One value of a node's labels or facts, laid out for selectors (``selectors/values.py``).
+
+    It is derived from the node's row and written in the same transaction. The key is the table's
+    order, so that a comparison reads one stretch of it; ``kind``: ``s``, ``n`` or ``b``.
+    """
+
+    __tablename__ = "node_value"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    path: str = Field(primary_key=True, max_length=255)
+    text: str = Field(primary_key=True, max_length=256)
+    kind: str = Field(primary_key=True, max_length=1)
+    node: str = Field(primary_key=True, max_length=64)
+    num: float | None = Field(default=None)
+
+
+node_values: Table = SQLModel.metadata.tables["node_value"]

@@ -1,5 +1,6 @@
-"""``/api/v1/nodes`` and ``/api/v1/groups`` over HTTP."""
+"""``/api/v1/nodes`` over HTTP."""
 
+from collections.abc import Awaitable, Callable, Container
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -12,16 +13,19 @@ from farshore_center.api.problems import Problem
 from farshore_center.db.database import Database
 from farshore_center.db.errors import DatabaseError
 from farshore_center.events.model import Draft
+from farshore_center.groups.rules import check_known
 from farshore_center.nodes import store
 from farshore_center.nodes.choice import known
 from farshore_center.nodes.registry import NodeEntry
 from farshore_center.nodes.service import NodeService
-from farshore_center.nodes.tree import counts
 from farshore_center.nodes.views import SHOWN_SERIES, etag, node_document
 from farshore_center.telemetry import store as telemetry_store
 from farshore_center.telemetry.service import TelemetryHistory
 
 MAX_LIMIT = 1000
+
+Choose = Callable[[str], Awaitable[frozenset[str]]]
+"""The nodes that a selector means; raises Problem for a bad one."""
 
 _OF_PEOPLE = ("group", "group_by", "labels", "labels_by", "revision")
 """What a refused write gives back."""
@@ -43,7 +47,11 @@ def _json(document: Any, *, status: int = 200, headers: dict[str, str] | None = 
 
 
 def _select(
-    entries: list[NodeEntry], state: str | None, group: str | None, cursor: str | None
+    entries: list[NodeEntry],
+    state: str | None,
+    group: str | None,
+    cursor: str | None,
+    chosen: Container[str] | None,
 ) -> list[NodeEntry]:
     return [
         entry
@@ -51,10 +59,13 @@ def _select(
         if (state is None or entry.standing.online == (state == "online"))
         and (not group or entry.group == group or entry.group.startswith(group + "/"))
         and (cursor is None or entry.name > cursor)
+        and (chosen is None or entry.name in chosen)
     ]
 
 
-def node_routes(service: NodeService, database: Database, history: TelemetryHistory) -> APIRouter:
+def node_routes(
+    service: NodeService, database: Database, history: TelemetryHistory, choose: Choose
+) -> APIRouter:
     router = APIRouter(prefix="/api/v1", tags=["nodes"])
     registry = service.registry
 
@@ -75,12 +86,14 @@ def node_routes(service: NodeService, database: Database, history: TelemetryHist
     async def list_nodes(
         state: Literal["online", "offline"] | None = None,
         group: Annotated[str | None, Query(description="a group and everything below it")] = None,
+        selector: Annotated[str | None, Query(description="only the nodes that it means")] = None,
         facts: bool = False,
         limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 200,
         cursor: str | None = None,
     ) -> Response:
         """The nodes by name."""
-        found = _select(registry.all(), state, group, cursor)
+        chosen = None if selector is None else await choose(selector)
+        found = _select(registry.all(), state, group, cursor, chosen)
         page = found[:limit]
         more = page[-1].name if len(found) > limit else None
         return _json({"items": await documents(page, facts), "next": more})
@@ -94,12 +107,20 @@ def node_routes(service: NodeService, database: Database, history: TelemetryHist
 
     @router.patch("/nodes/{node}")
     async def patch_node(
-        node: str, patch: NodePatch, if_match: Annotated[str | None, Header()] = None
+        node: str,
+        patch: NodePatch,
+        parents: Annotated[bool, Query(description="make a group that does not exist")] = False,
+        if_match: Annotated[str | None, Header()] = None,
     ) -> Response:
         """Moves a node to another group, or replaces its labels."""
         entry = known(registry, node)
         _check_match(entry, if_match)
         _check_patch(patch)
+        if patch.group is not None:
+            if not parents:
+                remedy = "a group that exists; parents=true makes it"
+                check_known(service.tree, patch.group, field="group", remedy=remedy)
+            service.tree.grow(patch.group, service.now_ms(), "person")
         before = {name: getattr(entry, name) for name in _OF_PEOPLE}
         # No await stands between the check and the change.
         if patch.group is not None:
@@ -116,6 +137,7 @@ def node_routes(service: NodeService, database: Database, history: TelemetryHist
                 for name, value in before.items():
                     setattr(entry, name, value)
             raise
+        service.changed(frozenset({node}))
         return await get_node(node)
 
     @router.delete("/nodes/{node}", status_code=204)
@@ -143,16 +165,6 @@ def node_routes(service: NodeService, database: Database, history: TelemetryHist
             registry.put_back(entry)
             raise
         return Response(status_code=204)
-
-    @router.get("/groups")
-    async def list_groups() -> Response:
-        """Every group that a node is in, and their ancestors, with the counts of their subtrees."""
-        places = [(entry.group, entry.standing.online) for entry in registry.all()]
-        items = [
-            {"path": path, "nodes": total, "online": online}
-            for path, (total, online) in counts(places).items()
-        ]
-        return _json({"items": items, "next": None})
 
     return router
 

@@ -30,6 +30,8 @@ from farshore_center.db.database import Database
 from farshore_center.db.errors import DatabaseError
 from farshore_center.events.model import Draft, Event
 from farshore_center.events.service import EventLog
+from farshore_center.groups import store as group_store
+from farshore_center.groups.tree import GroupTree
 from farshore_center.nodes import presence, store
 from farshore_center.nodes.presence import Change, Standing
 from farshore_center.nodes.registry import NodeEntry, Registry, load
@@ -53,6 +55,10 @@ def _nobody_waits(_node: str) -> None:
     """Until the commands' room listens for arrivals."""
 
 
+def _nobody_listens(_nodes: frozenset[str] | None) -> None:
+    """Until the groups' room listens for changes."""
+
+
 class NodeService:
     def __init__(
         self,
@@ -67,11 +73,14 @@ class NodeService:
         self._database = database
         self.events = events
         self._downlink = downlink
-        self._now_ms = now_ms
+        self.now_ms = now_ms
         self._now_s = now_s
         self._settings = settings or NodeSettings()
         self.registry = Registry()
+        self.tree = GroupTree()
         self.arrived: Callable[[str], None] = _nobody_waits
+        self.changed: Callable[[frozenset[str] | None], None] = _nobody_listens
+        """Told after group, labels or facts of nodes have changed."""
         self._dirty: set[str] = set()
         self._unwritten: list[Draft] = []
         self.failing = False
@@ -79,6 +88,16 @@ class NodeService:
 
     async def start(self) -> None:
         self.registry.fill(await self._database.read(load))
+        self.tree.fill(await self._database.read(group_store.load_groups))
+        for path in {entry.group for entry in self.registry.all()} | set(self.tree.paths()):
+            self.tree.grow(path, self.now_ms(), "node")
+
+        def work(connection: Connection) -> None:
+            store.nobody_is_online(connection)
+            store.lay_out(connection)
+
+        await self._database.write(work)
+        await self._write([], [])
 
     # What nodes say
 
@@ -86,12 +105,12 @@ class NodeService:
         """Any message of a node."""
         entry = self.registry.get(node)
         if entry is not None:
-            entry.last_seen_ms = self._now_ms()
+            entry.last_seen_ms = self.now_ms()
             entry.standing = presence.heard(entry.standing, now_s=self._now_s())
             self._dirty.add(node)
 
     async def born(self, node: str, birth: Birth) -> None:
-        entry, new = self.registry.obtain(node, self._now_ms())
+        entry, new = self.registry.obtain(node, self.now_ms())
         standing, change = presence.born(
             entry.standing,
             boot=birth.boot,
@@ -101,8 +120,10 @@ class NodeService:
         )
         if standing is entry.standing:
             return
+        before = (entry.group, entry.labels)
         if entry.group_by == "node":
             entry.group = birth.group
+            self.tree.grow(birth.group, self.now_ms(), "node")
         if entry.labels_by == "node":
             entry.labels = dict(birth.labels)
         entry.agent_version, entry.protocol = birth.agent_version, birth.protocol
@@ -111,6 +132,8 @@ class NodeService:
         drafts = [self._draft("node.registered", node, {"group": entry.group})] if new else []
         drafts.append(self._draft("node.birth", node, data))
         await self._stand(entry, standing, change, drafts, reason="birth")
+        if new or before != (entry.group, entry.labels):
+            self.changed(frozenset({node}))
         self.arrived(node)
 
     async def said(self, node: str, word: Presence) -> None:
@@ -151,26 +174,29 @@ class NodeService:
             await self._stand(entry, standing, change, [], reason="heartbeat")
 
     async def asked_time(self, node: str, request: TimeRequest) -> None:
-        received_ms = self._now_ms()
+        received_ms = self.now_ms()
         answer = TimeAnswer(
             boot=request.boot,
             up_ms=request.up_ms,
             ts=request.ts,
             received_ms=received_ms,
-            sent_ms=self._now_ms(),
+            sent_ms=self.now_ms(),
         )
         topic = Down(node=node, kind="time").build()
         await self._downlink.send(Message(topic=topic, payload=encode(answer)))
 
     def facts_committed(self, node: str, report: FactsReport) -> None:
         entry = self.registry.get(node)
+        same = entry is not None and entry.facts_digest == report.digest
         if entry is not None:
             entry.facts_digest = report.digest
+        if not same:
+            self.changed(frozenset({node}))
 
     # Changes
 
     def _draft(self, kind: str, node: str, data: dict[str, Any]) -> Draft:
-        return Draft(kind=kind, node=node, data=data, at_ms=self._now_ms())
+        return Draft(kind=kind, node=node, data=data, at_ms=self.now_ms())
 
     async def _stand(
         self,
@@ -182,7 +208,7 @@ class NodeService:
         reason: str,
     ) -> None:
         entry.standing = standing
-        entry.last_seen_ms = self._now_ms() if standing.online else entry.last_seen_ms
+        entry.last_seen_ms = self.now_ms() if standing.online else entry.last_seen_ms
         if change is not None:
             drafts.append(self._changed(entry, change, reason))
         await self._write_or_later([entry], drafts)
@@ -202,8 +228,10 @@ class NodeService:
 
     async def _write(self, entries: Iterable[NodeEntry], drafts: list[Draft]) -> None:
         rows = [entry.row() for entry in entries]
+        new_groups = self.tree.unstored()
 
         def work(connection: Connection) -> list[Event]:
+            group_store.save_groups(connection, new_groups)
             store.upsert(connection, rows)
             return self.events.append(connection, drafts)
 
@@ -213,6 +241,7 @@ class NodeService:
             self.failing = True
             raise
         self.failing = False
+        self.tree.stored(new_groups)
         self.events.announce(written)
 
     async def _write_or_later(self, entries: list[NodeEntry], drafts: list[Draft]) -> None:

@@ -1,0 +1,1 @@
+"""The tree of groups, and overlays: saved selectors that cut across it."""
