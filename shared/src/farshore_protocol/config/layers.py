@@ -6,7 +6,7 @@ so a prefix of layers that many nodes have in common is merged once. Whoever hol
 change it either.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -27,7 +27,7 @@ class Layer:
     """``name`` is the origin of what it sets, revision included: ``group:eu@7``."""
 
     name: str
-    patch: Mapping[str, Any]
+    patch: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class Effective:
         self.layers = layers
         self.config = config
 
-    @cached_property
+    @property
     def canonical(self) -> bytes:
         return digests.canonical(self.config)
 
@@ -67,17 +67,30 @@ NOTHING = Effective((), {})
 
 def merge(target: Any, patch: Any) -> Any:
     """``target`` patched by ``patch`` (RFC 7396, section 2); neither is changed."""
-    if not isinstance(patch, Mapping):
+    # Types are compared, not asked of isinstance: a fleet's layers come through here in one go.
+    if type(patch) is not dict:
         return patch
-    merged = dict(target) if isinstance(target, Mapping) else {}
+    merged = target.copy() if type(target) is dict else {}
     for key, value in patch.items():
-        if value is None:
+        if type(value) is dict:
+            below = merged.get(key)
+            if type(below) is dict:
+                merged[key] = merge(below, value)
+            else:
+                merged[key] = value if _is_plain(value) else merge(None, value)
+        elif value is None:
             merged.pop(key, None)
-        elif isinstance(value, Mapping):
-            merged[key] = merge(merged.get(key), value)
         else:
             merged[key] = value
     return merged
+
+
+def _is_plain(patch: dict[str, Any]) -> bool:
+    """Whether the patch is its own result: it takes nothing away."""
+    for value in patch.values():
+        if value is None or (type(value) is dict and not _is_plain(value)):
+            return False
+    return True
 
 
 def effective(layers: Sequence[Layer]) -> Effective:
@@ -127,7 +140,7 @@ def trace(layers: Sequence[Layer]) -> Origins:
 
 
 def _trace(
-    branch: _Branch, patch: Mapping[str, Any], name: str, at: str, removed: dict[str, str]
+    branch: _Branch, patch: dict[str, Any], name: str, at: str, removed: dict[str, str]
 ) -> None:
     for key, value in patch.items():
         path = at + step(key)
@@ -138,7 +151,7 @@ def _trace(
                 removed[path] = name
             continue
         removed.pop(path, None)
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             below = branch.get(key)
             if not isinstance(below, _Branch):
                 below = branch[key] = _Branch(name)
