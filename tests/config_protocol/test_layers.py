@@ -79,6 +79,7 @@ def test_shared_prefixes_change_no_result(
     for order in [list(range(len(layers))), *orders]:
         chosen = [layers[i] for i in order if i < len(layers)]
         alone = effective(chosen)
+        assert merger.once(chosen).canonical == alone.canonical
         shared = merger.effective(chosen)
         assert shared.canonical == alone.canonical
         assert shared.digest == alone.digest == digest(alone.config)

@@ -104,6 +104,9 @@ class _NoCommands:
     def record_many(self, _conn: Any, _reports: Any) -> list[Any]:
         return []
 
+    def reported(self) -> None:
+        """Nobody waits for it."""
+
 
 def _arrival(node: str, path: str, seq: int, **body: Any) -> Arrival:
     content = {"epoch": EPOCH, "seq": seq, "boot": "b", "up_ms": 10, "ts": seq, "synced": True}
@@ -122,6 +125,7 @@ async def _work(path: Path, marks: Path, load: Load) -> None:
         EventLog(database, clock.now_ms),
         downlink,
         TelemetryHistory(database, clock.now_ms),
+        _NoCommands(),
         _NoCommands(),
         RejectedList(now_ms=clock.now_ms, now_s=clock.monotonic_s, tell=lambda _message: None),
         now_ms=clock.now_ms,

@@ -19,6 +19,9 @@ from farshore_center.broker import Client, Refusal, websocket_route
 from farshore_center.commands.request import NodeChoice
 from farshore_center.commands.routes import command_routes
 from farshore_center.commands.service import CommandService
+from farshore_center.config.places import RegistryGroups, place_of
+from farshore_center.config.room import ConfigRoom
+from farshore_center.config.routes import config_routes
 from farshore_center.db.database import Database
 from farshore_center.events import EventLog
 from farshore_center.events.routes import event_routes
@@ -74,13 +77,25 @@ class Center:
             now_ms=now_ms,
             ids=self._ids,
         )
-        self.nodes.arrived = self.commands.node_arrived
+        registry = self.nodes.registry
+        self.configs = ConfigRoom(
+            self.database,
+            self.events,
+            self,
+            RegistryGroups(registry),
+            lambda: [place_of(entry) for entry in registry.all()],
+            registry.online,
+            now_ms=now_ms,
+        )
+        self.nodes.arrived = self._arrived
+        self.nodes.changed = lambda node: self.configs.changed([node])
         self.ingest = IngestService(
             self.database,
             self.events,
             self,
             self.history,
             self.commands,
+            self.configs,
             self.rejected,
             now_ms=now_ms,
             now_s=now_s,
@@ -104,6 +119,12 @@ class Center:
         return EmbeddedUplink(
             self.settings.mqtt, take=self.intake.take, rejected=self._refused, epoch=epoch
         )
+
+    def _arrived(self, node: str) -> None:
+        self.commands.node_arrived(node)
+        entry = self.nodes.registry.get(node)
+        if entry is not None:
+            self.configs.arrived(node, entry.revisions.get("config"), entry.digests.get("config"))
 
     # Downlink
 
@@ -148,10 +169,11 @@ class Center:
         async def resolve(choice: NodeChoice) -> list[str]:
             return chosen(registry, choice)
 
-        app.include_router(node_routes(self.nodes, self.database, self.history))
+        app.include_router(node_routes(self.nodes, self.database, self.history, self.configs))
         app.include_router(ingest_routes(self.database, self.rejected, known_node))
         app.include_router(telemetry_routes(self.history, known_node, self._clock.now_ms))
         app.include_router(command_routes(self.commands, resolve))
+        app.include_router(config_routes(self.configs))
         app.include_router(event_routes(self.events))
         app.include_router(operation_routes(self.checks, readings(self), self.reasons))
         if isinstance(self.uplink, EmbeddedUplink):
@@ -181,6 +203,8 @@ class Center:
         self._run(self.ingest.run_holes(self.nodes.registry.online), "holes")
         self._run(self.nodes.run(), "presence")
         self._run(self.commands.run(), "commands")
+        self._run(self.configs.run(), "configuration")
+        self._run(self.configs.deliver(), "configuration delivery")
         self._run(self.history.run(), "telemetry history")
         await self.uplink.start()
         log.info(

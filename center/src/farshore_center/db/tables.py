@@ -7,6 +7,7 @@ alone, so a table that is missing here does not exist.
 from sqlmodel import SQLModel
 
 import farshore_center.commands.model
+import farshore_center.config.model
 import farshore_center.events.model
 import farshore_center.ingest.model
 import farshore_center.nodes.model
@@ -16,6 +17,7 @@ metadata = SQLModel.metadata
 
 ROOMS = (
     farshore_center.commands.model,
+    farshore_center.config.model,
     farshore_center.events.model,
     farshore_center.ingest.model,
     farshore_center.nodes.model,

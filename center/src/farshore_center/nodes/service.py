@@ -72,6 +72,8 @@ class NodeService:
         self._settings = settings or NodeSettings()
         self.registry = Registry()
         self.arrived: Callable[[str], None] = _nobody_waits
+        self.changed: Callable[[str], None] = _nobody_waits
+        """A person has moved or labelled the node; called after the commit."""
         self._dirty: set[str] = set()
         self._unwritten: list[Draft] = []
         self.failing = False
@@ -107,6 +109,7 @@ class NodeService:
             entry.labels = dict(birth.labels)
         entry.agent_version, entry.protocol = birth.agent_version, birth.protocol
         entry.capabilities = asdict(birth.capabilities)
+        entry.revisions, entry.digests = dict(birth.revisions), dict(birth.digests)
         data = {"boot": birth.boot, "conn": birth.conn, "agent_version": birth.agent_version}
         drafts = [self._draft("node.registered", node, {"group": entry.group})] if new else []
         drafts.append(self._draft("node.birth", node, data))

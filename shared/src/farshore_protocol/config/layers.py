@@ -119,6 +119,14 @@ class Merger:
             self._known[names] = found
         return found
 
+    def once(self, layers: Sequence[Layer]) -> Effective:
+        """The same, keeping all but the last: for a stack whose top nobody shares."""
+        names = tuple(layer.name for layer in layers)
+        if not layers or names in self._known:
+            return self.effective(layers)
+        below = self.effective(layers[:-1])
+        return Effective(tuple(layers), merge(below.config, layers[-1].patch))
+
 
 class _Branch(dict[str, "_Branch | str"]):
     """The origins of an object's members; ``made`` is the origin of the object while it is empty."""
