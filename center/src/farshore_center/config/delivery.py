@@ -120,6 +120,11 @@ class Delivery:
     def forget(self, node: str) -> None:
         self._waiting.pop(node, None)
 
+    def sent_to(self, node: str) -> bool:
+        """Whether it was sent something that it has not answered long since."""
+        waiting = self._waiting.get(node)
+        return waiting is not None and waiting.sends > 0
+
     def wake(self) -> None:
         """Looks at the clock."""
         self._woken.set()

@@ -110,10 +110,12 @@ class ConfigRoom:
 
     def arrived(self, node: str, running_rev: int | None, running: str | None) -> None:
         """A node has said its birth."""
+        # What was sent before went to a connection that is gone.
+        self._delivery.forget(node)
         self._recompute.arrived(node, Arrival(rev=running_rev, digest=running))
 
     def _born(self, node: str, send: bool) -> None:
-        if send:
+        if send and not self._delivery.sent_to(node):
             self._delivery.want([node], forced=True)
         else:
             self._delivery.watch(node)
