@@ -72,9 +72,7 @@ class ConfigNode:
         if self.state == "applied":
             self.rev, self.config = desired.rev, desired.config
         if self.state is not None:
-            await self.report(
-                rev=desired.rev, digest=desired.digest, state=self.state, **self.more
-            )
+            await self.report(rev=desired.rev, digest=desired.digest, state=self.state, **self.more)
 
     def start(self) -> "ConfigNode":
         self._task = asyncio.create_task(self._run())

@@ -94,9 +94,30 @@ class CenterClient:
             if not cursor or (at_most is not None and len(found) >= at_most):
                 return found[:at_most]
 
-    async def post(self, path: str, body: Document | None = None) -> Document:
+    async def post(
+        self, path: str, body: Document | None = None, params: Params | None = None
+    ) -> Document:
         key = self._ids.command(self._clock.now_ms())
-        return await self._ask("POST", path, json=body, headers={"Idempotency-Key": key})
+        return await self._ask(
+            "POST",
+            path,
+            json=body,
+            params=_without_none(params),
+            headers={"Idempotency-Key": key},
+        )
+
+    async def put(
+        self, path: str, body: Document, headers: Mapping[str, str] | None = None
+    ) -> Document:
+        return await self._ask("PUT", path, json=body, headers=dict(headers or {}))
+
+    async def delete(
+        self,
+        path: str,
+        params: Params | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        await self._ask("DELETE", path, params=_without_none(params), headers=dict(headers or {}))
 
     @asynccontextmanager
     async def subscribe(
@@ -132,7 +153,7 @@ class CenterClient:
         except httpx.TransportError as exc:
             raise self._unreachable(exc) from exc
         self._check(response)
-        document = _json(response)
+        document = {} if response.status_code == 204 else _json(response)
         if document is None:
             raise UnreachableError(f"what answers at {self._where} is no Farshore center")
         return document

@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-from farshore_center.cli import commands, events, groups, nodes, rejected, streams, telemetry
+from farshore_center.cli import (
+    commands,
+    config,
+    events,
+    groups,
+    nodes,
+    rejected,
+    streams,
+    telemetry,
+)
 from farshore_center.cli.session import AsJson, NoColor, Url, merged
 
 EPILOG = (
@@ -45,7 +54,7 @@ def options(
     ctx.obj = merged(None, url, as_json, no_color)
 
 
-for noun in (nodes, groups, streams, commands, telemetry, events, rejected):
+for noun in (nodes, groups, streams, commands, config, telemetry, events, rejected):
     noun.register(app)
 
 
