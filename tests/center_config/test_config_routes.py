@@ -117,7 +117,7 @@ async def test_what_is_no_patch_is_refused_and_changes_nothing(
 @pytest.mark.parametrize(
     ("patch", "path"),
     [
-        ({"agent": {"batch_z": 5}}, "/agent"),
+        ({"agent": {"batch_z": 5}}, "/agent/batch_z"),
         ({"agent": {"batch_s": "often"}}, "/agent/batch_s"),
         ({"agent": 7}, "/agent"),
         ({"files": {"/etc/a": {"content": "x", "template": "y"}}}, "/files/~1etc~1a"),

@@ -16,9 +16,7 @@ Document = Annotated[
 
 
 def register(config: typer.Typer) -> None:
-    schema = typer.Typer(
-        name="schema", no_args_is_help=True, help="The JSON Schemas of documents."
-    )
+    schema = typer.Typer(name="schema", no_args_is_help=True, help="The JSON Schemas of documents.")
     command(schema, "set")(set_schema)
     command(schema, "list")(list_schemas)
     command(schema, "show")(show)

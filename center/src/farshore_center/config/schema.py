@@ -5,6 +5,7 @@ is checked here. A pattern that can run for ever (a repetition within a repetiti
 it is stored, because nothing can stop it later; everything else is counted in steps.
 """
 
+import difflib
 import ipaddress
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -229,8 +230,8 @@ class Schema:
         found: list[Violation] = []
         try:
             for error in self._validator.iter_errors(value):
-                found.append(_violation(error, at))
-                if len(found) == MAX_VIOLATIONS:
+                found += _violations(error, at)
+                if len(found) >= MAX_VIOLATIONS:
                     break
         except (_OutOfStepsError, RecursionError):
             detail = f"the schema does not come to an end within {MAX_STEPS} steps"
@@ -238,9 +239,26 @@ class Schema:
         return tuple(sorted(found))
 
 
-def _violation(error: Any, at: str) -> Violation:
+def _violations(error: Any, at: str) -> list[Violation]:
     path = at + "".join(step(str(key)) for key in error.absolute_path)
-    return Violation(path=path, message=_message(error))
+    if error.validator != "additionalProperties" or error.validator_value is not False:
+        return [Violation(path=path, message=_message(error))]
+    known = list(error.schema.get("properties", {}))
+    patterns = list(error.schema.get("patternProperties", {}))
+    strangers = [
+        key
+        for key in error.instance
+        if key not in known and not any(re.search(each, key) for each in patterns)
+    ]
+    return [
+        Violation(path=path + step(key), message=_stranger(key, known))
+        for key in strangers[:MAX_VIOLATIONS]
+    ]
+
+
+def _stranger(key: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(key[:100], known, n=1)
+    return "there is no such field" + (f"; did you mean {near[0]}?" if near else "")
 
 
 def _message(error: Any) -> str:
