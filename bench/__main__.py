@@ -19,7 +19,7 @@ import httpx
 from farshore_sim.errors import SimError
 from rich.console import Console
 
-from bench import agent, fleet, ingest, presence, telemetry
+from bench import agent, config, fleet, ingest, presence, telemetry
 from bench.context import Context
 from bench.errors import BenchError
 from bench.machine import load_average, machine, versions
@@ -32,6 +32,7 @@ HERE = Path(__file__).parent
 
 MEASURES: Mapping[str, Callable[[Context], Awaitable[Outcome]]] = {
     "agent": agent.run,
+    "config": config.run,
     "fleet": fleet.run,
     "ingest": ingest.run,
     "presence": presence.run,
