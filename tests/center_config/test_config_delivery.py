@@ -77,6 +77,15 @@ async def test_a_downlink_that_fails_keeps_nobody_from_being_sent_again(stage: S
     assert await stage.step(30) == [("a", 1)]
 
 
+async def test_a_node_that_comes_back_without_a_birth_is_not_forgotten(stage: Stage) -> None:
+    stage.add("a")
+    stage.online.clear()
+    await stage.put("defaults", FIRST)
+    assert await stage.step() == []
+    stage.online.add("a")  # its heartbeat was heard: the center had been away, not the node
+    assert await stage.step(30) == [("a", 1)]
+
+
 async def test_after_a_crash_what_was_decided_is_sent(stage: Stage) -> None:
     stage.add("a", "b")
     await stage.put("defaults", FIRST)

@@ -1,5 +1,6 @@
 """Layers, revisions, schemas and previews over HTTP; what is wrong is refused, and nothing changes."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -62,6 +63,46 @@ async def test_of_two_edits_of_one_revision_the_second_is_refused(
     assert refused["errors"][0]["field"] == "If-Match"
     assert (await running.get("/config/defaults"))["patch"] == {"agent": {"batch_s": 6}}
     assert (await config_of(running, "pi-1"))["desired_rev"] == 2
+
+
+async def test_of_many_edits_at_once_one_wins_and_every_revision_is_whole(
+    running: RunningCenter, make_config_node: MakeConfigNode
+) -> None:
+    await make_config_node("pi-1")
+    await put(running, "defaults", {"agent": {"batch_s": 1}})
+
+    async def edit(batch_s: int, **headers: str) -> int:
+        body = {"patch": {"agent": {"batch_s": batch_s}}}
+        path = "/api/v1/config/defaults"
+        return (await running.http.put(path, json=body, headers=headers)).status_code
+
+    matched = [edit(batch_s, **{"If-Match": '"1"'}) for batch_s in range(2, 10)]
+    assert sorted(await asyncio.gather(*matched)) == [200] + [412] * 7
+    assert set(await asyncio.gather(*(edit(batch_s) for batch_s in range(10, 16)))) == {200}
+    listed = (await running.get("/config/defaults/revisions"))["items"]
+    assert [each["rev"] for each in listed] == list(range(8, 0, -1))
+    await until_state(running, "pi-1", "applied", 8)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"rev": -1},
+        {"digest": "md5:1"},
+        {"state": "pending"},
+        {"override": {"config": 7}},
+        {"differences": [{"path": "x" * 5000, "expected": "", "found": ""}]},
+    ],
+)
+async def test_a_report_that_is_none_is_refused_and_settled(
+    running: RunningCenter, make_config_node: MakeConfigNode, wrong: Any
+) -> None:
+    node = await make_config_node("pi-1")
+    await node.report(**wrong)
+    await until(lambda: node.node.acknowledged("reports", 1), "the acknowledgement")
+    rejected = (await running.get("/rejected"))["items"]
+    assert [each["reason"] for each in rejected] == ["bad_message"]
+    assert (await config_of(running, "pi-1"))["state"] == "none"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import asyncio
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
@@ -157,9 +157,11 @@ class Delivery:
         now_ms = self._now_ms()
         online = self._online()
         due = [node for node, waiting in self._waiting.items() if waiting.look_ms <= now_ms]
+        # A birth brings an absent one back at once; a heartbeat alone does not.
+        later_ms = now_ms + pause_ms(self._settings, 1)
         for node in due:
             if node not in online:
-                del self._waiting[node]  # its birth brings it back
+                self._waiting[node] = replace(self._waiting[node], look_ms=later_ms)
         here = [node for node in due if node in online]
         for start in range(0, len(here), BATCH):
             await self._send(here[start : start + BATCH])
