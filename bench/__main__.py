@@ -20,7 +20,7 @@ from farshore_edge.errors import EdgeError
 from farshore_sim.errors import SimError
 from rich.console import Console
 
-from bench import agent, fleet, ingest, outbox, presence, selectors, telemetry
+from bench import agent, config, fleet, ingest, outbox, presence, selectors, telemetry
 from bench.context import Context
 from bench.errors import BenchError
 from bench.machine import load_average, machine, versions
@@ -33,6 +33,7 @@ HERE = Path(__file__).parent
 
 MEASURES: Mapping[str, Callable[[Context], Awaitable[Outcome]]] = {
     "agent": agent.run,
+    "config": config.run,
     "fleet": fleet.run,
     "ingest": ingest.run,
     "outbox": outbox.run,

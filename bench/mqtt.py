@@ -110,6 +110,11 @@ class Client(asyncio.Protocol):
         self._pump()
         await self._acknowledged
 
+    def send(self, publish: bytes) -> None:
+        """One QoS 1 packet, at once; nobody waits for its PUBACK. Not beside ``publish_all``."""
+        self._under_way += 1
+        self._write(publish)
+
     def close(self) -> None:
         if self._transport is not None:
             self._transport.write(b"\xe0\x00")

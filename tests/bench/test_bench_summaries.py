@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench import agent, fleet, ingest, presence, telemetry
+from bench import agent, config, fleet, ingest, presence, telemetry
 from bench.agent import Look
 from bench.fleet import CommandTimes, FleetFindings, Slice
 from bench.ingest import Pass, Round
@@ -40,6 +40,18 @@ def test_an_agent_is_judged_by_its_last_memory_its_worst_moment_and_its_mean_cpu
 def test_an_agent_that_costs_more_than_promised(bad: Look, name: str) -> None:
     found = verdicts(agent.summarise([bad]))
     assert [v.name for v in found.values() if not v.held] == [name]
+
+
+def test_a_configuration_is_judged_by_its_slowest_run() -> None:
+    found = config.ConfigFindings(
+        compute_s=(1.0, 2.1),
+        effective_bytes=24_000,
+        accepted_s=(0.1,),
+        reported_s=(1.0, 4.9),
+        sent_for_one=(1, 2),
+    )
+    held = {name: each.held for name, each in verdicts(config.summarise(found)).items()}
+    assert held == {"config.compute": False, "config.reported": True, "config.one": False}
 
 
 def fleet_findings(cores: float, *seconds: tuple[float, float]) -> FleetFindings:

@@ -57,6 +57,9 @@ class Recorder:
             raise ValueError("nobody foresaw this")
         return []
 
+    def reported(self) -> None:
+        """After each commit with reports."""
+
 
 class Desk:
     def __init__(self, database: FailingDatabase) -> None:
@@ -72,6 +75,7 @@ class Desk:
             EventLog(database, now_ms),
             self,
             self.history,
+            Recorder(),
             Recorder(),
             self.rejected,
             now_ms=now_ms,

@@ -15,12 +15,6 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = str(Path(sys.executable).with_name("farshore"))
 
 TREE: Any = typer.main.get_command(app)
-COMMANDS: dict[str, Any] = {
-    " ".join(part for part in (name, inner) if part): leaf
-    for name, command in TREE.commands.items()
-    for inner, leaf in getattr(command, "commands", {"": command}).items()
-}
-"""Every command by its words: ``nodes``, ``group list``."""
 HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
 EVERYWHERE = {"--url", "--json", "--no-color", "--help", "-h"}
 
@@ -29,6 +23,19 @@ def sections() -> dict[str, str]:
     """The page's sections by their headings; what stands before the first one is ``""``."""
     parts = HEADING.split((ROOT / "docs" / "cli.md").read_text())
     return {"": parts[0], **dict(zip(parts[1::2], parts[2::2], strict=True))}
+
+
+def leaves(tree: Any = TREE, before: str = "") -> dict[str, Any]:
+    """Every command by its words; a noun with commands of its own is none itself."""
+    found: dict[str, Any] = {}
+    for name, command in tree.commands.items():
+        words = f"{before}{name}"
+        below = getattr(command, "commands", None)
+        found |= {words: command} if below is None else leaves(command, f"{words} ")
+    return found
+
+
+COMMANDS = leaves()
 
 
 def options_of(command: Any) -> set[str]:

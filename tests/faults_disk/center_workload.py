@@ -106,6 +106,9 @@ class _NoCommands:
     def record_many(self, _conn: Any, _reports: Any) -> list[Any]:
         return []
 
+    def reported(self) -> None:
+        """Nobody waits for it."""
+
 
 def _arrival(node: str, path: str, seq: int, **body: Any) -> Arrival:
     content = {
@@ -131,6 +134,7 @@ async def _work(path: Path, marks: Path, load: Load) -> None:
         EventLog(database, clock.now_ms),
         downlink,
         TelemetryHistory(database, clock.now_ms),
+        _NoCommands(),
         _NoCommands(),
         RejectedList(now_ms=clock.now_ms, now_s=clock.monotonic_s, tell=lambda _message: None),
         now_ms=clock.now_ms,

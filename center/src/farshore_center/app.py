@@ -19,6 +19,9 @@ from farshore_center.broker import Client, Refusal, websocket_route
 from farshore_center.commands.request import NodeChoice
 from farshore_center.commands.routes import command_routes
 from farshore_center.commands.service import CommandService
+from farshore_center.config.places import place_of
+from farshore_center.config.room import ConfigRoom
+from farshore_center.config.routes import config_routes
 from farshore_center.db.database import Database
 from farshore_center.events import EventLog
 from farshore_center.events.routes import event_routes
@@ -80,7 +83,6 @@ class Center:
             now_ms=now_ms,
             ids=self._ids,
         )
-        self.nodes.arrived = self.commands.node_arrived
         self.identity = IdentityService(
             self.database,
             self.events,
@@ -89,12 +91,26 @@ class Center:
             name=self._ids.boot(),
             epoch=self._ids.boot(),
         )
+        registry = self.nodes.registry
+        self.configs = ConfigRoom(
+            self.database,
+            self.events,
+            self,
+            self.groups,
+            lambda: [place_of(entry) for entry in registry.all()],
+            registry.online,
+            now_ms=now_ms,
+        )
+        self.groups.layers = self.configs
+        self.groups.changed = self.configs.changed
+        self.nodes.arrived = self._arrived
         self.ingest = IngestService(
             self.database,
             self.events,
             self,
             self.history,
             self.commands,
+            self.configs,
             self.rejected,
             now_ms=now_ms,
             now_s=now_s,
@@ -133,6 +149,12 @@ class Center:
             generation=self.identity.generation_at_start,
             wishes=self.settings.wishes,
         )
+
+    def _arrived(self, node: str) -> None:
+        self.commands.node_arrived(node)
+        entry = self.nodes.registry.get(node)
+        if entry is not None:
+            self.configs.arrived(node, entry.revisions.get("config"), entry.digests.get("config"))
 
     # Downlink
 
@@ -180,12 +202,15 @@ class Center:
             return chosen(registry, choice)
 
         choose = self.groups.selection.chosen
-        app.include_router(node_routes(self.nodes, self.database, self.history, choose))
+        app.include_router(
+            node_routes(self.nodes, self.database, self.history, choose, self.configs)
+        )
         app.include_router(group_routes(self.groups, registry))
         app.include_router(overlay_routes(self.groups, registry))
         app.include_router(ingest_routes(self.database, self.rejected, known_node))
         app.include_router(telemetry_routes(self.history, known_node, self._clock.now_ms))
         app.include_router(command_routes(self.commands, resolve))
+        app.include_router(config_routes(self.configs))
         app.include_router(event_routes(self.events))
         app.include_router(identity_routes(self.identity))
         app.include_router(operation_routes(self.checks, readings(self), self.reasons))
@@ -218,6 +243,8 @@ class Center:
         self._run(self.ingest.run_holes(self.nodes.registry.online), "holes")
         self._run(self.nodes.run(), "presence")
         self._run(self.commands.run(), "commands")
+        self._run(self.configs.run(), "configuration")
+        self._run(self.configs.deliver(), "configuration delivery")
         self._run(self.history.run(), "telemetry history")
         await self.uplink.start()
         log.info(

@@ -24,6 +24,7 @@ def readings(center: "Center") -> Readings:
             "ingest": ("Records and groups of ingest.", lambda: asdict(center.ingest.counts)),
             "database": ("Work of the database.", lambda: _database_counters(center)),
             "commands": ("Commands and their targets.", lambda: _commands(center, waiting=False)),
+            "config": ("Configurations sent and reported.", lambda: _configs(center, False)),
             "broker": ("Traffic of the embedded broker.", lambda: _broker(center, now=False)),
             "uplink": ("Messages to and from an external broker.", lambda: _uplink(center)),
         },
@@ -32,6 +33,7 @@ def readings(center: "Center") -> Readings:
             "ingest": ("What ingest has before it.", lambda: _ingest(center)),
             "database": ("What waits for the database.", lambda: _database_queue(center)),
             "commands": ("Targets that wait.", lambda: _commands(center, waiting=True)),
+            "config": ("Configurations under way.", lambda: _configs(center, True)),
             "events": ("Event streams.", lambda: {"subscribers": center.events.subscribers}),
             "broker": ("What the embedded broker holds.", lambda: _broker(center, now=True)),
             "center": ("Whether this center was restored.", lambda: _identity(center)),
@@ -81,6 +83,11 @@ def _ingest(center: "Center") -> Mapping[str, float]:
 
 def _commands(center: "Center", *, waiting: bool) -> Mapping[str, float]:
     stats = center.commands.stats()
+    return {name: value for name, value in stats.items() if (name == "waiting") == waiting}
+
+
+def _configs(center: "Center", waiting: bool) -> Mapping[str, float]:
+    stats = center.configs.stats()
     return {name: value for name, value in stats.items() if (name == "waiting") == waiting}
 
 

@@ -7,6 +7,7 @@ import typer
 
 from farshore_center.cli import (
     commands,
+    config,
     events,
     group,
     groups,
@@ -59,7 +60,7 @@ def options(
 
 
 for noun in (
-    nodes, labels, groups, group, overlays, streams, commands, telemetry, events, rejected,
+    nodes, labels, groups, group, overlays, streams, commands, config, telemetry, events, rejected,
     identity, inventory,
 ):  # fmt: skip
     noun.register(app)

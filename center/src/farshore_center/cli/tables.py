@@ -26,6 +26,11 @@ STATE_STYLES = {
     "interrupted": "magenta",
     "cancelled": "magenta",
     "expired": "magenta",
+    "pending": "yellow",
+    "applied": "green",
+    "drifted": "magenta",
+    "rolled_back": "red",
+    "ahead": "magenta",
 }
 
 

@@ -7,6 +7,7 @@ alone, so a table that is missing here does not exist.
 from sqlmodel import SQLModel
 
 import farshore_center.commands.model
+import farshore_center.config.model
 import farshore_center.events.model
 import farshore_center.groups.model
 import farshore_center.identity.model
@@ -18,6 +19,7 @@ metadata = SQLModel.metadata
 
 ROOMS = (
     farshore_center.commands.model,
+    farshore_center.config.model,
     farshore_center.events.model,
     farshore_center.groups.model,
     farshore_center.identity.model,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from farshore_protocol.codec import convert, decode
 from farshore_protocol.commands import CommandReport
+from farshore_protocol.config.messages import ConfigReport
 from farshore_protocol.errors import MessageError
 from farshore_protocol.messages import Envelope, Event, FactsReport
 from farshore_protocol.messages.record import STREAM_OF, Token
@@ -20,7 +21,7 @@ MIN_TS_MS = -(2**53)
 MAX_TS_MS = 253_402_300_799_000
 """The end of the year 9999: a wall clock beyond is no clock."""
 
-Body = TelemetryBatch | CommandReport | Event | FactsReport
+Body = TelemetryBatch | CommandReport | Event | FactsReport | ConfigReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +111,8 @@ def _decode_body(topic: Up, plain: bytes) -> Body:
             return decode(Event, plain)
         case "rep" if topic.name == "facts":
             return decode(FactsReport, plain)
+        case "rep" if topic.name == "config":
+            return decode(ConfigReport, plain)
     raise MessageError("unknown_topic", f"{topic.build()!r}: this center knows no such record")
 
 

@@ -68,6 +68,7 @@ class IngestService:
         downlink: Downlink,
         history: TelemetryHistory,
         recorder: sinks.ReportRecorder,
+        configs: sinks.ConfigRecorder,
         rejected: RejectedList,
         *,
         now_ms: Callable[[], int],
@@ -82,6 +83,7 @@ class IngestService:
         self._downlink = downlink
         self._history = history
         self._recorder = recorder
+        self._configs = configs
         self._rejected = rejected
         self._now_ms = now_ms
         self._now_s = now_s
@@ -287,7 +289,7 @@ class IngestService:
             case "results":
                 return sinks.results_write(records, self._recorder)
             case "reports":
-                return sinks.reports_write(records, now_ms)
+                return sinks.reports_write(records, self._configs, now_ms)
         return sinks.events_write(records)
 
     def _count(self, decision: Decision) -> None:
@@ -300,7 +302,7 @@ class IngestService:
     def _tell_rooms(self, decision: Decision, timed: Sequence[sinks.Timed], now_ms: int) -> None:
         for arrival, fault in decision.faulty:
             self._reject(arrival, fault.reason, fault.detail)
-        results = False
+        results = reports = False
         for record in timed:
             arrival = record[0]
             detail = clock.doubt(arrival.envelope, record[1:], now_ms)
@@ -312,8 +314,11 @@ class IngestService:
             elif isinstance(arrival.body, FactsReport) and self._is_newest(arrival):
                 self._facts_committed(arrival.node, arrival.body)
             results = results or arrival.stream == "results"
+            reports = reports or arrival.stream == "reports"
         if results:
             self._reports_committed()
+        if reports:
+            self._configs.reported()
 
     def _reject(self, arrival: Arrival, reason: str, detail: str) -> None:
         self._rejected.add(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from farshore_protocol.commands import CommandReport
+from farshore_protocol.config.messages import ConfigReport
 from farshore_protocol.messages import Event, FactsReport
 from farshore_protocol.telemetry import TelemetryBatch
 from sqlalchemy import Connection
@@ -26,6 +27,16 @@ class ReportRecorder(Protocol):
     def record_many(
         self, conn: Connection, reports: Sequence[tuple[str, CommandReport]], /
     ) -> list[Draft]: ...
+
+
+class ConfigRecorder(Protocol):
+    """The same of the configuration's room; ``reported`` is called after the commit."""
+
+    def record_many(
+        self, conn: Connection, pairs: Sequence[tuple[str, ConfigReport]], /
+    ) -> list[Draft]: ...
+
+    def reported(self) -> None: ...
 
 
 def telemetry_write(records: Sequence[Timed], received_ms: int) -> Write:
@@ -79,7 +90,7 @@ def events_write(records: Sequence[Timed]) -> Write:
     return lambda _connection: drafts
 
 
-def reports_write(records: Sequence[Timed], received_ms: int) -> Write:
+def reports_write(records: Sequence[Timed], recorder: ConfigRecorder, received_ms: int) -> Write:
     # The newest of each node is enough; a later one in the list was made later.
     newest = {
         arrival.node: (arrival.node, arrival.body.digest, arrival.body.facts)
@@ -87,8 +98,14 @@ def reports_write(records: Sequence[Timed], received_ms: int) -> Write:
         if isinstance(arrival.body, FactsReport)
     }
 
+    configs = [
+        (arrival.node, arrival.body)
+        for arrival, _, _ in records
+        if isinstance(arrival.body, ConfigReport)
+    ]
+
     def write(connection: Connection) -> list[Draft]:
         node_store.set_facts(connection, newest.values(), received_ms)
-        return []
+        return recorder.record_many(connection, configs) if configs else []
 
     return write

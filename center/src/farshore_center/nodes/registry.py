@@ -34,6 +34,9 @@ class NodeEntry:
     clock_offset_ms: float | None = None
     last_seen_ms: int | None = None
     revision: int = 1
+    revisions: dict[str, int] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+    """What the node said at its birth that it runs; known since then, and not written."""
 
     def row(self) -> dict[str, Any]:
         """The columns of its row, but for the facts, which only their report writes."""

@@ -1,18 +1,19 @@
 """``/api/v1/nodes`` over HTTP."""
 
-from collections.abc import Awaitable, Callable, Container
-from typing import Annotated, Any, Literal
+from collections.abc import Awaitable, Callable, Container, Sequence
+from typing import Annotated, Any, Literal, Protocol
 
 import orjson
 from farshore_protocol.errors import RemoteProtocolError
 from farshore_protocol.names import check_name, check_tree_group
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy import Connection
 
 from farshore_center.api.problems import Problem
 from farshore_center.db.database import Database
 from farshore_center.db.errors import DatabaseError
-from farshore_center.events.model import Draft
+from farshore_center.events.model import Draft, Event
 from farshore_center.groups.rules import check_known
 from farshore_center.nodes import store
 from farshore_center.nodes.choice import known
@@ -63,8 +64,20 @@ def _select(
     ]
 
 
+class Configs(Protocol):
+    """What is shown of nodes' configurations, and what becomes of one when its node is removed."""
+
+    async def documents(self, nodes: Sequence[str], /) -> dict[str, dict[str, Any]]: ...
+
+    def forget(self, conn: Connection, node: str, /) -> None: ...
+
+
 def node_routes(
-    service: NodeService, database: Database, history: TelemetryHistory, choose: Choose
+    service: NodeService,
+    database: Database,
+    history: TelemetryHistory,
+    choose: Choose,
+    configs: Configs,
 ) -> APIRouter:
     router = APIRouter(prefix="/api/v1", tags=["nodes"])
     registry = service.registry
@@ -72,13 +85,19 @@ def node_routes(
     async def documents(entries: list[NodeEntry], with_facts: bool) -> list[dict[str, Any]]:
         names = [entry.name for entry in entries]
         latest = await history.latest(names, SHOWN_SERIES)
+        config = await configs.documents(names)
         facts = (
             await database.read(lambda connection: store.facts_of(connection, names))
             if with_facts
             else {}
         )
         return [
-            node_document(entry, facts=facts.get(entry.name), latest=latest.get(entry.name, {}))
+            node_document(
+                entry,
+                facts=facts.get(entry.name),
+                latest=latest.get(entry.name, {}),
+                config=config[entry.name],
+            )
             for entry in entries
         ]
 
@@ -154,9 +173,10 @@ def node_routes(
         registry.remove(node)
         history.forget(node)
 
-        def work(connection: Any) -> Any:
+        def work(connection: Connection) -> list[Event]:
             store.remove(connection, node)
             telemetry_store.delete_node(connection, node)
+            configs.forget(connection, node)
             return service.events.append(connection, [Draft(kind="node.deleted", node=node)])
 
         try:

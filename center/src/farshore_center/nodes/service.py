@@ -128,6 +128,7 @@ class NodeService:
             entry.labels = dict(birth.labels)
         entry.agent_version, entry.protocol = birth.agent_version, birth.protocol
         entry.capabilities = asdict(birth.capabilities)
+        entry.revisions, entry.digests = dict(birth.revisions), dict(birth.digests)
         data = {"boot": birth.boot, "conn": birth.conn, "agent_version": birth.agent_version}
         drafts = [self._draft("node.registered", node, {"group": entry.group})] if new else []
         drafts.append(self._draft("node.birth", node, data))

@@ -16,6 +16,7 @@ def node_document(
     *,
     facts: Mapping[str, Any] | None,
     latest: Mapping[str, LastValue],
+    config: Mapping[str, Any],
 ) -> dict[str, Any]:
     standing = entry.standing
     return {
@@ -32,7 +33,7 @@ def node_document(
         "clock_offset_ms": entry.clock_offset_ms,
         "capabilities": entry.capabilities or {"verbs": [], "drivers": []},
         "created_at": rfc3339(entry.created_ms),
-        "config": {"desired_rev": None, "reported_rev": None, "state": "none"},
+        "config": config,
         "queue": entry.queue,
         "latest": {name: value.value for name, value in latest.items()},
     }

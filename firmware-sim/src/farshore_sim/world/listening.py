@@ -24,6 +24,8 @@ EXPECTED_ERRORS: dict[str, tuple[str, ...]] = {
     "a message could not be kept": ("center_disk",),
     "changes of nodes can't be written yet": ("center_disk",),
     "commands can't be sent now": ("center_disk",),
+    "configurations can't be computed now": ("center_disk",),
+    "configurations can't be sent now": ("center_disk",),
     "telemetry history could not be tidied": ("center_disk",),
 }
 """What may be said at ERROR, and the faults that bring it."""

@@ -22,4 +22,9 @@ def canonical(config: Any) -> bytes:
 
 def digest(config: Any) -> str:
     """``sha256:`` and 64 hexadecimal digits."""
-    return "sha256:" + hashlib.sha256(canonical(config)).hexdigest()
+    return digest_of_canonical(canonical(config))
+
+
+def digest_of_canonical(text: bytes) -> str:
+    """The same of what ``canonical`` has written already."""
+    return "sha256:" + hashlib.sha256(text).hexdigest()

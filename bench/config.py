@@ -1,0 +1,200 @@
+"""Configuration: how long a large fleet's takes to compute, and a change to reach a thousand nodes.
+
+Computed are 10,000 nodes under six layers of 4 KiB each, every node with a layer of its own, so that
+no two configurations are alike: merge and digest. The thousand nodes of the second part report what
+they are sent at once: what the center needs is measured, not what a node does with it.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from farshore_center.config.address import DEFAULTS, Address
+from farshore_center.config.fleet import Fleet, Place
+from farshore_center.config.plan import Stacks
+from farshore_protocol.config.layers import Layer
+
+from bench.center import Center, center
+from bench.config_nodes import GROUP, node_names
+from bench.context import Context
+from bench.errors import BenchError
+from bench.model import Figure, Outcome, Runs, Verdict
+from bench.processes import module, running
+
+COMPUTED_NODES = 10_000
+COMPUTE_S = 2.0
+LAYER_BYTES = 4096
+NODES = 1_000
+REPORTED_S = 5.0
+POLL_S = 0.05
+QUIET_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigFindings:
+    """``accepted_s``: until the PUT of a change to all was answered; ``sent_for_one``: messages that
+    a change to one node came to."""
+
+    compute_s: tuple[float, ...]
+    effective_bytes: int
+    accepted_s: tuple[float, ...]
+    reported_s: tuple[float, ...]
+    sent_for_one: tuple[int, ...]
+
+
+def summarise(found: ConfigFindings) -> Outcome:
+    def one(name: str, what: str, unit: str, values: Sequence[float]) -> Figure:
+        return Figure(name=f"config.{name}", what=what, unit=unit, runs=Runs.of(values))
+
+    verdicts = (
+        Verdict(
+            name="config.compute",
+            what=f"effective configurations of {COMPUTED_NODES} nodes under 6 layers of 4 KiB "
+            "(the slowest run)",
+            unit="s",
+            promised=COMPUTE_S,
+            measured=max(found.compute_s),
+            sides=(one("compute.runs", "run by run", "s", found.compute_s),),
+        ),
+        Verdict(
+            name="config.reported",
+            what=f"a change in a group of {NODES} nodes, until all report it (the slowest run)",
+            unit="s",
+            promised=REPORTED_S,
+            measured=max(found.reported_s),
+            sides=(one("reported.runs", "run by run", "s", found.reported_s),),
+        ),
+        Verdict(
+            name="config.one",
+            what=f"messages for a change that touches 1 of {NODES} nodes (the worst run)",
+            unit="messages",
+            promised=1,
+            measured=max(found.sent_for_one),
+            sides=(one("one.runs", "run by run", "messages", found.sent_for_one),),
+        ),
+    )
+    figures = (
+        one("accepted", "until a change to all is accepted", "s", found.accepted_s),
+        one("effective", "an effective configuration", "bytes", (found.effective_bytes,)),
+    )
+    return Outcome(measure="config", verdicts=verdicts, figures=figures)
+
+
+async def run(context: Context) -> Outcome:
+    compute_s, size = compute(1 if context.quick else 3)
+    context.say(f"{COMPUTED_NODES} nodes computed in {max(compute_s):.2f} s")
+    folder = context.folder("config")
+    async with center(folder) as found:
+        argv = module("config_nodes", str(found.mqtt_port), str(NODES))
+        async with running("config_nodes", *argv, log=folder / "nodes.log"):
+            await found.online(NODES, within_s=120)
+            context.say(f"{NODES} nodes are online")
+            accepted, reported = await _to_all(context, found)
+            for_one = [await _to_one(found, number) for number in range(3)]
+    return summarise(
+        ConfigFindings(
+            compute_s=tuple(compute_s),
+            effective_bytes=size,
+            accepted_s=tuple(accepted),
+            reported_s=tuple(reported),
+            sent_for_one=tuple(for_one),
+        )
+    )
+
+
+def patch(tag: str) -> dict[str, Any]:
+    """4 KiB: a document that all layers share, and files of its own."""
+    made: dict[str, Any] = {"agent": {"batch_s": len(tag)}, "files": {}}
+    number = 0
+    while len(orjson.dumps(made)) < LAYER_BYTES - 40:
+        made["files"][f"/etc/{tag}/{number}"] = {"content": f"value {number}", "mode": "0644"}
+        number += 1
+    return made
+
+
+def compute(runs: int) -> tuple[list[float], int]:
+    """Seconds of each run, and the size of one result."""
+    layers: dict[Address, Layer] = {}
+
+    def layer(address: Address, tag: str) -> None:
+        layers[address] = Layer(name=address.origin(1), patch=patch(tag))
+
+    layer(DEFAULTS, "all")
+    layer(Address("overlay", "gpu"), "gpu")
+    places = []
+    for number in range(COMPUTED_NODES):
+        group = f"g{number % 10}/h{number % 100}/line{number % 1_000}"
+        node = f"node-{number}"
+        places.append(Place(node=node, group=group, labels={}))
+        layer(Address("node", node), f"n{number}")
+    for place in places:
+        parts = place.group.split("/")
+        for depth in range(1, 4):
+            address = Address("group", "/".join(parts[:depth]))
+            if address not in layers:
+                layer(address, address.name.replace("/", "-"))
+    fleet = Fleet(
+        places=tuple(places), overlays=(("gpu", frozenset(place.node for place in places)),)
+    )
+    seconds = []
+    for _ in range(runs):
+        stacks = Stacks(fleet, layers)
+        begun = time.perf_counter()
+        digests = {stacks.of(place).digest for place in places}
+        seconds.append(time.perf_counter() - begun)
+        if len(digests) != COMPUTED_NODES:
+            raise BenchError(f"{COMPUTED_NODES} configurations expected, got {len(digests)}")
+    return seconds, len(Stacks(fleet, layers).of(places[0]).canonical)
+
+
+async def _to_all(context: Context, found: Center) -> tuple[list[float], list[float]]:
+    count = 2 if context.quick else 5
+    accepted, reported = [], []
+    for number in range(1, count + 1):
+        body = {"patch": {**patch("bench"), "lamp": {"round": number}}, "author": "bench"}
+        begun = time.perf_counter()
+        answer = await found.put(f"/api/v1/config/group/{GROUP}", body)
+        accepted.append(time.perf_counter() - begun)
+        if answer["nodes"] != NODES:
+            raise BenchError(f"{NODES} nodes expected to change, got {answer['nodes']}")
+
+        async def look(rev: int = number) -> bool | None:
+            return await _all_applied(found, rev)
+
+        await found.until(look, "all to report", within_s=60, every_s=POLL_S)
+        reported.append(time.perf_counter() - begun)
+        context.say(f"a change to all, {number} of {count}: {reported[-1]:.2f} s")
+    return accepted, reported
+
+
+async def _all_applied(found: Center, rev: int) -> bool | None:
+    """Whether every node has reported the configuration that the center wants of it."""
+    if (await found.metrics())["farshore_config_reports_total"] < rev * NODES:
+        return None
+    items = (await found.get(f"/api/v1/nodes?limit={NODES}"))["items"]
+    configs = [item["config"] for item in items]
+    good = [
+        config["state"] == "applied"
+        and config["reported_rev"] == config["desired_rev"] == rev
+        and config["reported_digest"] == config["desired_digest"]
+        for config in configs
+    ]
+    return (len(good) == NODES and all(good)) or None
+
+
+async def _to_one(found: Center, number: int) -> int:
+    """How many messages a change to one node comes to, resends after a while included."""
+    node = node_names(NODES)[number * 331]
+    before = await _sent(found)
+    body = {"patch": {"lamp": {"own": number}}, "author": "bench"}
+    await found.put(f"/api/v1/config/node/{node}", body)
+    await asyncio.sleep(QUIET_S)
+    return await _sent(found) - before
+
+
+async def _sent(found: Center) -> int:
+    now = await found.metrics()
+    return int(now["farshore_config_sent_total"] + now["farshore_config_sent_again_total"])
