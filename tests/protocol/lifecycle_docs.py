@@ -7,6 +7,7 @@ joins by a line in ``LIFECYCLES``.
 from pathlib import Path
 
 from farshore_protocol.commands import NODE_COMMAND, TARGET
+from farshore_protocol.config.lifecycle import NODE_CONFIG
 from farshore_protocol.lifecycle import Lifecycle
 
 PAGE = Path(__file__).parents[2] / "docs" / "lifecycles.md"
@@ -23,6 +24,12 @@ LIFECYCLES: tuple[tuple[Lifecycle, str], ...] = (
         "node's word decides. Reports may be lost or overtake each other, so the center takes every "
         "state that is reachable in any number of steps. `expired` is what the center assumes when "
         "the deadline passes without a word; an answer that comes later overrules it.",
+    ),
+    (
+        NODE_CONFIG,
+        "What the node writes down before each step of a configuration's transaction. It reports "
+        "`applied`, `drifted`, `rolled_back` and `failed`. After a crash between `staged` and "
+        "`rolling_back` it undoes what there is and receives the configuration anew.",
     ),
 )
 

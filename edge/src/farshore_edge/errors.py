@@ -4,7 +4,8 @@ EdgeError
 ├── SettingsError   a setting that can't be used: names the key, the value and what was expected
 ├── DatabaseError   the agent's database can't be opened, read or written
 ├── RecordError     what was to become a record can't travel: too large, or no JSON
-└── CollectorError  a collector could not take its sample
+├── CollectorError  a collector could not take its sample
+└── ConfigurationError  a configuration that can't be brought about: says what, where, and why
 """
 
 
@@ -26,3 +27,16 @@ class RecordError(EdgeError):
 
 class CollectorError(EdgeError):
     """A collector could not take its sample."""
+
+
+class ConfigurationError(EdgeError):
+    """A configuration, or an entry of it, that can't be brought about.
+
+    ``code`` is for programs, ``path`` a JSON pointer into the configuration.
+    """
+
+    def __init__(self, code: str, message: str, path: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.path = path
