@@ -1,4 +1,4 @@
-"""``python -m soak kills`` and ``python -m soak brokers``.
+"""``python -m soak kills``, ``python -m soak brokers`` and ``python -m soak config``.
 
 Exit code 0: every promise held; 1: one did not, or the soak could not be run (the data folder is
 kept, and named); 2: wrong usage; 130: ended by Ctrl-C or SIGTERM.
@@ -20,12 +20,14 @@ from farshore_sim.errors import SimError
 
 from soak.broker import KINDS
 from soak.brokers import BrokersSettings, brokers
+from soak.config import ConfigSettings, ConfigSoak
 from soak.errors import SoakError
 from soak.kills import KillsSettings, KillsSoak
 from soak.report import commit, report, write
 from soak.violation import Findings
 
-KILLS, BROKERS = KillsSettings(), BrokersSettings()
+KILLS, BROKERS, CONFIG = KillsSettings(), BrokersSettings(), ConfigSettings()
+Settings = KillsSettings | BrokersSettings | ConfigSettings
 
 
 def options(argv: Sequence[str]) -> argparse.Namespace:
@@ -40,8 +42,9 @@ def options(argv: Sequence[str]) -> argparse.Namespace:
     broker.add_argument("--kills", type=_count, default=BROKERS.kills)
     broker.add_argument("--kind", action="append", choices=sorted(KINDS), help="only this one")
     broker.add_argument("--nodes", type=_count, default=BROKERS.nodes)
+    config = soaks.add_parser("config", help="SIGKILL of a node's configuration transaction")
+    config.add_argument("--kills", type=_count, default=CONFIG.kills)
     for soak in (kills, broker):
-        soak.add_argument("--seed", type=int, default=1)
         soak.add_argument(
             "--may-lose",
             action="append",
@@ -49,6 +52,8 @@ def options(argv: Sequence[str]) -> argparse.Namespace:
             metavar="REASON",
             help="metrics may be declared lost for this reason (several times)",
         )
+    for soak in (kills, broker, config):
+        soak.add_argument("--seed", type=int, default=1)
         soak.add_argument(
             "--data", type=Path, help="keep the data there; default: a temporary folder"
         )
@@ -69,7 +74,9 @@ def say(text: str) -> None:
     sys.stderr.write(f"{datetime.now(UTC):%H:%M:%S} {text}\n")
 
 
-def settings_of(chosen: argparse.Namespace) -> KillsSettings | BrokersSettings:
+def settings_of(chosen: argparse.Namespace) -> Settings:
+    if chosen.soak == "config":
+        return ConfigSettings(kills=chosen.kills, seed=chosen.seed)
     may_lose = tuple(chosen.may_lose)
     if chosen.soak == "kills":
         return KillsSettings(
@@ -89,7 +96,9 @@ def settings_of(chosen: argparse.Namespace) -> KillsSettings | BrokersSettings:
     )
 
 
-def work_of(settings: KillsSettings | BrokersSettings, data: Path) -> Coroutine[Any, Any, Findings]:
+def work_of(settings: Settings, data: Path) -> Coroutine[Any, Any, Findings]:
+    if isinstance(settings, ConfigSettings):
+        return ConfigSoak(settings, data, say).run()
     if isinstance(settings, KillsSettings):
         return KillsSoak(settings, data, say).run()
     return brokers(settings, data, say)

@@ -178,7 +178,7 @@ class ConfigService:
             self._wake.clear()
             try:
                 if not recovered:
-                    await self._begin()
+                    await self.begin()
                     recovered = True
                 await self._turn()
                 wait_s = self._wait_s()
@@ -191,7 +191,7 @@ class ConfigService:
             except TimeoutError:
                 continue
 
-    async def _begin(self) -> None:
+    async def begin(self) -> None:
         """What the last life left is cleared up, and the last good configuration runs."""
         outcome = await self._transactor.recover()
         if outcome is not None:
