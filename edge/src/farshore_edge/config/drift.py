@@ -89,10 +89,7 @@ class Drift:
         watched = documents.paths() if documents.drift.watch_files else ()
         self._paths = tuple(watched)
         self._due_s = self._monotonic_s() + documents.drift.interval_s
-        self._seen = _signs(self._paths)
         await self._compare(documents, version)
-        # What repairs have touched themselves is no news.
-        self._seen = _signs(self._paths)
 
     async def _compare(self, documents: Documents, version: Version) -> None:
         changes = await self._plan(documents, version)
@@ -113,6 +110,7 @@ class Drift:
             await self._repair((*due, *late), documents, version)
 
     async def _plan(self, documents: Documents, version: Version) -> tuple[Change, ...] | None:
+        self._seen = _signs(self._paths)  # before: what changes while it looks is news again
         try:
             return await self._transactor.plan(documents, version)
         except ConfigurationError as exc:
