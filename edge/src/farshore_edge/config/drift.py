@@ -165,6 +165,8 @@ class Drift:
         if left is not None and _differences(left) != self.differences:
             self.differences = _differences(left)
             await self._report()
+        if any(self._patience.due(each.path, now_s) for each in self.differences):
+            self._due_s = now_s
 
     async def _say(
         self, action: str, version: Version, differences: Sequence[Difference], **more: Any
