@@ -131,7 +131,7 @@ class ConfigSoak:
     async def _recovered(self, rev: int, before: int) -> None:
         await self._life(None)
         word = self._told()[-1]
-        running = word.get("running_rev")
+        running = int(word.get("running_rev", -1))
         self.states["old" if running == before else "new"] += 1
         if running not in (before, rev):
             self._violated("old or new", rev, f"after {before}: {word}")

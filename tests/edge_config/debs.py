@@ -24,8 +24,8 @@ class Repository:
         admin = self._root / "var/lib/dpkg"
         for made in (admin / "info", admin / "updates", admin / "triggers", self._debs):
             made.mkdir(parents=True)
-        for made in ("lists/partial", "cache/archives/partial", "etc"):
-            (self._apt / made).mkdir(parents=True)
+        for name in ("lists/partial", "cache/archives/partial", "etc"):
+            (self._apt / name).mkdir(parents=True)
         (admin / "status").touch()
         (admin / "available").touch()
         packages = [self._build(*each) for each in (("far-one", "1.0"), ("far-two", "1.0"))]

@@ -303,4 +303,15 @@ def test_a_foreign_handler_is_found_by_its_entry_point(
     with pytest.raises(ConfigurationError) as caught:
         registry.read({"broken": {}})
     assert caught.value.code == "bad_handler"
-    assert isinstance(registry.handler("health"), Plain)
+
+
+async def test_a_handler_that_breaks_breaks_its_configuration_alone(tmp_path: Path) -> None:
+    class Broken(Plain):
+        async def plan(self, document: Any, site: Site) -> Sequence[Change]:
+            return [document.no_such_thing]
+
+    handler = Registry([Broken("health")], by_entry_point(tools(tmp_path))).handler("health")
+    assert handler is not None
+    with pytest.raises(ConfigurationError, match="no_such_thing") as caught:
+        await handler.plan({}, Site(node="n1", group="", labels={}, facts=dict))
+    assert (caught.value.code, caught.value.path) == ("broken", "/health")

@@ -174,8 +174,8 @@ class Agent:
         )
 
     def _limit_outbox(self, max_bytes: int) -> None:
-        holder = getattr(self.outbox, "_room", self.outbox)
-        holder._max_bytes = max_bytes
+        outbox: Any = self.outbox
+        (outbox if hasattr(outbox, "_max_bytes") else outbox._room)._max_bytes = max_bytes
 
     def _center_now_ms(self) -> int:
         """The center's wall clock where it is known, else the node's own."""

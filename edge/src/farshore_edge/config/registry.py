@@ -4,7 +4,9 @@ The agent's own are handed over; others are looked for among the entry points of
 ``farshore.config_handlers``, and only when a configuration holds a document that is not the agent's.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +15,10 @@ from farshore_protocol.config.pointer import pointer
 
 from farshore_edge.config.documents import converted
 from farshore_edge.config.handlers.plain import Plain
-from farshore_edge.config.model import ConfigHandler, HandlerTools
+from farshore_edge.config.model import Change, ConfigHandler, HandlerTools, Site
 from farshore_edge.errors import ConfigurationError
+
+log = logging.getLogger(__name__)
 
 GROUP = "farshore.config_handlers"
 
@@ -51,10 +55,55 @@ def by_entry_point(tools: HandlerTools) -> Discover:
     return discover
 
 
+class Guarded:
+    """A handler whose defects stay with its document: what it raises besides the contract's errors
+    becomes ConfigurationError ``broken``, and does not end the agent."""
+
+    def __init__(self, handler: ConfigHandler) -> None:
+        self._handler = handler
+        self.document, self.kind = handler.document, handler.kind
+        self.order, self.volatile = handler.order, handler.volatile
+
+    def paths(self, document: Any) -> Sequence[str]:
+        with _understood(pointer((self.document,))):
+            return self._handler.paths(document)
+
+    async def plan(self, document: Any, site: Site) -> Sequence[Change]:
+        with _understood(pointer((self.document,))):
+            return await self._handler.plan(document, site)
+
+    async def stage(self, change: Change) -> None:
+        with _understood(change.path):
+            await self._handler.stage(change)
+
+    async def apply(self, change: Change) -> None:
+        with _understood(change.path):
+            await self._handler.apply(change)
+
+    async def undo(self, change: Change) -> None:
+        with _understood(change.path):
+            await self._handler.undo(change)
+
+    async def discard(self, change: Change, *, kept: bool) -> None:
+        with _understood(change.path):
+            await self._handler.discard(change, kept=kept)
+
+
+@contextlib.contextmanager
+def _understood(path: str) -> Iterator[None]:
+    try:
+        yield
+    except (ConfigurationError, OSError):
+        raise
+    except Exception as exc:
+        log.exception("a handler is broken", extra={"path": path})
+        raise ConfigurationError("broken", f"{type(exc).__name__}: {exc}", path) from exc
+
+
 class Registry:
     def __init__(self, handlers: Iterable[ConfigHandler], discover: Discover) -> None:
-        own = (*handlers, Plain("health"), Plain("drift"))
-        self._handlers = {handler.document: handler for handler in own}
+        own = (Plain("health"), Plain("drift"), *handlers)
+        self._handlers: dict[str, ConfigHandler] = {each.document: Guarded(each) for each in own}
         self._discover = discover
 
     def handler(self, document: str) -> ConfigHandler | None:
@@ -66,7 +115,7 @@ class Registry:
                 message = f"{document}: its handler can't be loaded: {type(exc).__name__}: {exc}"
                 raise ConfigurationError("bad_handler", message, pointer((document,))) from exc
             if found is not None:
-                self._handlers[document] = found
+                found = self._handlers[document] = Guarded(found)
         return found
 
     def read(self, config: Mapping[str, Any]) -> Documents:

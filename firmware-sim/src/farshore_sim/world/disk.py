@@ -9,6 +9,7 @@ import asyncio
 import random
 from collections.abc import Callable, Iterable
 
+from farshore_edge.config.store import MemoryStore
 from farshore_edge.database import Change, CommandRow, Freed, Loss, MemoryDatabase, Record
 from farshore_edge.database.model import StreamState
 from farshore_edge.errors import DatabaseError
@@ -42,10 +43,12 @@ class Disk:
         self.slow_until_s = 0.0
         self.slow_s = 0.0
         self.memory = MemoryDatabase(Ids(rng))
+        self.config = MemoryStore()
 
     def wipe(self) -> None:
         self.generation += 1
         self.memory = MemoryDatabase(Ids(self._rng))
+        self.config = MemoryStore()
 
     def delay_s(self) -> float:
         slow = self._time_s() < self.slow_until_s
