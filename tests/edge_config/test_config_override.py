@@ -191,7 +191,7 @@ def test_the_examples_of_the_standard(target: Any, patch: Any, expected: Any) ->
 
 
 json_values: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.integers() | st.text(max_size=3),
+    st.none() | st.integers(-9, 9) | st.text(max_size=3),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner),
     max_leaves=8,
 )

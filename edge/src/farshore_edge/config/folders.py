@@ -92,10 +92,11 @@ def _step(folder: int, step: str, path: str, at: str, *, make: bool) -> int:
     except OSError as exc:
         message = f"{path}: {step} is no folder, or a link"
         raise ConfigurationError("bad_path", message, at) from exc
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(step, FOLDER_MODE, dir_fd=folder)
-        os.fsync(folder)
-    return _step(folder, step, path, at, make=False)
+    os.mkdir(step, FOLDER_MODE, dir_fd=folder)
+    made = _step(folder, step, path, at, make=False)
+    os.fchmod(made, FOLDER_MODE)  # whatever umask the agent was started with
+    os.fsync(folder)
+    return made
 
 
 def _within(path: str, root: str) -> bool:

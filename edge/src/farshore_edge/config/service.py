@@ -148,7 +148,12 @@ class ConfigService:
         if self._incoming is not None and desired.rev < self._incoming.rev:
             return
         self._incoming = desired
-        if self._trying is not None and not self._trying.same(self._with_override(desired)):
+        newer = decision.decide(self._journal.state, desired) == "take"
+        if (
+            newer
+            and self._trying is not None
+            and not self._trying.same(self._with_override(desired))
+        ):
             self._cut.set()
         self._wake.set()
 
@@ -184,6 +189,9 @@ class ConfigService:
                 wait_s = self._wait_s()
             except OSError as exc:  # the journal can't be written: nothing may be done without it
                 log.error("the configuration's journal can't be written", exc_info=exc)
+                recovered, wait_s = False, RETRY_S
+            except Exception:  # no configuration may cost the node its agent
+                log.exception("the configuration could not be worked on")
                 recovered, wait_s = False, RETRY_S
             try:
                 async with asyncio.timeout(wait_s):
@@ -311,12 +319,18 @@ class ConfigService:
             outcome = await self._transactor.attempt(version, config, self._cut, remember=remember)
         finally:
             self._trying = None
-        fields = {"rev": version.rev, "state": outcome.state}
-        if outcome.error is not None:
-            fields["error"] = outcome.error.message
-        log.info("a configuration was tried", extra=fields)
+        log.info(
+            "a configuration was tried",
+            extra={
+                "rev": version.rev,
+                "state": outcome.state,
+                "error": None if outcome.error is None else outcome.error.message,
+            },
+        )
         if outcome.state == "applied":
             self._drift.settled()
+        else:
+            self._drift.runs()  # what runs was touched: it is looked at once more
         return outcome
 
     def _effective(self, version: Version) -> dict[str, Any] | None:
