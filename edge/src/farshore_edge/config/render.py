@@ -3,17 +3,19 @@
 Jinja is imported when the first template is rendered, not before: most agents never need it.
 """
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from farshore_edge.config.model import Site
 from farshore_edge.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from jinja2 import Template
     from jinja2.sandbox import SandboxedEnvironment
 
 MAX_OUTPUT_CHARS = 1024 * 1024
 MAX_POWER = 10_000
+COMPILED = 64
 _PADDING = frozenset({"center", "ljust", "rjust", "zfill", "expandtabs", "format", "format_map"})
 """Methods that make a long text of a short one: no template of a file needs them."""
 
@@ -28,7 +30,7 @@ def render(template: str, site: Site, path: str) -> bytes:
     parts: list[str] = []
     size = 0
     try:
-        for part in _environment().from_string(template).generate(names):
+        for part in _compiled(template).generate(names):
             size += len(part)
             if size > MAX_OUTPUT_CHARS:
                 break
@@ -43,6 +45,12 @@ def render(template: str, site: Site, path: str) -> bytes:
         message = f"the template writes more than {MAX_OUTPUT_CHARS} characters"
         raise ConfigurationError("too_large", message, path)
     return "".join(parts).encode()
+
+
+@lru_cache(maxsize=COMPILED)
+def _compiled(template: str) -> "Template":
+    """Compiling costs most, and the watch renders the same ones again and again."""
+    return _environment().from_string(template)
 
 
 @cache

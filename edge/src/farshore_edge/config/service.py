@@ -93,6 +93,7 @@ class ConfigService:
         self._cut = Cut()
         self._trying: Version | None = None
         self._wake = asyncio.Event()
+        self._tried = False
         self._stopping = False
         self._expiry_due_ms = 0
         self._worker: asyncio.Task[Any] | None = None
@@ -236,9 +237,11 @@ class ConfigService:
                 answer.set_result(outcome)
         await self._expire()
         await self._reconcile()
+        tried, self._tried = self._tried, False
         running = self.running
         config = None if running is None else self._effective(running)
-        if running is not None and config is not None and self._drift.due():
+        # After an attempt the look is left to the next turn: the report goes first.
+        if running is not None and config is not None and not tried and self._drift.due():
             await self._drift.look(running, config)
 
     def _wait_s(self) -> float:
@@ -314,7 +317,7 @@ class ConfigService:
         self._cut = Cut()
         if self._incoming is not None and remember:
             return Outcome(state="superseded")
-        self._trying = version if remember else None
+        self._trying, self._tried = (version if remember else None), True
         try:
             outcome = await self._transactor.attempt(version, config, self._cut, remember=remember)
         finally:
