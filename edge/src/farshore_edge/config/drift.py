@@ -25,7 +25,9 @@ log = logging.getLogger(__name__)
 WATCH_S = 2.0
 DIFFERENCES = 50
 """In one report; how many more there are is counted."""
-UNTOLD = "/"
+TELLINGS = 20
+"""In a row, of what comes and goes; then it is told less and less often."""
+TELLING = "telling"
 
 
 class Drift:
@@ -47,6 +49,8 @@ class Drift:
         self._monotonic_s = monotonic_s
         self._patience = Patience()
         self._held: frozenset[str] = frozenset()
+        self._telling = Patience(often=TELLINGS)
+        self._told: tuple[str, ...] = ()
         self._due_s = 0.0
         self._rules = DriftDocument()
         self._paths: tuple[str, ...] = ()
@@ -64,7 +68,7 @@ class Drift:
     def settled(self) -> None:
         """A configuration was applied just now, and so is as it should be."""
         self.runs()
-        self.differences = ()
+        self.differences, self._told = (), ()
 
     def wait_s(self) -> float:
         """Seconds until it wants to be asked again."""
@@ -82,7 +86,7 @@ class Drift:
         try:
             documents = self._registry.read(config)
         except ConfigurationError as exc:
-            await self._found((_unreadable(exc),), version)
+            await self._found((_unreadable(exc),))
             self._due_s = self._monotonic_s() + self._rules.interval_s
             return
         self._rules = documents.drift
@@ -95,8 +99,10 @@ class Drift:
         changes = await self._plan(documents, version)
         if changes is None:
             return
-        news = await self._found(_differences(changes), version)
+        news = await self._found(_differences(changes))
         if not self.differences:
+            if news:
+                await self._say("ended", version, ())
             return
         if documents.drift.on_difference == "report":
             if news:
@@ -114,21 +120,27 @@ class Drift:
         try:
             return await self._transactor.plan(documents, version)
         except ConfigurationError as exc:
-            await self._found((_unreadable(exc),), version)
+            await self._found((_unreadable(exc),))
         except OSError as exc:
-            problem = ConfigurationError("disk", str(exc), UNTOLD)
-            await self._found((_unreadable(problem),), version)
+            problem = ConfigurationError("disk", str(exc))
+            await self._found((_unreadable(problem),))
         return None
 
-    async def _found(self, differences: Sequence[Difference], version: Version) -> bool:
-        """Reports what there is, if it is not what there was."""
-        if tuple(differences) == self.differences:
-            return False
-        ended = not differences
+    async def _found(self, differences: Sequence[Difference]) -> bool:
+        """Takes note; whether there is news, which is reported: other places than were told, and not
+        for the twentieth time in a row."""
         self.differences = tuple(differences)
+        paths = tuple(each.path for each in differences)
+        if paths == self._told:
+            return False
+        now_s = self._monotonic_s()
+        wait_s = self._telling.wait_s(TELLING, now_s)
+        if wait_s > 0:
+            self._due_s = min(self._due_s, now_s + wait_s)
+            return False
+        self._telling.repaired(TELLING, now_s)
+        self._told = paths
         await self._report()
-        if ended:
-            await self._say("ended", version, ())
         return True
 
     async def _hold(self, changes: Sequence[Change], version: Version) -> None:
@@ -162,9 +174,8 @@ class Drift:
             failed = [c.difference for c in changes if c.path in broken]
             await self._say("failed", version, failed, problems=broken)
         left = await self._plan(documents, version)
-        if left is not None and _differences(left) != self.differences:
-            self.differences = _differences(left)
-            await self._report()
+        if left is not None:
+            await self._found(_differences(left))
         if any(self._patience.due(each.path, now_s) for each in self.differences):
             self._due_s = now_s
 

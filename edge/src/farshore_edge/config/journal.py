@@ -30,8 +30,8 @@ class Journal:
             raise RuntimeError("no transaction is under way")
         return self.state.attempt
 
-    async def begin(self, version: Version) -> None:
-        await self.put(attempt=Attempt(version=version))
+    async def begin(self, version: Version, notice: dict[str, Any] | None) -> None:
+        await self.put(attempt=Attempt(version=version, notice=notice))
 
     async def move(
         self,
@@ -59,7 +59,7 @@ class Journal:
         return tuple(each for each in self.state.failures if not each.version.same(version))
 
     async def settle(self, **changes: Any) -> None:
-        """The attempt is over and has left nothing behind; what no one names is forgotten."""
+        """The attempt is over, told, and has left nothing behind; what no one names is forgotten."""
         await self.put(attempt=None, **changes)
         named = (self.state.running, self.state.desired)
         await self.store.forget_but({each.digest for each in named if each is not None})

@@ -150,7 +150,8 @@ class Version:
 class Attempt:
     """A transaction under way, as the journal has it; ``state`` is one of ``NODE_CONFIG``.
 
-    ``repair``: brings what runs back to what it should be, and is never undone.
+    ``repair``: brings what runs back to what it should be, and is never undone. ``notice``: the event
+    to be told once it is applied. A final attempt stays until what there is to tell is durable.
     """
 
     version: Version
@@ -158,6 +159,7 @@ class Attempt:
     changes: tuple[Change, ...] = ()
     error: ConfigError | None = None
     repair: bool = False
+    notice: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

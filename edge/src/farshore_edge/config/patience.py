@@ -20,7 +20,9 @@ class _Fight:
 
 
 class Patience:
-    def __init__(self) -> None:
+    def __init__(self, *, often: int = OFTEN) -> None:
+        """``often``: so many repairs in a row are none too many."""
+        self._often = often
         self._fights: dict[str, _Fight] = {}
 
     def due(self, path: str, now_s: float) -> bool:
@@ -36,8 +38,8 @@ class Patience:
         again = last is not None and now_s - last.at_s < max(CALM_S, 2 * last.wait_s)
         streak = last.streak + 1 if last is not None and again else 1
         wait_s = 0.0
-        if streak >= OFTEN:
-            wait_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(streak - OFTEN, 16))
+        if streak >= self._often:
+            wait_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(streak - self._often, 16))
         self._fights[path] = _Fight(streak, now_s, wait_s)
 
     def forget(self) -> None:

@@ -203,8 +203,6 @@ class ConfigService:
     async def begin(self) -> None:
         """What the last life left is cleared up, and the last good configuration runs."""
         outcome = await self._transactor.recover()
-        if outcome is not None:
-            log.warning("a configuration was given up", extra={"state": outcome.state})
         self._drift.runs()
         running = self.running
         config = None if running is None else self._effective(running)
@@ -212,7 +210,8 @@ class ConfigService:
             await self._run_volatile(running, config)
             log.info("the last good configuration runs", extra={"rev": running.rev})
         if outcome is not None:
-            await self._report()
+            log.info("an attempt has ended before", extra={"state": outcome.state})
+            await self._conclude(outcome)
 
     async def _run_volatile(self, running: Version, config: Mapping[str, Any]) -> None:
         """What ended with the last life of the agent; the rest is the first look's business."""
@@ -307,19 +306,23 @@ class ConfigService:
         config = self._effective(target)
         if config is None:
             return  # its file is lost: the center will send it again
-        outcome = await self._attempt(target, config, remember=True)
-        if outcome.state != "superseded":
-            await self._report()
+        if self._incoming is None:
+            await self._attempt(target, config, remember=True)
 
     async def _attempt(
-        self, version: Version, config: Mapping[str, Any], *, remember: bool
+        self,
+        version: Version,
+        config: Mapping[str, Any],
+        *,
+        remember: bool,
+        notice: dict[str, Any] | None = None,
     ) -> Outcome:
         self._cut = Cut()
-        if self._incoming is not None and remember:
-            return Outcome(state="superseded")
         self._trying, self._tried = (version if remember else None), True
         try:
-            outcome = await self._transactor.attempt(version, config, self._cut, remember=remember)
+            outcome = await self._transactor.attempt(
+                version, config, self._cut, remember=remember, notice=notice
+            )
         finally:
             self._trying = None
         log.info(
@@ -334,7 +337,18 @@ class ConfigService:
             self._drift.settled()
         else:
             self._drift.runs()  # what runs was touched: it is looked at once more
+        await self._conclude(outcome, told=remember)
         return outcome
+
+    async def _conclude(self, outcome: Outcome, *, told: bool = True) -> None:
+        """Tells how the attempt in the journal has ended; only then it is forgotten."""
+        attempt = self._journal.state.attempt
+        applied = outcome.state == "applied"
+        if applied and attempt is not None and attempt.notice is not None:
+            await self._tell("events", "evt/override", attempt.notice)
+        if applied or (told and outcome.state != "superseded"):
+            await self._report()
+        await self._journal.settle()
 
     def _effective(self, version: Version) -> dict[str, Any] | None:
         config = self._journal.store.config(version.digest)
@@ -357,15 +371,15 @@ class ConfigService:
         if config is None:
             error = ConfigError(stage="received", code="lost", message="what runs can't be read")
             return Outcome(state="failed", error=error)
-        outcome = await self._attempt(version, config, remember=False)
-        if outcome.state == "applied":
-            if override is not None:
-                await self._say_override("set", override)
-            elif before is not None:
-                await self._say_override("expired" if expired else "cleared", before)
-            await self._report()
-        elif expired and before is not None and outcome.error is not None:
-            await self._say_override("expiry_failed", before, error=outcome.error.message)
+        notice = None
+        if override is not None:
+            notice = reports.override_event("set", override)
+        elif before is not None:
+            notice = reports.override_event("expired" if expired else "cleared", before)
+        outcome = await self._attempt(version, config, remember=False, notice=notice)
+        if expired and before is not None and outcome.error is not None:
+            body = reports.override_event("expiry_failed", before, error=outcome.error.message)
+            await self._tell("events", "evt/override", body)
         return outcome
 
     async def _expire(self) -> None:
@@ -378,10 +392,6 @@ class ConfigService:
         await self._override(None, expired=True)
 
     # Records for the center
-
-    async def _say_override(self, action: str, override: Override, **more: Any) -> None:
-        body = reports.override_event(action, override, **more)
-        await self._tell("events", "evt/override", body)
 
     async def _report(self) -> None:
         standing = reports.standing(self._journal.state, self._failure(), self._drift.differences)

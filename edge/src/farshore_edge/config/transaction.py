@@ -80,13 +80,20 @@ class Transactor:
     # The transaction
 
     async def attempt(
-        self, version: Version, config: Mapping[str, Any], cut: Cut, *, remember: bool = True
+        self,
+        version: Version,
+        config: Mapping[str, Any],
+        cut: Cut,
+        *,
+        remember: bool = True,
+        notice: dict[str, Any] | None = None,
     ) -> Outcome:
         """``remember``: a failure is kept, so that the version is not tried again by itself.
 
-        Raises OSError when the journal can't be written, and then nothing is in effect.
+        The attempt stays in the journal until its end was told; the caller settles it then. Raises
+        OSError when the journal can't be written; ``recover`` has to follow.
         """
-        await self._journal.begin(version)
+        await self._journal.begin(version, notice)
         try:
             documents = self._registry.read(config)
             changes = await self.plan(documents, version)
@@ -108,7 +115,6 @@ class Transactor:
             problem = await self._kept(version)
             if problem is None:
                 await self._discard(self._journal.attempt, kept=True)
-                await self._journal.settle()
                 return Outcome(state="applied")
         return await self._roll_back(problem, remember)
 
@@ -208,7 +214,6 @@ class Transactor:
             known["failures"] = self._journal.failures_with(failure)
         await self._journal.move(state, error=error, **known)
         await self._discard(self._journal.attempt, kept=False)
-        await self._journal.settle()
         return Outcome(state=state, error=error)
 
     async def _discard(self, attempt: Attempt, *, kept: bool) -> None:
@@ -249,18 +254,18 @@ class Transactor:
     # After a start
 
     async def recover(self) -> Outcome | None:
-        """Brings back what was before an attempt that was cut short; what came of it, if decided."""
+        """Brings back what was before an attempt that was cut short; what came of it, if decided:
+        then the caller tells it, and settles the attempt."""
         attempt = self._journal.state.attempt
         if attempt is None:
             return None
         log.info("an attempt was cut short", extra={"state": attempt.state})
-        if attempt.repair or attempt.state == "applied":
+        if attempt.repair:
             await self._discard(attempt, kept=True)
             await self._journal.settle()
             return None
-        if attempt.state in {"failed", "rolled_back", "superseded"}:
-            await self._discard(attempt, kept=False)
-            await self._journal.settle()
+        if attempt.state in {"applied", "failed", "rolled_back", "superseded"}:
+            await self._discard(attempt, kept=attempt.state == "applied")
             return Outcome(state=attempt.state, error=attempt.error)
         died = (
             self._journal.state.died if attempt.version.same(self._journal.state.died_with) else 0
