@@ -204,3 +204,9 @@ def test_a_patch_is_idempotent_and_changes_neither_argument(target: Any, patch: 
     merged = merge_patch(target, patch)
     assert merge_patch(merged, patch) == merged
     assert digest([target, patch]) == before
+
+
+async def test_clearing_where_there_is_none_asks_nobody(start: Callable[[], Bench]) -> None:
+    bench = start()
+    assert (await ask(bench, action="clear")).state == "succeeded"
+    assert bench.records == []

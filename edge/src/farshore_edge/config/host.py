@@ -8,9 +8,9 @@ from farshore_protocol.clock import Clock
 from farshore_edge.config.handlers import app, files, packages, services
 from farshore_edge.config.health import HostHealth
 from farshore_edge.config.model import HandlerTools
+from farshore_edge.config.parts import ConfigParts
 from farshore_edge.config.programs import HostPrograms
 from farshore_edge.config.registry import by_entry_point
-from farshore_edge.config.service import ConfigParts
 from farshore_edge.config.store import FileStore
 from farshore_edge.settings import Settings
 

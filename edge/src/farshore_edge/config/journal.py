@@ -4,7 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 from farshore_protocol.config.lifecycle import NODE_CONFIG
-from farshore_protocol.config.messages import ConfigError
+from farshore_protocol.config.merge import merge_patch
+from farshore_protocol.config.messages import ConfigError, Override
 
 from farshore_edge.config.model import Attempt, Change, Failure, Store, Version
 
@@ -63,3 +64,22 @@ class Journal:
         await self.put(attempt=None, **changes)
         named = (self.state.running, self.state.desired)
         await self.store.forget_but({each.digest for each in named if each is not None})
+
+    # What follows from the state
+
+    @property
+    def override(self) -> Override | None:
+        return None if self.state.running is None else self.state.running.override
+
+    def target(self) -> Version | None:
+        """What should run: the desired one, under the override."""
+        desired = self.state.desired
+        return None if desired is None else replace(desired, override=self.override)
+
+    def effective(self, version: Version) -> dict[str, Any] | None:
+        """The version's configuration with its override; None where it is lost."""
+        config = self.store.config(version.digest)
+        if config is None or version.override is None:
+            return config
+        merged: dict[str, Any] = merge_patch(config, version.override.config)
+        return merged

@@ -8,24 +8,23 @@ the newest takes it, and the attempt under way is cut at its next step, undone w
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from farshore_protocol.codec import decode
-from farshore_protocol.config.digest import digest
-from farshore_protocol.config.merge import merge_patch
 from farshore_protocol.config.messages import ConfigError, DesiredConfig, Override
 from farshore_protocol.telemetry import inflate
 
 from farshore_edge.config import decision, reports
 from farshore_edge.config.drift import Drift
-from farshore_edge.config.health import AlwaysHealthy, Health
 from farshore_edge.config.journal import Journal
-from farshore_edge.config.model import ConfigHandler, Site, Store, Tell, Version
-from farshore_edge.config.registry import Discover, Registry, nowhere
+from farshore_edge.config.model import ConfigHandler, Site, Tell, Version
+from farshore_edge.config.parts import ConfigParts, Place
+from farshore_edge.config.registry import Registry
 from farshore_edge.config.store import EMPTY_DIGEST
+from farshore_edge.config.teller import Teller
 from farshore_edge.config.transaction import Cut, Outcome, Transactor
-from farshore_edge.errors import ConfigurationError, RecordError
+from farshore_edge.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
 
@@ -33,25 +32,6 @@ RETRY_S = 5.0
 EXPIRY_RETRY_S = 60.0
 LONGEST_WAIT_S = 3600.0
 STOP_WITHIN_S = 5.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfigParts:
-    """What differs between a real and a simulated node."""
-
-    store: Store
-    handlers: tuple[ConfigHandler, ...]
-    discover: Discover = nowhere
-    health: Health = field(default_factory=AlwaysHealthy)
-    log_level: Callable[[str], None] = lambda _level: None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where the node is in the tree, and its labels."""
-
-    group: str
-    labels: Mapping[str, str]
 
 
 class ConfigService:
@@ -73,18 +53,18 @@ class ConfigService:
     ) -> None:
         self._node = node
         self._first_place = place
-        self._tell_record = tell
         self._facts = facts
         self._now_ms = now_ms
         self._moved = moved
         self._journal = Journal(parts.store)
         self._registry = Registry((*parts.handlers, own), parts.discover)
+        self._teller = Teller(self._journal, tell, lambda: self._drift.differences)
         self._transactor = Transactor(self._journal, self._registry, parts.health, self._site)
         self._drift = Drift(
             self._transactor,
             self._registry,
-            tell=self._tell,
-            report=self._report,
+            tell=self._teller.record,
+            report=self._teller.report,
             monotonic_s=monotonic_s,
         )
         self._incoming: DesiredConfig | None = None
@@ -118,28 +98,13 @@ class ConfigService:
         return {"config": running.rev} if running is not None and running.rev > 0 else {}
 
     def status(self) -> dict[str, Any]:
-        kept = self._journal.state
-        running = kept.running
-        standing = reports.standing(kept, self._failure(), self._drift.differences)
-        return {
-            "state": "none" if kept.desired is None else "trying",
-            **({} if standing is None else {"state": standing[1]}),
-            "rev": None if running is None else running.rev,
-            "digest": None if running is None else running.digest,
-            "desired_rev": None if kept.desired is None else kept.desired.rev,
-            "differences": len(self._drift.differences),
-            "override": None if running is None or running.override is None else True,
-        }
+        return self._teller.status()
 
     def override(self) -> Override | None:
-        return None if self.running is None else self.running.override
+        return self._journal.override
 
     def _site(self, version: Version) -> Site:
         return Site(node=self._node, group=version.group, labels=version.labels, facts=self._facts)
-
-    def _failure(self) -> Any:
-        target = self._target()
-        return None if target is None else self._journal.failure(target)
 
     # What it is told
 
@@ -193,6 +158,7 @@ class ConfigService:
                 recovered, wait_s = False, RETRY_S
             except Exception:  # no configuration may cost the node its agent
                 log.exception("the configuration could not be worked on")
+                self._incoming = None  # the center sends it again, or a better one
                 recovered, wait_s = False, RETRY_S
             try:
                 async with asyncio.timeout(wait_s):
@@ -205,7 +171,7 @@ class ConfigService:
         outcome = await self._transactor.recover()
         self._drift.runs()
         running = self.running
-        config = None if running is None else self._effective(running)
+        config = None if running is None else self._journal.effective(running)
         if running is not None and config is not None:
             await self._run_volatile(running, config)
             log.info("the last good configuration runs", extra={"rev": running.rev})
@@ -238,7 +204,7 @@ class ConfigService:
         await self._reconcile()
         tried, self._tried = self._tried, False
         running = self.running
-        config = None if running is None else self._effective(running)
+        config = None if running is None else self._journal.effective(running)
         # After an attempt the look is left to the next turn: the report goes first.
         if running is not None and config is not None and not tried and self._drift.due():
             await self._drift.look(running, config)
@@ -256,17 +222,22 @@ class ConfigService:
         return max(0.01, min(waits))
 
     async def _take_incoming(self) -> None:
-        desired, self._incoming = self._incoming, None
+        desired = self._incoming
         if desired is None:
             return
+        await self._consider(desired)
+        if self._incoming is desired:  # else a newer one came meanwhile
+            self._incoming = None
+
+    async def _consider(self, desired: DesiredConfig) -> None:
         wrong = decision.flaw(desired)
         if wrong is not None:
             about = decision.version_of(desired)
-            await self._say_report(about, "failed", wrong)
+            await self._teller.report_of(about, "failed", wrong)
             return
         if decision.decide(self._journal.state, desired) == "ahead":
             log.warning("the center's configuration is older than mine", extra={"rev": desired.rev})
-            await self._report()
+            await self._teller.report()
             return
         before = self.place.group
         version = decision.version_of(desired)
@@ -276,11 +247,11 @@ class ConfigService:
         if self.place.group != before:
             log.info("the node is in another group", extra={"group": self.place.group})
             self._moved()
-        target = self._target()
+        target = self._journal.target()
         running = self.running
         if running is not None and running.same(target) and running.rev != version.rev:
             await self._journal.put(running=replace(running, rev=version.rev))
-        await self._report()  # of one that is to be tried first there is nothing to say yet
+        await self._teller.report()  # of one that is to be tried first there is nothing to say yet
 
     async def _take_retries(self) -> None:
         retries, self._retries = self._retries, []
@@ -291,19 +262,14 @@ class ConfigService:
             if not answer.done():
                 answer.set_result(None)
 
-    def _target(self) -> Version | None:
-        """What should run: the desired one, under the override."""
-        desired = self._journal.state.desired
-        return None if desired is None else replace(desired, override=self.override())
-
     async def _reconcile(self) -> None:
         """Tries the desired configuration, if it does not run and has not failed yet."""
-        target = self._target()
+        target = self._journal.target()
         if target is None or self._stopping or target.same(self.running):
             return
         if self._journal.failure(target) is not None:
             return
-        config = self._effective(target)
+        config = self._journal.effective(target)
         if config is None:
             return  # its file is lost: the center will send it again
         if self._incoming is None:
@@ -345,17 +311,10 @@ class ConfigService:
         attempt = self._journal.state.attempt
         applied = outcome.state == "applied"
         if applied and attempt is not None and attempt.notice is not None:
-            await self._tell("events", "evt/override", attempt.notice)
+            await self._teller.record("events", "evt/override", attempt.notice)
         if applied or (told and outcome.state != "superseded"):
-            await self._report()
+            await self._teller.report()
         await self._journal.settle()
-
-    def _effective(self, version: Version) -> dict[str, Any] | None:
-        config = self._journal.store.config(version.digest)
-        if config is None or version.override is None:
-            return config
-        merged: dict[str, Any] = merge_patch(config, version.override.config)
-        return merged
 
     # The override
 
@@ -367,7 +326,9 @@ class ConfigService:
             labels=dict(self._first_place.labels),
         )
         before, version = base.override, replace(base, override=override)
-        config = self._effective(version)
+        if override is None and before is None:
+            return Outcome(state="applied")
+        config = self._journal.effective(version)
         if config is None:
             error = ConfigError(stage="received", code="lost", message="what runs can't be read")
             return Outcome(state="failed", error=error)
@@ -379,7 +340,7 @@ class ConfigService:
         outcome = await self._attempt(version, config, remember=False, notice=notice)
         if expired and before is not None and outcome.error is not None:
             body = reports.override_event("expiry_failed", before, error=outcome.error.message)
-            await self._tell("events", "evt/override", body)
+            await self._teller.record("events", "evt/override", body)
         return outcome
 
     async def _expire(self) -> None:
@@ -390,32 +351,6 @@ class ConfigService:
             return
         self._expiry_due_ms = now_ms + int(EXPIRY_RETRY_S * 1000)
         await self._override(None, expired=True)
-
-    # Records for the center
-
-    async def _report(self) -> None:
-        standing = reports.standing(self._journal.state, self._failure(), self._drift.differences)
-        if standing is not None:
-            await self._say_report(*standing)
-
-    async def _say_report(self, about: Version, state: str, error: ConfigError | None) -> None:
-        running = self.running
-        config = None if running is None else self._effective(running)
-        body = reports.body(
-            about,
-            state,
-            kept=self._journal.state,
-            effective=None if config is None else digest(config),
-            error=error,
-            differences=self._drift.differences,
-        )
-        await self._tell("reports", "rep/config", body)
-
-    async def _tell(self, stream: str, path: str, body: dict[str, Any]) -> None:
-        try:
-            await self._tell_record(stream, path, body)
-        except RecordError as exc:
-            log.error("a record can't travel", extra={"path": path, "error": str(exc)})
 
     # Ending
 

@@ -1,7 +1,7 @@
 """The configuration's parts of a simulated node: all in memory."""
 
 from farshore_edge.config.handlers.memory import memory_handlers
-from farshore_edge.config.service import ConfigParts
+from farshore_edge.config.parts import ConfigParts
 from farshore_edge.config.store import MemoryStore
 
 
