@@ -135,6 +135,7 @@ async def test_another_group_is_listened_to_and_kept_over_a_restart(
     again = world.start(host_parts(tmp_path))
     await eventually(lambda: again.connected)
     assert world.words("birth")[-1]["revisions"] == {"config": 1}
+    assert world.words("birth")[-1]["digests"] == {"config": digest({})}
     world.bus.publish(Message(topic="fs1/group/us/cmd/ping", payload=b'{"id":"after"}'))
     await eventually(lambda: world.words("res/after"))
 

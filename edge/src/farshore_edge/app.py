@@ -211,6 +211,7 @@ class Agent:
             "capabilities": Capabilities(verbs=tuple(sorted(self._handlers))),
             "facts_digest": self._facts_digest or None,
             "revisions": self._config.revisions(),
+            "digests": self._config.digests(),
         }
 
     def status(self) -> dict[str, Any]:

@@ -97,6 +97,10 @@ class ConfigService:
         running = self.running
         return {"config": running.rev} if running is not None and running.rev > 0 else {}
 
+    def digests(self) -> dict[str, str]:
+        running = self.running
+        return {"config": running.digest} if running is not None and running.rev > 0 else {}
+
     def status(self) -> dict[str, Any]:
         return self._teller.status()
 

@@ -56,6 +56,7 @@ class Birth:
     capabilities: Capabilities = Capabilities()
     facts_digest: str | None = None
     revisions: dict[str, Count] = field(default_factory=dict)
+    digests: dict[str, Annotated[str, Meta(max_length=80)]] = field(default_factory=dict)
     streams: dict[str, StreamHead] = field(default_factory=dict)
     heartbeat_s: Annotated[float, Meta(gt=0, le=86_400)] = 30.0
 
