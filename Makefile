@@ -51,6 +51,7 @@ soak: $(STAMP) system
 	$(BIN)/python -m soak world --seeds $(SEEDS) $(ARGS)
 	$(BIN)/python -m soak kills
 	$(BIN)/python -m soak brokers
+	$(BIN)/python -m soak config
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

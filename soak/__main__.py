@@ -1,4 +1,4 @@
-"""``python -m soak world``, ``python -m soak kills`` and ``python -m soak brokers``.
+"""``python -m soak world``, ``kills``, ``brokers`` and ``config``.
 
 Exit code 0: every promise held; 1: one did not, or the soak could not be run (the data folder is
 kept, and named); 2: wrong usage; 130: ended by Ctrl-C or SIGTERM.
@@ -20,13 +20,15 @@ from farshore_sim.errors import SimError
 
 from soak.broker import KINDS
 from soak.brokers import BrokersSettings, brokers
+from soak.config import ConfigSettings, ConfigSoak
 from soak.errors import SoakError
 from soak.kills import KillsSettings, KillsSoak
 from soak.report import WORLD_ON_TRIAL, commit, report, write
 from soak.violation import Findings
 from soak.worlds import Tally, WorldsSettings, before, worlds
 
-KILLS, BROKERS = KillsSettings(), BrokersSettings()
+KILLS, BROKERS, CONFIG = KillsSettings(), BrokersSettings(), ConfigSettings()
+Settings = KillsSettings | BrokersSettings | ConfigSettings
 
 
 def options(argv: Sequence[str]) -> argparse.Namespace:
@@ -54,8 +56,9 @@ def options(argv: Sequence[str]) -> argparse.Namespace:
     broker.add_argument("--kills", type=_count, default=BROKERS.kills)
     broker.add_argument("--kind", action="append", choices=sorted(KINDS), help="only this one")
     broker.add_argument("--nodes", type=_count, default=BROKERS.nodes)
+    config = soaks.add_parser("config", help="SIGKILL of a node's configuration transaction")
+    config.add_argument("--kills", type=_count, default=CONFIG.kills)
     for soak in (kills, broker):
-        soak.add_argument("--seed", type=int, default=1)
         soak.add_argument(
             "--may-lose",
             action="append",
@@ -63,6 +66,8 @@ def options(argv: Sequence[str]) -> argparse.Namespace:
             metavar="REASON",
             help="metrics may be declared lost for this reason (several times)",
         )
+    for soak in (kills, broker, config):
+        soak.add_argument("--seed", type=int, default=1)
         soak.add_argument(
             "--data", type=Path, help="keep the data there; default: a temporary folder"
         )
@@ -84,7 +89,9 @@ def say(text: str) -> None:
     sys.stderr.write(f"{datetime.now(UTC):%H:%M:%S} {text}\n")
 
 
-def settings_of(chosen: argparse.Namespace) -> KillsSettings | BrokersSettings:
+def settings_of(chosen: argparse.Namespace) -> Settings:
+    if chosen.soak == "config":
+        return ConfigSettings(kills=chosen.kills, seed=chosen.seed)
     if chosen.soak == "kills":
         return KillsSettings(
             agent_kills=chosen.agent_kills,
@@ -103,7 +110,9 @@ def settings_of(chosen: argparse.Namespace) -> KillsSettings | BrokersSettings:
     )
 
 
-def work_of(settings: KillsSettings | BrokersSettings, data: Path) -> Coroutine[Any, Any, Findings]:
+def work_of(settings: Settings, data: Path) -> Coroutine[Any, Any, Findings]:
+    if isinstance(settings, ConfigSettings):
+        return ConfigSoak(settings, data, say).run()
     if isinstance(settings, KillsSettings):
         return KillsSoak(settings, data, say).run()
     return brokers(settings, data, say)

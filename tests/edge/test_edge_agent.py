@@ -111,7 +111,15 @@ async def test_it_says_who_it_is_what_it_is_and_how_it_fares(world: World) -> No
     assert [m.topic.split("/")[3] for m in world.seen[:3]] == ["presence", "birth", "time"]
     [birth] = world.words("birth")
     assert birth["group"] == "eu/hamburg/line3"
-    assert set(birth["capabilities"]["verbs"]) == {"exec", "facts", "ping", "status", "verbs"}
+    assert set(birth["capabilities"]["verbs"]) == {
+        "config-override",
+        "config-retry",
+        "exec",
+        "facts",
+        "ping",
+        "status",
+        "verbs",
+    }
     [report] = world.words("rep/facts")
     assert report["facts"] == {"cpu": {"cores": 4}}
     assert report["digest"].startswith("sha256:")

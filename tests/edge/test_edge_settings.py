@@ -20,6 +20,7 @@ SAMPLES: dict[str, tuple[Any, Any, Any]] = {
     "group": ("eu", "eu/hamburg", "us"),
     "labels": ({"a": "1"}, "a=2,b=3", ["a=4"]),
     "dev": (False, "yes", True),
+    "config_roots": (["/a"], "/b,/c", ["/d"]),
     "sample_interval_s": (1, "2.5", "3"),
     "batch_s": (1, "2.5", "3"),
     "heartbeat_s": (1.5, "2.5", "3"),
@@ -96,6 +97,8 @@ def test_flags_win_over_environment_over_file_over_defaults(name: str, tmp_path:
         ("labels", {"a": 5}, "a text"),
         ("labels", "a=" + "x" * 257, "256"),
         ("dev", "perhaps", "true or false"),
+        ("config_roots", "etc", "absolute path"),
+        ("config_roots", 5, "absolute paths"),
         ("sample_interval_s", "soon", "a number from 0.1 to 3600"),
         ("sample_interval_s", "nan", "a number from 0.1 to 3600"),
         ("sample_interval_s", "inf", "a number from 0.1 to 3600"),
@@ -199,14 +202,15 @@ def test_the_page_lists_every_setting_and_nothing_else() -> None:
 @pytest.mark.parametrize("setting", fields(Settings), ids=lambda f: f.name)
 def test_the_page_says_what_is_true(setting: Any) -> None:
     flag, variable, default, meaning = _rows()[setting.name]
-    assert flag == (
-        "--label" if setting.name == "labels" else "--" + setting.name.replace("_", "-")
-    )
+    each = {"labels": "--label", "config_roots": "--config-root"}
+    assert flag == each.get(setting.name, "--" + setting.name.replace("_", "-"))
     assert variable == ENV_PREFIX + setting.name.upper()
     assert meaning == DOCS[setting.name]
     if setting.default is MISSING:
         assert default == ("–" if setting.name == "labels" else "required")
     elif isinstance(setting.default, bool):
         assert default == str(setting.default).lower()
+    elif setting.default == ():
+        assert default == "–"
     else:
         assert default == (str(setting.default) or "–")

@@ -8,6 +8,7 @@ import pytest
 from soak.__main__ import KILLS, main, options, settings_of
 from soak.broker import KINDS
 from soak.brokers import BrokersSettings
+from soak.config import ConfigSettings
 from soak.kills import KillsSettings
 from soak.report import page, report, write
 from soak.violation import Violation
@@ -51,6 +52,9 @@ def test_what_is_told_by_kind_has_a_column_for_each() -> None:
 
 def test_options_become_settings() -> None:
     assert settings_of(options(["kills"])) == KillsSettings()
+    assert settings_of(options(["config", "--kills", "5", "--seed", "2"])) == ConfigSettings(
+        kills=5, seed=2
+    )
     some = ["brokers", "--kind", "nats", "--kills", "3", "--may-lose", "quota"]
     assert settings_of(options(some)) == BrokersSettings(
         kinds=("nats",), kills=3, may_lose=("quota",)

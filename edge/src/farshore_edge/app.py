@@ -31,8 +31,11 @@ from farshore_protocol.topics import CenterState, Down, GroupCommand, Up, node_f
 from farshore_edge import VERSION
 from farshore_edge.commands import CommandService, Policy
 from farshore_edge.commands.ledger import Ledger
-from farshore_edge.commands.verbs import Handlers, inquiry
+from farshore_edge.commands.verbs import Handlers, config_override, inquiry
 from farshore_edge.commands.verbs import exec as exec_verb
+from farshore_edge.config import ConfigParts, ConfigService, Place
+from farshore_edge.config.handlers.agent import AgentSettings
+from farshore_edge.config.simulated import simulated_config
 from farshore_edge.database import Database, LateDatabase, SetAside
 from farshore_edge.errors import DatabaseError
 from farshore_edge.outbox import BufferSettings, Courier, Outbox, Timing
@@ -68,10 +71,12 @@ class Agent:
         rng: random.Random,
         handlers: Handlers | None = None,
         aside: SetAside | None = None,
+        config: ConfigParts | None = None,
     ) -> None:
         """``handlers``: verbs in place of the agent's own; a simulated node runs no real program.
 
-        ``aside``: the damaged database whose place this one has taken.
+        ``aside``: the damaged database whose place this one has taken. ``config``: how
+        configurations are brought about; without it, in memory.
         """
         self.settings = settings
         self._clock = clock
@@ -90,6 +95,7 @@ class Agent:
         self._acks: asyncio.Queue[Ack] = asyncio.Queue()
         self._own_handlers = dict(handlers or {})
         self._wire()
+        self._wire_config(config or simulated_config())
 
     def _wire(self) -> None:
         settings, clock = self.settings, self._clock
@@ -141,6 +147,12 @@ class Agent:
             "status": inquiry.status(self.status),
             "verbs": inquiry.verbs(lambda: sorted(self._handlers)),
             "exec": exec_verb.run,
+            "config-override": lambda args, context: config_override.override(
+                self._config, self._center_now_ms
+            )(args, context),
+            "config-retry": lambda args, context: config_override.retry(self._config)(
+                args, context
+            ),
             **self._own_handlers,
         }
         self._ledger = Ledger(
@@ -165,6 +177,36 @@ class Agent:
             "time": lambda payload: self._presence.time_answered(decode(TimeAnswer, payload)),
             "error": lambda payload: self._refused(decode(ErrorMessage, payload)),
         }
+
+    def _wire_config(self, parts: ConfigParts) -> None:
+        settings, clock = self.settings, self._clock
+        live: dict[str, Callable[[Any], None]] = {
+            "sample_interval_s": lambda value: self._sampler.retime(interval_s=value),
+            "batch_s": lambda value: self._sampler.retime(batch_s=value),
+            "heartbeat_s": self._presence.beat_every,
+            "outbox_max_bytes": self._limit_outbox,
+            "log_level": parts.log_level,
+        }
+        self._config = ConfigService(
+            parts,
+            AgentSettings({key: getattr(settings, key) for key in live}, live),
+            node=settings.node,
+            place=Place(group=settings.group, labels=settings.labels),
+            tell=self.outbox.append,
+            facts=self._machine.facts,
+            now_ms=self._center_now_ms,
+            monotonic_s=clock.monotonic_s,
+            moved=lambda: self._link.reconnect("the node is in another group"),
+        )
+
+    def _limit_outbox(self, max_bytes: int) -> None:
+        outbox: Any = self.outbox
+        (outbox if hasattr(outbox, "_max_bytes") else outbox._room)._max_bytes = max_bytes
+
+    def _center_now_ms(self) -> int:
+        """The center's wall clock where it is known, else the node's own."""
+        center_ms = self._sync.center_ms(up_ms=self.up_ms())
+        return self._clock.now_ms() if center_ms is None else int(center_ms)
 
     @property
     def connected(self) -> bool:
@@ -195,6 +237,8 @@ class Agent:
             "capabilities": Capabilities(verbs=tuple(sorted(self._handlers))),
             "facts_digest": self._facts_digest or None,
             "center": self._center.mark,
+            "revisions": self._config.revisions(),
+            "digests": self._config.digests(),
         }
 
     def status(self) -> dict[str, Any]:
@@ -212,6 +256,7 @@ class Agent:
                 for stream, q in self.outbox.queues().items()
             },
             "commands": self._commands.running(),
+            "config": self._config.status(),
             "losses": self._losses(),
             "disk": self._disk(),
         }
@@ -239,7 +284,7 @@ class Agent:
         own = Up(node=node, kind="presence").build()
         return Session(
             client_id=node,
-            filters=(*node_filters(node, self.settings.group), own),
+            filters=(*node_filters(node, self._config.place.group), own),
             will=self._presence.will(conn),
             keepalive_s=self.settings.keepalive_s,
         )
@@ -272,6 +317,11 @@ class Agent:
                     log.warning("a retained command is ignored", extra={"topic": message.topic})
                 else:
                     self._commands.take(verb, message.payload)
+            case Down(kind="desired", name="config"):
+                if message.retain:  # it lay at a broker: the center sends what it means itself
+                    log.warning("a retained configuration is ignored")
+                else:
+                    self._config.take(message.payload)
             case Down(kind=kind) if kind in self._downlinks:
                 self._downlinks[kind](message.payload)
             case CenterState():
@@ -306,6 +356,7 @@ class Agent:
             return
         for name, work in (
             *((("disk", self._look_for_disk(late)),) if late is not None else ()),
+            ("configuration", self._config.run()),
             ("link", self._link.run(self)),
             ("courier", self._courier.run()),
             ("acknowledgements", self._take_acks()),
@@ -377,8 +428,9 @@ class Agent:
         What fails on the way does not keep the rest from being put away.
         """
         try:
+            await self._config.stop()
             await self._commands.stop()
-            await self._end("sampler", "facts")
+            await self._end("configuration", "sampler", "facts")
             await self._sampler.flush()
             await self.outbox.written()  # by whoever was cancelled while his record was written
             if not await self._courier.drained(self.settings.stop_grace_s):

@@ -5,7 +5,8 @@ EdgeError
 ├── DatabaseError   the agent's database can't be opened, read or written
 │   └── DiskError   its disk can't be used now; later it may
 ├── RecordError     what was to become a record can't travel: too large, or no JSON
-└── CollectorError  a collector could not take its sample
+├── CollectorError  a collector could not take its sample
+└── ConfigurationError  a configuration that can't be brought about: says what, where, and why
 """
 
 from typing import TYPE_CHECKING
@@ -40,3 +41,16 @@ class RecordError(EdgeError):
 
 class CollectorError(EdgeError):
     """A collector could not take its sample."""
+
+
+class ConfigurationError(EdgeError):
+    """A configuration, or an entry of it, that can't be brought about.
+
+    ``code`` is for programs, ``path`` a JSON pointer into the configuration.
+    """
+
+    def __init__(self, code: str, message: str, path: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.path = path

@@ -10,6 +10,7 @@ from farshore_protocol.link import BackoffSettings
 from farshore_protocol.link.mqtt import MqttLink, MqttSettings
 
 from farshore_edge.app import Agent
+from farshore_edge.config.host import host_config
 from farshore_edge.database import open_or_wait
 from farshore_edge.facts.host import host_facts
 from farshore_edge.settings import Settings
@@ -48,4 +49,5 @@ def host_agent(settings: Settings) -> Agent:
         link=MqttLink(mqtt_link_settings(settings), clock=clock, rng=rng),
         clock=clock,
         rng=rng,
+        config=host_config(settings, clock),
     )

@@ -30,6 +30,7 @@ class Settings:
     group: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     dev: bool = False
+    config_roots: Sequence[str] = ()
     sample_interval_s: float = 5.0
     batch_s: float = 10.0
     heartbeat_s: float = 30.0
@@ -82,6 +83,7 @@ DOCS: Mapping[str, str] = {
     "group": "the group to be in until a person at the center decides otherwise, like eu/hamburg",
     "labels": "labels, as K=V (several: comma-separated in the environment, a table in the file)",
     "dev": "accept unsigned commands of every verb; without it only verbs that change nothing",
+    "config_roots": "folders below which configurations may write files; none: they may write none",
     "sample_interval_s": "seconds between two samples of the machine",
     "batch_s": "seconds of samples that travel together",
     "heartbeat_s": "seconds between two heartbeats",
@@ -191,6 +193,8 @@ def _convert(key: str, value: Any) -> Any:
             return _labels(value)
         case "dev":
             return _flag(value)
+        case "config_roots":
+            return _folders(value)
         case "center":
             return _center(str(value))
         case "log_level":
@@ -229,6 +233,17 @@ def _flag(value: Any) -> bool:
     if text in {"0", "false", "no", "off", ""}:
         return False
     raise ValueError("expected true or false")
+
+
+def _folders(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    if not isinstance(value, Sequence):
+        raise ValueError("expected absolute paths of folders")
+    for each in value:
+        if not isinstance(each, str) or not each.startswith("/") or "\0" in each:
+            raise ValueError(f"{each!r}: expected the absolute path of a folder")
+    return tuple(value)
 
 
 def _center(value: str) -> str:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from re import _constants, _parser  # type: ignore[attr-defined] # Python's own reading of a pattern
+from re import _constants, _parser
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID

@@ -63,6 +63,14 @@ class Presence:
         self._repair: asyncio.TimerHandle | None = None
         self._repaired_s = -REPAIR_EVERY_S
         self._asked_time_s = 0.0
+        self._retimed = asyncio.Event()
+
+    def beat_every(self, seconds: float) -> None:
+        """From now on; the center hears of it by a birth, for it judges silence by that."""
+        if seconds != self._heartbeat_s:
+            self._heartbeat_s = seconds
+            self._retimed.set()
+            self.say_birth()
 
     def _topic(self, kind: UpKind) -> str:
         return Up(node=self._node, kind=kind).build()
@@ -150,9 +158,14 @@ class Presence:
     async def run(self) -> None:
         """The heartbeat."""
         while True:
-            await asyncio.sleep(self._heartbeat_s)
-            if self._uplink is None:
+            self._retimed.clear()
+            try:
+                async with asyncio.timeout(self._heartbeat_s):
+                    await self._retimed.wait()
                 continue
+            except TimeoutError:
+                if self._uplink is None:
+                    continue
             self._publish(
                 "heartbeat",
                 Heartbeat(

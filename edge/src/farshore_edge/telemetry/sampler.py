@@ -45,6 +45,13 @@ class Sampler:
         self._offsets: list[int] = []
         self._complained_ms: dict[str, int] = {}
         self._values = 0
+        self._retimed = asyncio.Event()
+
+    def retime(self, *, interval_s: float | None = None, batch_s: float | None = None) -> None:
+        """At once, whatever was awaited."""
+        self._interval_s = self._interval_s if interval_s is None else interval_s
+        self._batch_s = self._batch_s if batch_s is None else batch_s
+        self._retimed.set()
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -53,8 +60,15 @@ class Sampler:
             self.take()
             if self._full():
                 await self.flush()
-            due_s = max(due_s + self._interval_s, loop.time())
-            await asyncio.sleep(due_s - loop.time())
+            taken_s, due_s = due_s, max(due_s + self._interval_s, loop.time())
+            while True:
+                self._retimed.clear()
+                try:
+                    async with asyncio.timeout_at(due_s):
+                        await self._retimed.wait()
+                except TimeoutError:
+                    break
+                due_s = max(taken_s + self._interval_s, loop.time())
 
     def _full(self) -> bool:
         if not self._offsets:

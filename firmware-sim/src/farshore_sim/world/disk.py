@@ -9,6 +9,7 @@ import asyncio
 import random
 from collections.abc import Callable, Iterable, Mapping
 
+from farshore_edge.config.store import MemoryStore
 from farshore_edge.database import Change, CommandRow, Freed, Loss, MemoryDatabase, Record
 from farshore_edge.database.model import StreamState
 from farshore_edge.errors import DatabaseError
@@ -47,11 +48,13 @@ class Disk:
         self.slow_s = 0.0
         self.memory = MemoryDatabase(Ids(rng))
         self.epochs = self._epochs()
+        self.config = MemoryStore()
 
     def wipe(self) -> None:
         self.generation += 1
         self.memory = MemoryDatabase(Ids(self._rng))
         self.epochs |= self._epochs()
+        self.config = MemoryStore()
 
     def _epochs(self) -> frozenset[str]:
         return frozenset(state.epoch for state in self.memory.streams().values())

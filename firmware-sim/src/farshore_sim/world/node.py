@@ -7,6 +7,7 @@ from typing import Any
 
 from farshore_edge.app import Agent
 from farshore_edge.commands.verbs import Context, Outcome
+from farshore_edge.config.simulated import simulated_config
 from farshore_edge.settings import Settings
 from farshore_edge.telemetry.sampler import Collector
 from farshore_protocol.commands import CommandError, Output
@@ -119,6 +120,7 @@ class SimulatedNode:
             clock=self.clock,
             rng=rng,
             handlers={"exec": Effects(self.disk, self._witness).run},
+            config=simulated_config(self.disk.config),
         )
 
     async def _live(self, agent: Agent) -> None:

@@ -1,0 +1,1 @@
+"""What brings each document about. A new one: docs/checklists/new-config-handler.md."""

@@ -1,0 +1,35 @@
+"""The configuration's parts on a real machine."""
+
+import logging
+from pathlib import Path
+
+from farshore_protocol.clock import Clock
+
+from farshore_edge.config.handlers import app, files, packages, services
+from farshore_edge.config.health import HostHealth
+from farshore_edge.config.model import HandlerTools
+from farshore_edge.config.parts import ConfigParts
+from farshore_edge.config.programs import HostPrograms
+from farshore_edge.config.registry import by_entry_point
+from farshore_edge.config.store import FileStore
+from farshore_edge.settings import Settings
+
+
+def host_config(settings: Settings, clock: Clock) -> ConfigParts:
+    data = Path(settings.data).absolute()
+    roots = [Path(root) for root in settings.config_roots]
+    if settings.dev:
+        own = data / "files"
+        own.mkdir(parents=True, exist_ok=True)
+        roots.append(own)
+    programs = HostPrograms()
+    tools = HandlerTools(
+        node=settings.node, data=data / "config", roots=tuple(roots), programs=programs
+    )
+    return ConfigParts(
+        store=FileStore(tools.data),
+        handlers=tuple(each.make(tools) for each in (files, app, services, packages)),
+        discover=by_entry_point(tools),
+        health=HostHealth(programs, clock),
+        log_level=logging.getLogger().setLevel,
+    )
