@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 from farshore_center.selectors import SelectorError, parse, render
-from farshore_center.selectors.grammar import MAX_LENGTH, MAX_NESTING
+from farshore_center.selectors.builder import MAX_NESTING
+from farshore_center.selectors.grammar import MAX_LENGTH
 from farshore_center.selectors.model import MAX_TERMS, InOverlay, expand
 from hypothesis import given
 from hypothesis import strategies as st

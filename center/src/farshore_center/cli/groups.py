@@ -28,7 +28,7 @@ async def groups(session: Session) -> None:
         return
     found.sort(key=lambda item: item["path"].split("/"))
     if not found:
-        session.text("no groups: a node joins one when its agent names it, or by PATCH")
+        session.text("no groups: farshore group create PATH, or an agent names one")
     elif session.terminal:
         session.console().print(groups_tree(found))
     else:
