@@ -24,6 +24,7 @@ class ConfigNode:
         self.rev = 0
         self.config: dict[str, Any] = {}
         self.seq = 0
+        self.kept: dict[int, Any] = {}
         self.seen = 0
         self.more: dict[str, Any] = {}
         self.state: str | None = "applied"
@@ -62,7 +63,20 @@ class ConfigNode:
             "running_rev": self.rev,
             "effective": digest(self.config),
         }
-        await self.node.publish("rep/config", body | more)
+        self.kept[self.seq] = body | more
+        with contextlib.suppress(RuntimeError):  # no connection now: it is kept
+            await self.node.publish("rep/config", body | more)
+
+    async def join(self, node: PahoNode, conn: int, **more: Any) -> None:
+        """On a new connection: what was not acknowledged is sent again, as an outbox does."""
+        await self.stop()
+        for seq in [seq for seq in self.kept if self.node.acknowledged("reports", seq)]:
+            del self.kept[seq]
+        self.node, self.seen = node, 0
+        self.start()
+        await self.birth(conn=conn, **more)
+        for body in list(self.kept.values()):
+            await node.publish("rep/config", body)
 
     async def answer(self, desired: DesiredConfig) -> None:
         assert digest(desired.config) == desired.digest

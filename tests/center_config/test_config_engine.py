@@ -29,7 +29,7 @@ NOW = 1_000
 
 
 def row(**more: Any) -> NodeConfig:
-    given = {"node": "pi-1", "labels": {}, "changed_ms": 1, "rev": 3, "digest": A}
+    given: dict[str, Any] = {"node": "pi-1", "labels": {}, "changed_ms": 1, "rev": 3, "digest": A}
     return NodeConfig(**given | {"state": "pending"} | more)
 
 

@@ -55,10 +55,10 @@ async def test_of_two_edits_of_one_revision_the_second_is_refused(
     running: RunningCenter, make_config_node: MakeConfigNode
 ) -> None:
     await make_config_node("pi-1")
-    await put(running, "defaults", {"agent": {"batch_s": 5}}, **{"If-Match": '"0"'})
+    await put(running, "defaults", {"agent": {"batch_s": 5}}, 200, **{"If-Match": '"0"'})
     response = await running.http.get("/api/v1/config/defaults")
     assert response.headers["etag"] == '"1"'
-    await put(running, "defaults", {"agent": {"batch_s": 6}}, **{"If-Match": '"1"'})
+    await put(running, "defaults", {"agent": {"batch_s": 6}}, 200, **{"If-Match": '"1"'})
     refused = await put(running, "defaults", {"agent": {"batch_s": 7}}, 412, **{"If-Match": '"1"'})
     assert refused["errors"][0]["field"] == "If-Match"
     assert (await running.get("/config/defaults"))["patch"] == {"agent": {"batch_s": 6}}

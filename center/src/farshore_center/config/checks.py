@@ -17,6 +17,7 @@ from farshore_protocol.config.messages import MAX_CONFIG_BYTES
 from farshore_protocol.config.pointer import ABSENT, step
 from farshore_protocol.telemetry import pack_body
 
+from farshore_center.config.quick import misfit
 from farshore_center.config.schema import Schema, Violation, closed
 
 BUILT_IN: Mapping[str, dict[str, Any]] = {
@@ -81,9 +82,13 @@ class Checker:
         at = step(name)
         found: Found = ()
         if name in self._built_in:
-            found = self._built_in[name].check(document, at)
-            if not found:
-                found = tuple(RULES[name](document)) if name in RULES else ()
+            wrong = misfit(name, document)
+            if wrong is not None:
+                # The schema says where; what it does not see, the type has seen.
+                said = self._built_in[name].check(document, at)
+                found = said or (Violation(path=at, message=wrong),)
+            elif name in RULES:
+                found = tuple(RULES[name](document))
         if name in self._stored:
             found += self._stored[name].check(document, at)
         return found

@@ -216,11 +216,11 @@ class Schema:
         )
 
     def _counted(self, work: Callable[..., Any]) -> Callable[..., Any]:
-        def count(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
+        def count(validator: Any, value: Any, instance: Any, schema: Any) -> Any:
             self._steps += 1
             if self._steps > MAX_STEPS:
                 raise _OutOfStepsError("too many steps")
-            yield from work(validator, value, instance, schema) or ()
+            return work(validator, value, instance, schema)
 
         return count
 
@@ -240,6 +240,11 @@ class Schema:
 
 
 def _violations(error: Any, at: str) -> list[Violation]:
+    if error.validator == "anyOf" and error.context:
+        # Of "this or null" the first says what was meant.
+        meant = [each for each in error.context if each.validator_value != "null"]
+        if len(meant) == 1:
+            return _violations(meant[0], at)
     path = at + "".join(step(str(key)) for key in error.absolute_path)
     if error.validator != "additionalProperties" or error.validator_value is not False:
         return [Violation(path=path, message=_message(error))]
@@ -262,11 +267,6 @@ def _stranger(key: str, known: list[str]) -> str:
 
 
 def _message(error: Any) -> str:
-    if error.validator == "anyOf" and error.context:
-        # Of "this or null" the first says what was meant.
-        meant = [each for each in error.context if each.validator_value != "null"]
-        if len(meant) == 1:
-            return _message(meant[0])
     text = str(error.message)
     if len(text) > _MESSAGE_CHARS:
         text = f"{text[:100]} … {text[-(_MESSAGE_CHARS - 103) :]}"
