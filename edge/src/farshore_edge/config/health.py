@@ -57,7 +57,8 @@ class HostHealth:
         if check.command is not None:
             # Its own limit is behind the one above, which ends it by cancellation.
             ended = await self._programs.run(check.command, timeout_s=check.timeout_s + 1)
-            return None if ended.code == 0 else f"exit code {ended.code}: {ended.output.strip()}"
+            words = f"exit code {ended.code}: {ended.output.strip()}".rstrip(": ")
+            return None if ended.code == 0 else words
         if check.tcp is not None:
             host, _, port = check.tcp.rpartition(":")
             _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
