@@ -1,6 +1,7 @@
 """A real center on free ports, nodes played by raw paho clients, and patience with a deadline."""
 
 import asyncio
+import itertools
 import json
 import random
 import socket
@@ -54,12 +55,18 @@ def settings_for(data: Path, mqtt: str | None = None) -> Settings:
     )
 
 
+_SEEDS = itertools.count(1)
+"""A center that is started anew draws other ids."""
+
+
 class RunningCenter:
     """A center in this process, served as its command line serves it."""
 
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self.settings = settings
-        self.center = Center(settings, clock=clock or SystemClock(), rng=random.Random(1))
+        self.center = Center(
+            settings, clock=clock or SystemClock(), rng=random.Random(next(_SEEDS))
+        )
         self.port = settings.mqtt.port
         self.url = f"http://{settings.http}"
         self.http = httpx.AsyncClient(base_url=self.url, timeout=DEADLINE_S)

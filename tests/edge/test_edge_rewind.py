@@ -1,6 +1,7 @@
 """A node whose disk went back in time: what is sent, what goes on, what is declared."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import orjson
 import pytest
@@ -109,7 +110,7 @@ class Node:
 
     def __init__(self, database: FailingDatabase, seed: int = 1) -> None:
         self.clock = ManualClock()
-        self.sent: list[dict[str, object]] = []
+        self.sent: list[dict[str, Any]] = []
         self.births = 0
         sender = Sender()
         self.outbox = Outbox(

@@ -66,9 +66,13 @@ class World:
     def _tap(self, client_id: str | None, message: Message) -> None:
         if client_id is not None:
             topic = message.topic.removeprefix("fs1/up/n1/")
-            self.seen.append((topic, orjson.loads(inflate(message.payload))))
+            word = orjson.loads(inflate(message.payload))
+            self.seen.append((topic, word))
             if topic == "birth":
-                ack = Message(topic="fs1/down/n1/ack", payload=b"{}", qos=1)
+                heads = {
+                    s: {"epoch": h["epoch"], "head": h["head"]} for s, h in word["streams"].items()
+                }
+                ack = Message(topic="fs1/down/n1/ack", payload=orjson.dumps(heads), qos=1)
                 self.bus.publish(ack)
 
     def words(self, topic: str) -> list[Any]:
