@@ -122,7 +122,6 @@ async def test_the_database_holds_what_memory_holds(stage: Stage) -> None:
         assert entry.group == "europe/hamburg"
     finally:
         await again.stop()
-        await stage.running.start()
 
 
 @pytest.mark.parametrize(
@@ -281,4 +280,3 @@ async def test_groups_of_an_older_database_are_found_at_the_start(
         assert await after.names("label.env=prod and fact.mem.total_bytes=4") == ["pi-1"]
     finally:
         await again.stop()
-        await stage.running.start()

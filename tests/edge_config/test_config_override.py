@@ -14,9 +14,6 @@ from farshore_protocol.clock import ManualClock
 from farshore_protocol.codec import convert
 from farshore_protocol.commands.catalogue import ConfigOverrideArgs
 from farshore_protocol.config.digest import digest
-from farshore_protocol.config.merge import merge_patch
-from hypothesis import given
-from hypothesis import strategies as st
 
 WHO = {"author": "ada", "reason": "the camera is loose"}
 
@@ -162,48 +159,6 @@ async def test_a_desired_one_that_failed_under_it_is_tried_without_it() -> None:
     await bench.reported(2, "applied")
     assert bench.live["heartbeat_s"] == 5
     await bench.stop()
-
-
-# Pure: RFC 7396
-
-RFC = [
-    ({"a": "b"}, {"a": "c"}, {"a": "c"}),
-    ({"a": "b"}, {"b": "c"}, {"a": "b", "b": "c"}),
-    ({"a": "b"}, {"a": None}, {}),
-    ({"a": "b", "b": "c"}, {"a": None}, {"b": "c"}),
-    ({"a": ["b"]}, {"a": "c"}, {"a": "c"}),
-    ({"a": "c"}, {"a": ["b"]}, {"a": ["b"]}),
-    ({"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}, {"a": {"b": "d"}}),
-    ({"a": [{"b": "c"}]}, {"a": [1]}, {"a": [1]}),
-    (["a", "b"], ["c", "d"], ["c", "d"]),
-    ({"a": "b"}, ["c"], ["c"]),
-    ({"a": "foo"}, None, None),
-    ({"a": "foo"}, "bar", "bar"),
-    ({"e": None}, {"a": 1}, {"e": None, "a": 1}),
-    ([1, 2], {"a": "b", "c": None}, {"a": "b"}),
-    ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
-]
-
-
-@pytest.mark.parametrize(("target", "patch", "expected"), RFC)
-def test_the_examples_of_the_standard(target: Any, patch: Any, expected: Any) -> None:
-    assert merge_patch(target, patch) == expected
-
-
-json_values: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.integers(-9, 9) | st.text(max_size=3),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner),
-    max_leaves=8,
-)
-objects = st.dictionaries(st.sampled_from("abc"), json_values)
-
-
-@given(objects, objects)
-def test_a_patch_is_idempotent_and_changes_neither_argument(target: Any, patch: Any) -> None:
-    before = digest([target, patch])
-    merged = merge_patch(target, patch)
-    assert merge_patch(merged, patch) == merged
-    assert digest([target, patch]) == before
 
 
 async def test_clearing_where_there_is_none_asks_nobody(start: Callable[[], Bench]) -> None:

@@ -184,7 +184,7 @@ class Agent:
             "sample_interval_s": lambda value: self._sampler.retime(interval_s=value),
             "batch_s": lambda value: self._sampler.retime(batch_s=value),
             "heartbeat_s": self._presence.beat_every,
-            "outbox_max_bytes": self._limit_outbox,
+            "outbox_max_bytes": self.outbox.limit,
             "log_level": parts.log_level,
         }
         self._config = ConfigService(
@@ -198,10 +198,6 @@ class Agent:
             monotonic_s=clock.monotonic_s,
             moved=lambda: self._link.reconnect("the node is in another group"),
         )
-
-    def _limit_outbox(self, max_bytes: int) -> None:
-        outbox: Any = self.outbox
-        (outbox if hasattr(outbox, "_max_bytes") else outbox._room)._max_bytes = max_bytes
 
     def _center_now_ms(self) -> int:
         """The center's wall clock where it is known, else the node's own."""

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
+from farshore_protocol.config.layers import merge
 from farshore_protocol.config.lifecycle import NODE_CONFIG
-from farshore_protocol.config.merge import merge_patch
 from farshore_protocol.config.messages import ConfigError, Override
 
 from farshore_edge.config.model import Attempt, Change, Failure, Store, Version
@@ -81,5 +81,5 @@ class Journal:
         config = self.store.config(version.digest)
         if config is None or version.override is None:
             return config
-        merged: dict[str, Any] = merge_patch(config, version.override.config)
+        merged: dict[str, Any] = merge(config, version.override.config)
         return merged

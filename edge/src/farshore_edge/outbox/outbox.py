@@ -591,6 +591,10 @@ class Outbox:
     def _sure(self, name: str, state: Stream) -> int:
         return state.told if self.gate.open else min(state.told, self._before[name])
 
+    def limit(self, max_bytes: int) -> None:
+        """Another quota in bytes for all streams together; it counts from the next record on."""
+        self._room.limit(max_bytes)
+
     def queues(self) -> dict[str, Queue]:
         if self._absent is not None:
             return {}

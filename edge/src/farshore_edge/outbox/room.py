@@ -72,6 +72,9 @@ class Room:
         self._thinned_unlogged = 0
         self._log_due_ms = 0
 
+    def limit(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+
     def made(self, change: Change) -> None:
         """A change is durable: what was given up in it is gone."""
         self._making -= {loss.stream for loss in change.losses if loss.reason in (QUOTA, THINNED)}
