@@ -6,6 +6,7 @@ from contextvars import Context, copy_context
 from pathlib import Path
 
 from farshore_center.app import Center
+from farshore_center.db.errors import DatabaseError
 from farshore_center.settings import Address, Settings
 from farshore_center.telemetry.service import HistorySettings
 from farshore_center.uplink import Uplink
@@ -63,6 +64,9 @@ class WorldCenter(Center):
     def _make_api(self) -> FastAPI:
         return FastAPI()
 
+AGAIN_S = 5.0
+"""After a start that failed."""
+
 
 class SimulatedCenter:
     """``now``: the center that lives, None while none does."""
@@ -85,6 +89,7 @@ class SimulatedCenter:
         self._witness = witness
         self._life = 0
         self._stopping = False
+        self._context: Context = copy_context()
         self.now: WorldCenter | None = None
         self.owner: Owner | None = None
         self.owners: list[Owner] = []
@@ -120,6 +125,13 @@ class SimulatedCenter:
     async def _live(self, center: WorldCenter) -> None:
         try:
             await center.start()
+        except DatabaseError as exc:
+            if not self._store.failed_lately():
+                self._witness.violated("I6", f"the center did not start: {exc!r}")
+            # As a service manager does.
+            self.crash(0.0)
+            asyncio.get_running_loop().call_later(AGAIN_S, self.start, context=self._context)
+            return
         except Exception as exc:
             self._witness.violated("I6", f"the center did not start: {exc!r}")
             return

@@ -48,6 +48,10 @@ class CenterStore:
             raise sqlalchemy.exc.OperationalError("COMMIT", None, cause)
         self._committed()
 
+    def failed_lately(self) -> bool:
+        """What met the failure may hear of it only after it is over."""
+        return self._time_s() < self.failing_until_s + self.slow_s + 1.0
+
     def delay_s(self) -> float:
         if self._time_s() < self.slow_until_s:
             return self._rng.uniform(0.0, self.slow_s)
