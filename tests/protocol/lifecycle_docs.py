@@ -27,9 +27,9 @@ LIFECYCLES: tuple[tuple[Lifecycle, str], ...] = (
     ),
     (
         NODE_CONFIG,
-        "What the node does with a configuration that it is sent; each state is written down before "
-        "it is acted on. It reports `applied`, `drifted`, `rolled_back` and `failed`. How the center "
-        "sees it: [configuration](configuration.md#states).",
+        "What the node writes down before each step of a configuration's transaction. It reports "
+        "`applied`, `drifted`, `rolled_back` and `failed`. After a crash between `staged` and "
+        "`rolling_back` it undoes what there is and receives the configuration anew.",
     ),
 )
 

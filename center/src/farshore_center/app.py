@@ -88,7 +88,7 @@ class Center:
             now_ms=now_ms,
         )
         self.nodes.arrived = self._arrived
-        self.nodes.changed = lambda node: self.configs.changed([node])
+        self.nodes.changed = self.configs.changed
         self.ingest = IngestService(
             self.database,
             self.events,

@@ -30,6 +30,8 @@ class RegistryGroups:
     async def members(self, selector: str, /) -> frozenset[str]:
         raise AssertionError(f"there are no overlays, so nobody asks for {selector!r}")
 
-    async def has_group(self, path: str, /) -> bool:
+    @property
+    def tree(self) -> frozenset[str]:
         """Those that a node stands in, and all above them."""
-        return any(path in group_ancestors(entry.group) for entry in self._registry.all())
+        groups = {entry.group for entry in self._registry.all()}
+        return frozenset(path for group in groups for path in group_ancestors(group))

@@ -196,7 +196,7 @@ class ConfigRoom:
                 schema_faults, fleet, known.layers, known.schemas, change
             )
             return Preview(nodes=len(fleet.places), faults=tuple(found))
-        await self.layers.check_exists(change.address)
+        self.layers.check_exists(change.address)
         address = change.address
         fleet = await the_fleet(self._database, self._groups, self._places, address)
         touched = fleet.touched(address)

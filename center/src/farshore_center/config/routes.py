@@ -75,7 +75,7 @@ def _layer_routes(router: APIRouter, room: ConfigRoom) -> None:
         before = None if cursor is None else _number(cursor)
         found = await room.layers.history(where, before, limit + 1)
         if not found:
-            await room.layers.check_exists(where)
+            room.layers.check_exists(where)
         more = str(found[limit - 1].rev) if len(found) > limit else None
         return _json({"items": [revision_head(each) for each in found[:limit]], "next": more})
 

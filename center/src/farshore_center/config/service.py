@@ -94,7 +94,7 @@ class LayerService:
         self, address: Address, rev: int, by: Signed, if_match: str | None = None
     ) -> Accepted:
         """A new revision with the patch of an earlier one."""
-        await self.check_exists(address)
+        self.check_exists(address)
         found = await self.revision(address, rev)
         if found.deleted:
             raise no_revision(address, rev)
@@ -104,7 +104,7 @@ class LayerService:
 
     async def _put(self, change: LayerChange, by: Signed, if_match: str | None) -> Accepted:
         address = change.address
-        await self.check_exists(address)
+        self.check_exists(address)
         async with self._lock:
             now = await self._database.read(lambda conn: layer_store.current(conn, address))
             check_match(address, 0 if now is None else now.rev, if_match)
@@ -120,7 +120,7 @@ class LayerService:
         self._decided(applied.pending)
         return accepted
 
-    async def check_exists(self, address: Address) -> None:
+    def check_exists(self, address: Address) -> None:
         """A layer is of something that there is."""
         exists = True
         if address.kind == "node":
@@ -128,7 +128,7 @@ class LayerService:
         elif address.kind == "overlay":
             exists = any(each.name == address.name for each in self._groups.overlays())
         elif address.kind == "group":
-            exists = await self._groups.has_group(address.name)
+            exists = address.name in self._groups.tree
         if not exists:
             raise unknown(address)
 
@@ -177,7 +177,7 @@ class LayerService:
         return await self._database.write(work)
 
     async def current(self, address: Address) -> Revision:
-        await self.check_exists(address)
+        self.check_exists(address)
         found = await self._database.read(lambda conn: layer_store.current(conn, address))
         if found is None or found.deleted:
             raise no_layer(address)

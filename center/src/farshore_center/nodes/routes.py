@@ -134,7 +134,7 @@ def node_routes(
                 for name, value in before.items():
                     setattr(entry, name, value)
             raise
-        service.changed(node)
+        service.changed(frozenset({node}))
         return await get_node(node)
 
     @router.delete("/nodes/{node}", status_code=204)

@@ -53,6 +53,10 @@ def _nobody_waits(_node: str) -> None:
     """Until the commands' room listens for arrivals."""
 
 
+def _nobody_listens(_nodes: frozenset[str] | None) -> None:
+    """Until the configuration's room does."""
+
+
 class NodeService:
     def __init__(
         self,
@@ -72,8 +76,8 @@ class NodeService:
         self._settings = settings or NodeSettings()
         self.registry = Registry()
         self.arrived: Callable[[str], None] = _nobody_waits
-        self.changed: Callable[[str], None] = _nobody_waits
-        """A person has moved or labelled the node; called after the commit."""
+        self.changed: Callable[[frozenset[str] | None], None] = _nobody_listens
+        """Told after group or labels of nodes have changed."""
         self._dirty: set[str] = set()
         self._unwritten: list[Draft] = []
         self.failing = False
