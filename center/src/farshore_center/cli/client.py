@@ -32,6 +32,7 @@ _TIMEOUT = httpx.Timeout(10, connect=3)
 _SILENCE_S = 60
 """A live stream that is silent for longer, keep-alives included, is taken for dead."""
 _SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+_PLACE = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
 _GATEWAY_ERRORS = frozenset({502, 503, 504})
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -58,6 +59,13 @@ def segment(name: str) -> str:
     return name
 
 
+def place(path: str) -> str:
+    """A group's path as segments of an address."""
+    if not _PLACE.fullmatch(path):
+        raise BadUsageError(f"{clean(path)!r} is no group's path: expected for example eu/hamburg")
+    return path
+
+
 class CenterClient:
     def __init__(self, http: httpx.AsyncClient, *, clock: Clock, ids: Ids) -> None:
         self._http = http
@@ -79,6 +87,26 @@ class CenterClient:
             with attempt:
                 return await self._ask("GET", path, params=_without_none(params))
         raise AssertionError("the last attempt raises")
+
+    async def tagged(self, path: str) -> tuple[Document, str | None]:
+        """A document with its ETag, for a change that must not overwrite another."""
+        response = await self._send("GET", path)
+        return self._document(response), response.headers.get("etag")
+
+    async def change(
+        self,
+        method: str,
+        path: str,
+        body: Document | None = None,
+        *,
+        params: Params | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Document:
+        """PUT, PATCH or DELETE; an answer without content is an empty document."""
+        response = await self._send(
+            method, path, json=body, params=_without_none(params), headers=headers or {}
+        )
+        return {} if response.status_code == 204 else self._document(response)
 
     async def items(
         self, path: str, params: Params | None = None, at_most: int | None = None
@@ -105,19 +133,6 @@ class CenterClient:
             params=_without_none(params),
             headers={"Idempotency-Key": key},
         )
-
-    async def put(
-        self, path: str, body: Document, headers: Mapping[str, str] | None = None
-    ) -> Document:
-        return await self._ask("PUT", path, json=body, headers=dict(headers or {}))
-
-    async def delete(
-        self,
-        path: str,
-        params: Params | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        await self._ask("DELETE", path, params=_without_none(params), headers=dict(headers or {}))
 
     @asynccontextmanager
     async def subscribe(
@@ -147,13 +162,19 @@ class CenterClient:
             raise self._unreachable(exc) from exc
 
     async def _ask(self, method: str, path: str, **more: Any) -> Document:
+        return self._document(await self._send(method, path, **more))
+
+    async def _send(self, method: str, path: str, **more: Any) -> httpx.Response:
         try:
             headers = {"Accept": "application/json", **more.pop("headers", {})}
             response = await self._http.request(method, path, headers=headers, **more)
         except httpx.TransportError as exc:
             raise self._unreachable(exc) from exc
         self._check(response)
-        document = {} if response.status_code == 204 else _json(response)
+        return response
+
+    def _document(self, response: httpx.Response) -> Document:
+        document = _json(response)
         if document is None:
             raise UnreachableError(f"what answers at {self._where} is no Farshore center")
         return document

@@ -144,7 +144,7 @@ async def set_layer(
             if_rev = found["rev"] if if_rev is None else if_rev
         body = {"patch": patch, "message": message or "", "author": layer_of.who(author)}
         headers = {} if if_rev is None else {"If-Match": f'"{if_rev}"'}
-        made = await client.put(layer_of.layer_path(layer), body, headers)
+        made = await client.change("PUT", layer_of.layer_path(layer), body, headers=headers)
     _say(session, made)
 
 
@@ -173,7 +173,8 @@ async def delete(
     layer = layer_of.chosen(group, overlay, node, defaults)
     headers = {"X-Farshore-Author": layer_of.who(author)}
     async with session.connect() as client:
-        await client.delete(layer_of.layer_path(layer), {"message": message}, headers)
+        path = layer_of.layer_path(layer)
+        await client.change("DELETE", path, params={"message": message}, headers=headers)
     if session.as_json:
         session.document({"layer": layer, "deleted": True})
     else:

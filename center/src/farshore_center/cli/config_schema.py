@@ -43,7 +43,7 @@ async def set_schema(
     """Store a JSON Schema (2020-12) for a document, if every node fulfils it."""
     body = {"definition": read_file(file), "message": message or "", "author": who(author)}
     async with session.connect() as client:
-        made = await client.put(_path(document), body)
+        made = await client.change("PUT", _path(document), body)
     if session.as_json:
         session.document(made)
     else:
@@ -71,7 +71,8 @@ async def show(session: Session, document: Document) -> None:
 async def delete(session: Session, document: Document, author: Author = None) -> None:
     """End a stored schema; the built-in ones stay."""
     async with session.connect() as client:
-        await client.delete(_path(document), headers={"X-Farshore-Author": who(author)})
+        headers = {"X-Farshore-Author": who(author)}
+        await client.change("DELETE", _path(document), headers=headers)
     if session.as_json:
         session.document({"document": document, "deleted": True})
     else:

@@ -54,7 +54,7 @@ def _nobody_waits(_node: str) -> None:
 
 
 def _nobody_listens(_nodes: frozenset[str] | None) -> None:
-    """Until the configuration's room does."""
+    """Until the groups' room listens for changes."""
 
 
 class NodeService:
@@ -77,7 +77,7 @@ class NodeService:
         self.registry = Registry()
         self.arrived: Callable[[str], None] = _nobody_waits
         self.changed: Callable[[frozenset[str] | None], None] = _nobody_listens
-        """Told after group or labels of nodes have changed."""
+        """Told after group, labels or facts of nodes have changed."""
         self._dirty: set[str] = set()
         self._unwritten: list[Draft] = []
         self.failing = False
