@@ -34,8 +34,9 @@ class PlayedGroups:
     async def members(self, selector: str, /) -> frozenset[str]:
         return frozenset(selector.split())
 
-    async def has_group(self, path: str, /) -> bool:
-        return True
+    @property
+    def tree(self) -> set[str]:
+        return {"eu", "eu/hamburg", "us", "europe"}
 
 
 class Stage:

@@ -10,7 +10,6 @@ import pytest
 from farshore_protocol.commands import NODE_COMMAND, TARGET, reachable
 from farshore_protocol.commands.lifecycle import FINAL
 from farshore_protocol.commands.messages import NodeState
-from farshore_protocol.config.lifecycle import NODE_CONFIG
 from farshore_protocol.errors import IllegalTransitionError
 from farshore_protocol.lifecycle import Lifecycle
 from protocol.lifecycle_docs import LIFECYCLES, PAGE, page
@@ -35,16 +34,11 @@ def test_every_pair_is_either_in_the_table_or_refused_by_name(lifecycle: Lifecyc
         )
 
 
-LASTING = {NODE_CONFIG.noun: "applied"}
-"""What does not end by itself rests in a state, until something else takes its place."""
-
-
 @TABLE
 def test_every_state_is_reached_and_every_way_can_end(lifecycle: Lifecycle) -> None:
     for state in lifecycle.states:
         assert state == lifecycle.initial or reachable(lifecycle, lifecycle.initial, state)
         ends = [s for s in lifecycle.states if lifecycle.final(s)]
-        ends += [LASTING[lifecycle.noun]] if lifecycle.noun in LASTING else []
         assert state in ends or any(reachable(lifecycle, state, end) for end in ends)
 
 

@@ -37,11 +37,16 @@ SECTIONS = {
     "CommandReport": "Command report",
     "Output": "Command report",
     "CommandError": "Command report",
+    "DesiredConfig": "Desired configuration",
+    "ConfigReport": "Configuration report",
+    "ConfigError": "Configuration report",
+    "Difference": "Configuration report",
+    "Override": "Configuration report",
     "StreamAck": "Acknowledgement",
     "ErrorMessage": "Error",
     "CenterStateMessage": "Center state",
 }
-ROOMS = ("messages", "commands.messages", "stream.model", "telemetry.batch")
+ROOMS = ("messages", "commands.messages", "config.messages", "stream.model", "telemetry.batch")
 
 
 def messages() -> dict[str, type]:

@@ -174,7 +174,7 @@ class CenterClient:
         return response
 
     def _document(self, response: httpx.Response) -> Document:
-        document = {} if response.status_code == 204 else _json(response)
+        document = _json(response)
         if document is None:
             raise UnreachableError(f"what answers at {self._where} is no Farshore center")
         return document

@@ -173,9 +173,8 @@ async def delete(
     layer = layer_of.chosen(group, overlay, node, defaults)
     headers = {"X-Farshore-Author": layer_of.who(author)}
     async with session.connect() as client:
-        await client.change(
-            "DELETE", layer_of.layer_path(layer), params={"message": message}, headers=headers
-        )
+        path = layer_of.layer_path(layer)
+        await client.change("DELETE", path, params={"message": message}, headers=headers)
     if session.as_json:
         session.document({"layer": layer, "deleted": True})
     else:

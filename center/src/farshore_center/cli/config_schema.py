@@ -71,7 +71,8 @@ async def show(session: Session, document: Document) -> None:
 async def delete(session: Session, document: Document, author: Author = None) -> None:
     """End a stored schema; the built-in ones stay."""
     async with session.connect() as client:
-        await client.change("DELETE", _path(document), headers={"X-Farshore-Author": who(author)})
+        headers = {"X-Farshore-Author": who(author)}
+        await client.change("DELETE", _path(document), headers=headers)
     if session.as_json:
         session.document({"document": document, "deleted": True})
     else:

@@ -21,6 +21,10 @@ class OverlayLike(Protocol):
     def priority(self) -> int: ...
 
 
+class Paths(Protocol):
+    def __contains__(self, path: str, /) -> bool: ...
+
+
 class Groups(Protocol):
     """What configuration needs of the groups' room."""
 
@@ -29,7 +33,9 @@ class Groups(Protocol):
 
     async def members(self, selector: str, /) -> frozenset[str]: ...
 
-    async def has_group(self, path: str, /) -> bool: ...
+    @property
+    def tree(self) -> "Paths":
+        """Every group, by its path."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from farshore_center.config.plan import Stacks, plan
 from farshore_center.config.settings import ConfigSettings
 from farshore_center.config.world import Known, Places, read_known, the_fleet
 from farshore_center.db.database import Database
-from farshore_center.db.errors import DatabaseError
+from farshore_center.errors import CenterError
 from farshore_center.events import Event, EventLog
 
 log = structlog.get_logger(__name__)
@@ -93,9 +93,10 @@ class Recompute:
         nodes, self._nodes = self._nodes, set()
         arrivals, self._arrivals = self._arrivals, {}
         try:
+            # What fails (the database, a saved selector) changes nothing, and is tried again.
             await self._look(None if everyone else nodes, arrivals)
             self.rounds += 1
-        except DatabaseError as exc:
+        except CenterError as exc:
             log.error("configurations can't be computed now", reason=str(exc))
             self._all = self._all or everyone
             self._nodes |= nodes

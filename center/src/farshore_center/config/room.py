@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from farshore_center.api.problems import Problem
 from farshore_center.config import layer_store, node_store
 from farshore_center.config.address import Address
+from farshore_center.config.changes import checked_schema, schema_faults, with_change
 from farshore_center.config.checks import Checker
 from farshore_center.config.delivery import Delivery, Downlink
 from farshore_center.config.engine import NodeConfig, resolve
@@ -20,12 +21,7 @@ from farshore_center.config.plan import Stacks, body, faults
 from farshore_center.config.recompute import Arrival, Recompute
 from farshore_center.config.reports import record_many
 from farshore_center.config.request import LayerChange, SchemaChange, refused
-from farshore_center.config.service import (
-    LayerService,
-    checked_schema,
-    schema_faults,
-    with_change,
-)
+from farshore_center.config.service import LayerService
 from farshore_center.config.settings import ConfigSettings
 from farshore_center.config.views import (
     Explanation,
@@ -204,7 +200,7 @@ class ConfigRoom:
                 schema_faults, fleet, known.layers, known.schemas, change
             )
             return Preview(nodes=len(fleet.places), faults=tuple(found))
-        await self.layers.check_exists(change.address)
+        self.layers.check_exists(change.address)
         address = change.address
         fleet = await the_fleet(self._database, self._groups, self._places, address)
         touched = fleet.touched(address)

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from farshore_center.api.problems import Problem
 from farshore_center.config.address import Address
 from farshore_center.config.bodies import address, document, read_body, revision, text
+from farshore_center.config.changes import no_schema
 from farshore_center.config.checks import BUILT_IN
 from farshore_center.config.request import (
     NOT_VALID,
@@ -25,7 +26,7 @@ from farshore_center.config.request import (
     signed,
 )
 from farshore_center.config.room import ConfigRoom
-from farshore_center.config.service import Accepted, no_schema
+from farshore_center.config.service import Accepted
 from farshore_center.config.views import (
     node_config_document,
     revision_document,
@@ -75,7 +76,7 @@ def _layer_routes(router: APIRouter, room: ConfigRoom) -> None:
         before = None if cursor is None else _number(cursor)
         found = await room.layers.history(where, before, limit + 1)
         if not found:
-            await room.layers.check_exists(where)
+            room.layers.check_exists(where)
         more = str(found[limit - 1].rev) if len(found) > limit else None
         return _json({"items": [revision_head(each) for each in found[:limit]], "next": more})
 

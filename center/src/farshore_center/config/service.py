@@ -11,24 +11,17 @@ from typing import Any, TypeVar
 
 import structlog
 from farshore_protocol.config.digest import digest as digest_of
-from farshore_protocol.config.layers import Layer
 from sqlalchemy import Connection
 
-from farshore_center.api.problems import Problem
 from farshore_center.config import layer_store
 from farshore_center.config.address import Address
-from farshore_center.config.checks import BUILT_IN, Checker
+from farshore_center.config.changes import checked_schema, no_schema, planned, schema_faults
+from farshore_center.config.checks import Checker
 from farshore_center.config.desired import Applied, apply
-from farshore_center.config.fleet import Fleet, Groups, Place
+from farshore_center.config.fleet import Groups
 from farshore_center.config.layer_store import Revision, SchemaRevision
 from farshore_center.config.plan import (
-    Goal,
     Plan,
-    Stacks,
-    body,
-    faults,
-    layer_of,
-    pairs,
 )
 from farshore_center.config.request import (
     LayerChange,
@@ -40,7 +33,6 @@ from farshore_center.config.request import (
     refused,
     unknown,
 )
-from farshore_center.config.schema import SchemaError, check_schema
 from farshore_center.config.world import Places, read_known, the_fleet
 from farshore_center.db.database import Database
 from farshore_center.events import Draft, Event, EventLog
@@ -94,7 +86,7 @@ class LayerService:
         self, address: Address, rev: int, by: Signed, if_match: str | None = None
     ) -> Accepted:
         """A new revision with the patch of an earlier one."""
-        await self.check_exists(address)
+        self.check_exists(address)
         found = await self.revision(address, rev)
         if found.deleted:
             raise no_revision(address, rev)
@@ -104,7 +96,7 @@ class LayerService:
 
     async def _put(self, change: LayerChange, by: Signed, if_match: str | None) -> Accepted:
         address = change.address
-        await self.check_exists(address)
+        self.check_exists(address)
         async with self._lock:
             now = await self._database.read(lambda conn: layer_store.current(conn, address))
             check_match(address, 0 if now is None else now.rev, if_match)
@@ -120,7 +112,7 @@ class LayerService:
         self._decided(applied.pending)
         return accepted
 
-    async def check_exists(self, address: Address) -> None:
+    def check_exists(self, address: Address) -> None:
         """A layer is of something that there is."""
         exists = True
         if address.kind == "node":
@@ -128,7 +120,7 @@ class LayerService:
         elif address.kind == "overlay":
             exists = any(each.name == address.name for each in self._groups.overlays())
         elif address.kind == "group":
-            exists = await self._groups.has_group(address.name)
+            exists = address.name in self._groups.tree
         if not exists:
             raise unknown(address)
 
@@ -177,7 +169,7 @@ class LayerService:
         return await self._database.write(work)
 
     async def current(self, address: Address) -> Revision:
-        await self.check_exists(address)
+        self.check_exists(address)
         found = await self._database.read(lambda conn: layer_store.current(conn, address))
         if found is None or found.deleted:
             raise no_layer(address)
@@ -249,78 +241,3 @@ class LayerService:
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         return await asyncio.shield(task)
-
-
-def with_change(
-    layers: dict[Address, Layer], change: LayerChange, rev: int
-) -> dict[Address, Layer]:
-    """The layers as they would be."""
-    after = {address: layer for address, layer in layers.items() if address != change.address}
-    if change.patch is not None:
-        after[change.address] = layer_of(change.address, rev, change.patch)
-    return after
-
-
-def planned(
-    fleet: Fleet,
-    touched: Sequence[Place],
-    layers: dict[Address, Layer],
-    change: LayerChange,
-    rev: int,
-    checker: Checker,
-) -> Plan:
-    """The goals of the nodes that change; Problem if one of them would break. Pure."""
-    found = Plan()
-    wrong = []
-    for pair in pairs(fleet, touched, layers, with_change(layers, change, rev)):
-        violations = checker.violations(pair.after)
-        if violations:
-            wrong.append((pair.place, checker.violations(pair.before), violations))
-        elif pair.after.digest not in found.bodies:
-            found.bodies[pair.after.digest] = body(pair.after)
-        found.goals.append(Goal(place=pair.place, digest=pair.after.digest, violations=violations))
-    if broken := faults(wrong):
-        raise refused(broken)
-    return found
-
-
-def schema_faults(
-    fleet: Fleet, layers: dict[Address, Layer], schemas: dict[str, Any], change: SchemaChange
-) -> list[Any]:
-    """What a schema's change would break. Pure."""
-    after = {name: value for name, value in schemas.items() if name != change.document}
-    if change.definition is not None:
-        after[change.document] = change.definition
-    old, new = Checker(schemas), Checker(after)
-    stacks = Stacks(fleet, layers)
-    wrong = []
-    for place in fleet.places:
-        effective = stacks.of(place)
-        if violations := new.violations(effective):
-            wrong.append((place, old.violations(effective), violations))
-    return faults(wrong)
-
-
-def checked_schema(change: SchemaChange) -> None:
-    if change.definition is None:
-        return
-    try:
-        check_schema(change.definition)
-    except SchemaError as exc:
-        raise Problem(
-            status=422,
-            title="The schema is not taken",
-            field=f"definition{exc.path}",
-            detail=exc.detail,
-            expected="a JSON Schema (2020-12) that needs nothing from elsewhere",
-        ) from exc
-
-
-def no_schema(document: str) -> Problem:
-    built_in = " beside the built-in one" if document in BUILT_IN else ""
-    return Problem(
-        status=404,
-        title="No such schema",
-        detail=f"{document[:200]!a} has no schema{built_in}",
-        field="document",
-    )

@@ -75,9 +75,6 @@ class GroupService:
         """The nodes that ``selector`` means now; SelectorError for a bad one."""
         return await self.selection.members(selector)
 
-    async def has_group(self, path: str) -> bool:
-        return path == "" or path in self.tree
-
     def overlays(self) -> tuple[Overlay, ...]:
         """By ascending priority: a later one wins."""
         return self.book.all()

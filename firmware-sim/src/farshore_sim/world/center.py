@@ -64,6 +64,7 @@ class WorldCenter(Center):
     def _make_api(self) -> FastAPI:
         return FastAPI()
 
+
 AGAIN_S = 5.0
 """After a start that failed."""
 
