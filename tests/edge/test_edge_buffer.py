@@ -92,7 +92,7 @@ async def test_a_healthy_link_costs_one_write_for_a_block_of_records(bench: Benc
     for n in range(1, 641):
         assert await bench.metric() == n
         await bench.ack(n, n)
-    assert bench.disk.commits <= 10
+    assert bench.disk.commits <= 11, "one of them for the block that comes next"
     assert bench.on_disk() == []
     assert bench.losses() == []
     assert bench.outbox.queues()["metrics"].bytes == 0
@@ -168,26 +168,88 @@ async def test_an_orderly_stop_writes_what_is_in_memory_and_the_exact_head(bench
     assert await again.metric() == 6
 
 
-async def test_after_a_crash_what_was_at_risk_is_declared_and_no_more_than_a_block(
+async def test_after_a_crash_what_was_at_risk_is_declared_and_no_more_than_was_reserved(
     bench: Bench,
 ) -> None:
     bench.link(good=True)
-    for n in range(1, 71):  # the second block: what was kept of the first is on the disk
+    for n in range(1, 101):  # with the third block, what was kept before is on the disk
         await bench.metric()
         if n != 60:
             await bench.ack(n, n)
+    await bench.outbox.written()
     again = Bench(bench.disk)
     await again.outbox.recover()
     [(stream, first, last, reason)] = again.losses()
     assert (stream, reason) == ("metrics", DIED)
-    assert (first, last) == (65, 128)
+    assert (first, last) == (98, 192), "one and a half blocks, less one record"
     assert again.on_disk() == [60]
-    assert [e["range"] for e in again.events("evt/loss")] == [[65, 128]]
-    assert await again.metric() == 129
+    assert [e["range"] for e in again.events("evt/loss")] == [[98, 192]]
+    assert await again.metric() == 193
     third = Bench(bench.disk)
     await third.outbox.recover()
     assert len(third.losses()) == 1, "declared once"
     await again.outbox.close()
+
+
+async def test_the_next_block_is_reserved_while_records_go_on(bench: Bench) -> None:
+    bench.link(good=True)
+    for n in range(1, 34):
+        assert await bench.metric() == n
+        await bench.ack(n, n)
+    bench.disk.gate.clear()
+    for n in range(34, 65):
+        assert await asyncio.wait_for(bench.metric(), 1) == n
+    beyond = [asyncio.create_task(bench.metric()) for _ in range(100)]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not any(task.done() for task in beyond), "no seq before its reservation is durable"
+    assert bench.outbox.heads()["metrics"].head == 64
+    bench.disk.gate.set()
+    assert [await task for task in beyond] == list(range(65, 165)), "not one in another epoch"
+    assert bench.disk.streams()["metrics"].reserved >= 164
+
+
+async def test_a_link_that_goes_while_a_block_is_reserved_gives_it_back(bench: Bench) -> None:
+    bench.link(good=True)
+    bench.disk.gate.clear()
+    making = asyncio.create_task(bench.metric())
+    await asyncio.sleep(0)
+    bench.link(good=False)
+    bench.disk.gate.set()
+    assert await making == 1
+    state = bench.disk.streams()["metrics"]
+    assert (state.head, state.reserved, state.kept) == (1, 1, ((1, 1),))
+
+
+async def test_a_reservation_that_failed_does_not_take_back_a_later_one(bench: Bench) -> None:
+    bench.link(good=True)
+    for n in range(1, 34):
+        await bench.metric()
+        await bench.ack(n, n)
+    failed: list[Change] = []
+
+    def first_fails(change: Change) -> bool:
+        if change.marks and not failed:
+            failed.append(change)
+            return True
+        return False
+
+    bench.disk.fails_on = first_fails
+    bench.disk.gate.clear()
+    for _ in range(34, 65):
+        await bench.metric()
+    bench.link(good=False)
+    bench.link(good=True)
+    bench.outbox._start(bench.outbox._held.take(80))
+    await asyncio.sleep(0)
+    bench.disk.gate.set()
+    await bench.outbox.written()
+    await eventually(lambda: bench.outbox.outage() is None)
+    assert failed
+    assert bench.disk.streams()["metrics"].reserved == 144
+    for n in range(65, 145):
+        assert await bench.metric() == n
+        assert bench.disk.streams()["metrics"].reserved >= n
 
 
 async def test_with_0_seconds_every_record_is_durable_before_it_is_sent() -> None:

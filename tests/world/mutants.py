@@ -21,6 +21,7 @@ from farshore_center.telemetry.model import chunks
 from farshore_center.uplink import ExternalUplink
 from farshore_edge.commands.ledger import Ledger
 from farshore_edge.commands.service import CommandService
+from farshore_edge.outbox.held import Held
 from farshore_edge.outbox.journal import Journal
 from farshore_edge.outbox.outbox import Outbox
 from farshore_edge.outbox.streams import Stream
@@ -55,7 +56,7 @@ def sent_before_durable(patch: Patch) -> None:
 
     def start(self: Any, change: Any) -> Any:
         for record in change.records:
-            self._cache[record.stream, record.seq] = record
+            self._recent.remember([record])
             self._sender.appended(record.stream, record.seq)
         self._woken()
         return whole(self, change)
@@ -176,14 +177,14 @@ def reserved_seqs_given_out_again(patch: Patch) -> None:
 
 
 def dead_memory_not_declared(patch: Patch) -> None:
-    async def recover(self: Any, _aside: Any = None) -> None:
-        self._at_risk = []
+    async def recover(_self: Any, _aside: Any = None) -> None:
+        return None
 
     patch.setattr(Outbox, "recover", recover)
 
 
 def memory_not_written_at_stop(patch: Patch) -> None:
-    patch.setattr(Outbox, "_unspilt", lambda _self: [])
+    patch.setattr(Held, "unspilt", lambda _self: [])
 
 
 def said_from_memory_in_the_epoch_of_the_disk(patch: Patch) -> None:

@@ -10,8 +10,9 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from farshore_edge.database import Change, CommandRow, Database, Freed, Record
+from farshore_edge.database import Change, CommandRow, Database, Freed, Mark, Record
 from farshore_edge.errors import DatabaseError
+from farshore_edge.outbox.changes import joined
 from farshore_edge.outbox.envelope import Timing
 
 log = logging.getLogger(__name__)
@@ -41,14 +42,17 @@ class Journal:
         lost: Callable[[Sequence[Record]], Change],
         now: Callable[[], Timing],
         recovered: Callable[[Outage], None],
+        in_order: Callable[[Sequence[Mark]], list[Mark]],
         retry_s: float,
     ) -> None:
-        """``recovered`` is called when the database can be written again."""
+        """``recovered`` is called when the database can be written again; ``in_order``: of
+        marks that failed, those that still count."""
         self._database = database
         self._applied = applied
         self._lost = lost
         self._now = now
         self._recovered = recovered
+        self._in_order = in_order
         self._retry_s = retry_s
         self._outage: Outage | None = None
         self._logged_ms = 0
@@ -123,16 +127,17 @@ class Journal:
         while self._waiting:
             await self._pause()
             self._under_way = len(self._waiting)
-            changes = self._waiting[: self._under_way]
+            whole = joined(*self._waiting[: self._under_way])
+            whole = replace(whole, marks=self._in_order(whole.marks))
             try:
-                freed = await self._database.commit(_together(changes))
+                freed = await self._database.commit(whole)
             except DatabaseError as exc:
                 self._failed(exc)
                 if self._closing.is_set():
                     return
             else:
-                del self._waiting[: len(changes)]
-                self._applied(_together(changes), freed)
+                del self._waiting[: self._under_way]
+                self._applied(whole, freed)
             finally:
                 self._under_way = 0
         self._well()
@@ -181,18 +186,3 @@ def _holds_something(change: Change) -> bool:
     parts = (change.records, change.settled, change.losses, change.commands, change.marks)
     rare = (change.aside, change.center, change.unanswered, change.turn)
     return any(parts) or any(part is not None for part in rare)
-
-
-def _together(changes: Sequence[Change]) -> Change:
-    """Several changes as one: in each kind the order stays, and a record is settled after it came."""
-    return Change(
-        records=[record for change in changes for record in change.records],
-        settled=[settled for change in changes for settled in change.settled],
-        losses=[loss for change in changes for loss in change.losses],
-        commands=[row for change in changes for row in change.commands],
-        marks=[mark for change in changes for mark in change.marks],
-        aside=next((change.aside for change in reversed(changes) if change.aside), None),
-        unanswered=next(
-            (c.unanswered for c in reversed(changes) if c.unanswered is not None), None
-        ),
-    )

@@ -12,6 +12,9 @@ from farshore_edge.outbox.streams import Stream
 from farshore_edge.outbox.thinning import Summary, portions
 
 THINNED = "thinned"
+DISK = "disk"
+DIED = "agent died; at most these"
+DATABASE_DAMAGED = "database damaged"
 
 
 class Losses:

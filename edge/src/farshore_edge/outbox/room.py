@@ -6,7 +6,6 @@ from then on. Results, events and reports have wide bounds of their own and are 
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -17,6 +16,7 @@ from farshore_protocol.telemetry import inflate, pack_body
 
 from farshore_edge.database import Change, Database, Record
 from farshore_edge.errors import DatabaseError
+from farshore_edge.outbox.changes import joined
 from farshore_edge.outbox.envelope import Timing
 from farshore_edge.outbox.losses import THINNED, Losses
 from farshore_edge.outbox.quota import (
@@ -109,7 +109,7 @@ class Room:
         count = oldest_sizes(sizes, bytes_wanted=excess, records_wanted=records, at_least=AT_LEAST)
         change = self._thinned({seq: found.get(seq) for seq in looked[:count]})
         self._log_thinned(sum(loss.last - loss.first + 1 for loss in change.losses))
-        return _joined(change, self._coarser())
+        return joined(change, self._coarser())
 
     def _log_thinned(self, records: int) -> None:
         self._thinned_unlogged += records
@@ -138,7 +138,7 @@ class Room:
                 batches.append(batch)
         change = self._losses.declare(METRICS, unreadable, DAMAGED)
         for run in _runs(batches):
-            change = _joined(change, self._smaller(run))
+            change = joined(change, self._smaller(run))
         return change
 
     def _smaller(self, run: Sequence[Batch]) -> Change:
@@ -169,10 +169,10 @@ class Room:
             whole = merged(group, next_period_s(group[0].period_s))
             if kept.within(whole.first, whole.last):
                 continue  # between them lies what is still to be sent
-            change = _joined(change, self._losses.thinned(METRICS, [whole]))
+            change = joined(change, self._losses.thinned(METRICS, [whole]))
             for summary in group:
                 gone.add(known[id(summary)][0])
-        return _joined(change, self._losses.declare("events", gone, THINNED))
+        return joined(change, self._losses.declare("events", gone, THINNED))
 
     # The others
 
@@ -218,15 +218,6 @@ class Room:
 
 def _seqs(ranges: Sequence[tuple[int, int]]) -> list[int]:
     return [seq for first, last in ranges for seq in range(first, last + 1)]
-
-
-def _joined(one: Change, other: Change) -> Change:
-    return replace(
-        one,
-        records=[*one.records, *other.records],
-        settled=[*one.settled, *other.settled],
-        losses=[*one.losses, *other.losses],
-    )
 
 
 def _runs(batches: Sequence[Batch]) -> list[list[Batch]]:

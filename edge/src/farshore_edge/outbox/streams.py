@@ -30,7 +30,9 @@ class Stream:
     bytes: int
     reserved: int
     pending: RangeSet = field(default_factory=RangeSet)
-    _newest: Mark | None = None
+    _marks: list[Mark] = field(default_factory=list)
+    """As they were made, from the newest durable one on; which of the others become so, and when,
+    is not known."""
 
     @classmethod
     def of(cls, state: StreamState) -> "Stream":
@@ -71,13 +73,28 @@ class Stream:
         """How many seqs may be given out from memory."""
         return max(0, self.reserved - self.head)
 
+    def asked(self) -> int:
+        """The same, once the newest mark is durable."""
+        return max(0, self._marks[-1].reserved - self.head) if self._marks else self.left()
+
     def mark(self, stream: str, block: int) -> Mark:
         """Reserves ``block`` seqs above the head once it is durable; 0 gives all back."""
-        self._newest = Mark(stream=stream, head=self.head, reserved=self.head + block)
-        self.reserved = min(self.reserved, self._newest.reserved)
-        return self._newest
+        newest = Mark(stream=stream, head=self.head, reserved=self.head + block)
+        self._marks.append(newest)
+        self.reserved = min(self.reserved, newest.reserved)
+        return newest
 
     def marked(self, marks: Iterable[Mark]) -> None:
-        """These are durable. An earlier one says nothing: a later one may have taken it back."""
-        if any(mark is self._newest for mark in marks) and self._newest is not None:
-            self.reserved = self._newest.reserved
+        """These are durable. What a later one takes back may not be given out."""
+        done = {id(mark) for mark in marks}
+        found = [index for index, mark in enumerate(self._marks) if id(mark) in done]
+        if not found:
+            return
+        del self._marks[: found[-1]]
+        self.reserved = min(mark.reserved for mark in self._marks)
+
+    def in_order(self, marks: Iterable[Mark]) -> list[Mark]:
+        """Those of the marks that still count, as they were made. When a later one is durable, an
+        earlier one would take back what was given out since."""
+        asked = {id(mark) for mark in marks}
+        return [mark for mark in self._marks if id(mark) in asked]
