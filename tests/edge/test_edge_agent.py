@@ -232,6 +232,21 @@ async def test_a_false_offline_is_repaired_once_it_is_seen(world: World) -> None
     assert world.words("presence")[1]["state"] == "online"
 
 
+async def test_a_center_that_comes_to_a_connected_node_hears_its_birth(world: World) -> None:
+    agent = world.start()
+    await eventually(lambda: agent.connected and world.words("birth"))
+
+    def online(epoch: str) -> None:
+        world.say("fs1/center", {"state": "online", "epoch": epoch}, retain=True)
+
+    for births, epoch in enumerate(("e1", "e2"), start=2):
+        online(epoch)
+        online(epoch)  # the same center, once more
+        world.say("cmd/ping", {"id": epoch})
+        await eventually(lambda epoch=epoch: world.words(f"res/{epoch}"))
+        assert len(world.words("birth")) == births
+
+
 async def test_what_was_said_of_its_last_life_is_no_false_word(world: World) -> None:
     old = {"state": "offline", "boot": "before", "conn": 3}
     world.say("fs1/up/n1/presence", old, retain=True)

@@ -324,6 +324,8 @@ class Agent:
                 word = decode(CenterStateMessage, message.payload)
                 self._courier.center_wishes(rate=word.rate, hold_s=word.hold_s)
                 self._courier.center_is(word.state == "online")
+                if word.state == "online":
+                    self._presence.saw_center(word.epoch, live=not message.retain)
             case Up(kind="presence") if not message.retain:  # what was said since "online"
                 self._presence.saw_own(decode(PresenceMessage, message.payload))
 

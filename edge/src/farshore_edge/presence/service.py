@@ -61,6 +61,7 @@ class Presence:
         self._uplink: Uplink | None = None
         self._leaving = False
         self._repair: asyncio.TimerHandle | None = None
+        self._center_epoch = ""
         self._repaired_s = -REPAIR_EVERY_S
         self._asked_time_s = 0.0
         self._retimed = asyncio.Event()
@@ -104,6 +105,13 @@ class Presence:
         if self._uplink is not None:
             birth = encode(self._birth())
             self._uplink.publish(Message(topic=self._topic("birth"), payload=birth, qos=1))
+
+    def saw_center(self, epoch: str, *, live: bool) -> None:
+        """A center that came while this node was connected to the broker has not heard its birth,
+        and may know less than the one before it. ``live``: said now, not lying at the broker."""
+        if live and epoch != self._center_epoch:
+            self.say_birth()
+        self._center_epoch = epoch
 
     def _birth(self) -> Birth:
         identity = self._identity()

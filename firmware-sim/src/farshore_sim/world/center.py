@@ -3,6 +3,7 @@
 import asyncio
 import random
 from contextvars import Context, copy_context
+from dataclasses import replace
 from pathlib import Path
 
 from farshore_center.app import Center
@@ -21,6 +22,7 @@ from farshore_sim.world.witness import Witness
 
 _NOWHERE = Address(host="world", port=1)
 STOP_S = 120.0
+AGAIN_S = 5.0
 _HISTORY = HistorySettings(interval_s=30.0, compact_batches=15)
 """Chunks are made often enough that an hour sees many, and asked for seldom enough to be quick."""
 
@@ -65,12 +67,9 @@ class WorldCenter(Center):
         return FastAPI()
 
 
-AGAIN_S = 5.0
-"""After a start that failed."""
-
-
 class SimulatedCenter:
-    """``now``: the center that lives, None while none does."""
+    """``now``: the center that lives, None while none does. ``restored``: a person says at the next
+    start that the store is from a backup."""
 
     def __init__(
         self,
@@ -89,8 +88,9 @@ class SimulatedCenter:
         self._clock = clock
         self._witness = witness
         self._life = 0
+        self._outside = copy_context()
         self._stopping = False
-        self._context: Context = copy_context()
+        self.restored = False
         self.now: WorldCenter | None = None
         self.owner: Owner | None = None
         self.owners: list[Owner] = []
@@ -115,7 +115,7 @@ class SimulatedCenter:
         center = self.now = owner.make(
             lambda: WorldCenter(
                 self._bus,
-                self._settings,
+                replace(self._settings, restored=self.restored),
                 clock=self._clock,
                 rng=rng,
                 database=InlineDatabase(self._store),
@@ -126,18 +126,25 @@ class SimulatedCenter:
     async def _live(self, center: WorldCenter) -> None:
         try:
             await center.start()
+            self.restored = False
         except DatabaseError as exc:
-            if not self._store.failed_lately():
+            if not self._store.has_failed():
                 self._witness.violated("I6", f"the center did not start: {exc!r}")
-            # As a service manager does.
-            self.crash(0.0)
-            asyncio.get_running_loop().call_later(AGAIN_S, self.start, context=self._context)
+                return
+            # The program ends, and whoever keeps it running tries again.
+            again = asyncio.get_running_loop()
+            again.call_soon(self.crash, 0.0, context=self._outside)
+            again.call_later(AGAIN_S, self.start, context=self._outside)
             return
         except Exception as exc:
             self._witness.violated("I6", f"the center did not start: {exc!r}")
             return
         await center.broken.wait()
         self._witness.violated("I6", "a part of the center broke")
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping
 
     def crash(self, broker_s: float) -> None:
         """Killed: nothing of it runs on, and what is not committed is gone."""

@@ -6,8 +6,10 @@ lies the instant at which it becomes so. Changes that come meanwhile share the n
 """
 
 import asyncio
+import copy
 import random
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 from farshore_edge.config.store import MemoryStore
 from farshore_edge.database import Change, CommandRow, Freed, Loss, MemoryDatabase, Record
@@ -22,10 +24,23 @@ Settled = Callable[[str, str, int, Change], None]
 """(stream, epoch, seq, change): called for each record that a change deletes."""
 
 
+Line = dict[tuple[str, str, int], Record]
+"""(stream, epoch, seq) → what became durable of all that this disk remembers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskCopy:
+    memory: MemoryDatabase
+    config: MemoryStore
+    line: Line
+
+
 class Disk:
     """``generation`` counts the wipes, ``epochs`` are of all of them.
 
-    It fails and is slow until the given times.
+    ``line``: the records of its past, as far as it was not wiped or set back. ``forgot``: commands
+    that it knew before it was set back, and does not know since. It fails and is slow until the
+    given times.
     """
 
     def __init__(
@@ -49,12 +64,33 @@ class Disk:
         self.memory = MemoryDatabase(Ids(rng))
         self.epochs = self._epochs()
         self.config = MemoryStore()
+        self.line: Line = {}
+        self.forgot: set[str] = set()
 
     def wipe(self) -> None:
         self.generation += 1
+        self.line = {}
         self.memory = MemoryDatabase(Ids(self._rng))
         self.epochs |= self._epochs()
         self.config = MemoryStore()
+
+    def copy(self) -> DiskCopy:
+        return DiskCopy(
+            memory=copy.deepcopy(self.memory),
+            config=copy.deepcopy(self.config),
+            line=dict(self.line),
+        )
+
+    def set_back(self, to: DiskCopy) -> None:
+        """What came since is gone; its seqs will be given to other records."""
+        for tag, command_id in self._witness.commands.items():
+            known = self.memory.command(command_id) is not None
+            if known and to.memory.command(command_id) is None:
+                self.forgot.add(command_id)
+                self._witness.may_run_again(self.node, tag)
+        self.memory, self.config, self.line = to.memory, to.config, to.line
+        for stream, state in self.memory.streams().items():
+            self._witness.may_repeat((self.node, stream, state.epoch), state.reserved)
 
     def _epochs(self) -> frozenset[str]:
         return frozenset(state.epoch for state in self.memory.streams().values())
@@ -77,8 +113,13 @@ class Disk:
                 for seq in range(max(first, low), min(last, high) + 1):
                     self._deleted(stream, states[stream].epoch, seq, change)
         freed = await self.memory.commit(change)
+        if change.turn is not None:
+            self.epochs |= {change.turn.epoch}
+            states = self.memory.streams()
         for record in change.records:
-            self._witness.came_to_be(self.node, states[record.stream].epoch, record)
+            epoch = states[record.stream].epoch
+            self.line[record.stream, epoch, record.seq] = record
+            self._witness.came_to_be(self.node, epoch, record)
         for mark in change.marks:
             self._witness.may_number(self.node, states[mark.stream].epoch, mark)
         self._witness.counts.node_commits += 1

@@ -21,6 +21,7 @@ BROKERS: tuple[Broker, ...] = ("embedded", "external")
 SMALL_QUOTA_BYTES = 4_000
 IN_A_ROW = 0.6
 """How many faults follow closely on the one before: what breaks, breaks in combination."""
+FIRST_COPY_S = 2.0
 NEAR_S = (0.3, 3.0, 15.0)
 """How closely, on average: within a command's first moments, a commit, a reconnection."""
 
@@ -31,7 +32,10 @@ class PlanError(SimError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """``node``: its index, -1 for none or all. ``a`` and ``b``: how hard it hits, 0 to 1."""
+    """``node``: its index, -1 for none or all. ``a`` and ``b``: how hard it hits, 0 to 1.
+
+    ``for_s``: how long it lasts; of a thing that goes back in time: how far.
+    """
 
     at_s: float
     kind: str
@@ -59,6 +63,11 @@ class Plan:
     @property
     def end_s(self) -> float:
         return self.hours * 3600
+
+    def copies(self) -> tuple[tuple[float, Fault], ...]:
+        """When a copy is made for a fault that goes back to it."""
+        back = [fault for fault in self.faults if fault.kind in ("rewound", "center_restored")]
+        return tuple((max(fault.at_s - fault.for_s, FIRST_COPY_S), fault) for fault in back)
 
     def has(self, *kinds: str) -> bool:
         return any(fault.kind in kinds for fault in self.faults)
@@ -97,6 +106,17 @@ KINDS: Mapping[str, Kind] = {
     "center_disk": Kind(summary="the center's commits fail", node=False, for_s=(1, 120)),
     "center_slow": Kind(summary="the center's commits take up to seconds", node=False),
     "center_clock": Kind(summary="the center's wall clock is set by seconds", weight=2, node=False),
+    "rewound": Kind(
+        summary="a node ends, and finds its disk as it was some time before",
+        weight=3,
+        for_s=(0.5, 900.0),
+    ),
+    "center_restored": Kind(
+        summary="the center is killed, and its store set back to what it was some time before",
+        weight=3,
+        node=False,
+        for_s=(0.5, 900.0),
+    ),
     "center_cut": Kind(
         summary="the center's line to its broker breaks", node=False, brokers=("external",)
     ),

@@ -1,6 +1,7 @@
 """Makes the faults of a plan come true. One method for each kind, named as the kind."""
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Sequence
 
 from farshore_center.api.problems import Problem
@@ -10,9 +11,11 @@ from farshore_center.db.errors import DatabaseError
 from farshore_sim.world.bus import WorldBus
 from farshore_sim.world.center import SimulatedCenter
 from farshore_sim.world.clock import EPOCH_MS, WorldClock
+from farshore_sim.world.disk import DiskCopy
 from farshore_sim.world.faults import Fault
 from farshore_sim.world.loop import Owner
 from farshore_sim.world.node import SimulatedNode
+from farshore_sim.world.restores import Restores
 from farshore_sim.world.store import CenterStore
 from farshore_sim.world.uplinks import CENTER_WIRE
 from farshore_sim.world.witness import Witness
@@ -20,6 +23,10 @@ from farshore_sim.world.witness import Witness
 NOTICED_S = 90.0
 """When a silent end is noticed at the latest: 1.5 times the keep-alive."""
 OUTCOMES = ("succeeds", "succeeds", "fails", "raises")
+SAID = 0.3
+"""How often a person says that a store is from a backup."""
+RESUMED_S = 900.0
+"""How long a person looks at a restored center before it goes on, at most."""
 YEAR_MS = 365 * 86_400_000.0
 
 
@@ -33,6 +40,7 @@ class Injector:
         store: CenterStore,
         center_clock: WorldClock,
         owner: Owner,
+        restores: Restores,
         witness: Witness,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -42,7 +50,10 @@ class Injector:
         self._store = store
         self._center_clock = center_clock
         self._owner = owner
+        self._restores = restores
         self._witness = witness
+        self._disk_copies: dict[Fault, DiskCopy] = {}
+        self._store_copies: dict[Fault, sqlite3.Connection] = {}
         self._given = 0
         self._told = 0
         self._newest: str | None = None
@@ -69,6 +80,31 @@ class Injector:
         if self._center.external:
             self._bus.go_up()
         self._center.start()
+        self.resume()
+
+    def copy(self, fault: Fault) -> None:
+        """Of what the fault goes back to later."""
+        self._witness.note("copy", fault)
+        if fault.node >= 0:
+            self._disk_copies[fault] = self._nodes[fault.node].disk.copy()
+        elif (copy := self._store.copy()) is not None:
+            self._store_copies[fault] = copy
+
+    def resume(self) -> None:
+        """A person has looked at a center that was restored."""
+        center, owner = self._center.now, self._center.owner
+        if center is None or owner is None or not center.identity.restored:
+            return
+
+        async def resume() -> None:
+            try:
+                self._restores.resumed()
+                await center.identity.resume()
+            except DatabaseError:
+                return  # who asked is told
+
+        self._witness.note("resumed")
+        owner.spawn(resume(), "a person resumes")
 
     def _until(self, fault: Fault) -> float:
         return self._loop.time() + fault.for_s
@@ -129,6 +165,23 @@ class Injector:
         node.disk.wipe()
         self._after(fault.for_s, node.start)
 
+    def rewound(self, node: SimulatedNode, fault: Fault) -> None:
+        copy = self._disk_copies.get(fault)
+        if copy is None:
+            return
+
+        async def rewind() -> None:
+            if fault.b < 0.5:
+                await node.stop()
+            node.crash(_broker_s(fault))
+            node.disk.set_back(copy)
+            self._witness.note("rewound", node.name)
+            await asyncio.sleep(fault.a * 30)
+            if not self.over:
+                node.start()
+
+        self._owner.spawn(rewind(), "rewind")
+
     def retire(self, node: SimulatedNode, fault: Fault) -> None:
         node.crash(_broker_s(fault))
         node.retired = True
@@ -155,6 +208,20 @@ class Injector:
     def center_crash(self, fault: Fault) -> None:
         self._center.crash(_broker_s(fault))
         self._after(fault.for_s * fault.b, self._center.start)
+
+    def center_restored(self, fault: Fault) -> None:
+        copy = self._store_copies.get(fault)
+        if copy is None:
+            return
+        if self._center.stopping:
+            self._after(1.0, lambda: self.center_restored(fault))
+            return
+        self._center.crash(_broker_s(fault))
+        said = fault.b < SAID
+        self._restores.set_back(copy, said=said)
+        self._center.restored = said
+        self._after(fault.a * 30, self._center.start)
+        self._after(fault.a * 30 + fault.b * RESUMED_S, self.resume)
 
     def center_restart(self, fault: Fault) -> None:
         async def restart() -> None:
@@ -237,6 +304,7 @@ _OF_NODES: dict[str, Callable[[Injector, SimulatedNode, Fault], None]] = {
     "crash": Injector.crash,
     "restart": Injector.restart,
     "wipe": Injector.wipe,
+    "rewound": Injector.rewound,
     "retire": Injector.retire,
     "clock_jump": Injector.clock_jump,
     "drift": Injector.drift,
@@ -250,6 +318,7 @@ _OF_ALL: dict[str, Callable[[Injector, Fault], None]] = {
     "center_cut": Injector.center_cut,
     "broker": Injector.broker,
     "center_crash": Injector.center_crash,
+    "center_restored": Injector.center_restored,
     "center_restart": Injector.center_restart,
     "center_disk": Injector.center_disk,
     "center_slow": Injector.center_slow,

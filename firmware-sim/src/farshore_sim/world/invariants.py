@@ -20,9 +20,10 @@ from farshore_protocol.messages import Envelope
 from farshore_protocol.messages.record import STREAM_OF
 from farshore_protocol.stream import RangeSet
 from farshore_protocol.telemetry import inflate
-from farshore_protocol.topics import Up, parse
+from farshore_protocol.topics import Down, Up, parse
 
 from farshore_sim.world.node import SERIES, SimulatedNode
+from farshore_sim.world.restores import Restores
 from farshore_sim.world.store import CenterStore
 from farshore_sim.world.witness import StreamKey, Witness
 
@@ -40,8 +41,13 @@ class Told:
 
 class Invariants:
     def __init__(
-        self, store: CenterStore, nodes: Sequence[SimulatedNode], witness: Witness
+        self,
+        store: CenterStore,
+        nodes: Sequence[SimulatedNode],
+        witness: Witness,
+        restores: Restores,
     ) -> None:
+        self._restores = restores
         self._store = store
         self._nodes = nodes
         self._witness = witness
@@ -59,7 +65,8 @@ class Invariants:
             stream,
             epoch,
         )
-        if not any(_within(ranges, seq) for row in found for ranges in row):
+        known = any(_within(ranges, seq) for row in found for ranges in row)
+        if not known and not self._restores.knew((node, stream, epoch), seq):
             self._witness.violated("I7", f"{node} deleted {stream} {seq}, which nobody has")
 
     def published(self, message: Message) -> None:
@@ -68,7 +75,11 @@ class Invariants:
         Metrics may travel from memory under seqs that are reserved on the disk. While its disk
         fails, a node may say things in an epoch that is on no disk.
         """
+        self._restores.published(message)
         topic = parse(message.topic)
+        if isinstance(topic, Down) and topic.kind == "cmd" and topic.name == "exec":
+            order = json.loads(inflate(message.payload))
+            self._witness.commands[order["args"]["argv"][1]] = order["id"]
         if not isinstance(topic, Up) or topic.kind not in STREAM_OF:
             return
         try:
@@ -158,14 +169,32 @@ class Invariants:
     def _telemetry(self, told: dict[StreamKey, Told]) -> None:
         """I2, I3: the numbers in the history are those of the accepted records, each once."""
         for node in self._nodes:
-            accepted: Counter[float] = Counter()
-            for (name, stream, epoch), records in self._witness.made.items():
-                book = told.get((name, stream, epoch))
-                if name != node.name or stream != "metrics" or book is None:
+            keys = [key for key in self._witness.made if key[:2] == (node.name, "metrics")]
+            stored = Counter(self._stored(node.name))
+            self._compare(f"{node.name} telemetry", self._accepted(keys, told, stored), stored)
+
+    def _accepted(
+        self, keys: Iterable[StreamKey], told: dict[StreamKey, Told], stored: Counter[float]
+    ) -> Counter[float]:
+        """The numbers of what was accepted. A seq that was given twice stands for the record that
+        the center has, if it has one."""
+        accepted: Counter[float] = Counter()
+        doubtful: list[list[Record]] = []
+        for key in keys:
+            book, others = told.get(key), self._witness.others.get(key, {})
+            for seq, record in self._witness.made[key].items() if book is not None else ():
+                if book is None or seq not in book.accepted:
                     continue
-                for record in (each for seq, each in records.items() if seq in book.accepted):
-                    accepted.update(_numbers(record.payload))
-            self._compare(f"{node.name} telemetry", accepted, Counter(self._stored(node.name)))
+                if seq in others:
+                    doubtful.append([record, *others[seq]])
+                else:
+                    accepted.update(numbers(record))
+        for records in doubtful:
+            left = stored - accepted
+            choices = [numbers(record) for record in records]
+            there = [each for each in choices if left.keys() >= set(each)]
+            accepted.update(max(there, key=lambda some: len(some)) if there else choices[0])
+        return accepted
 
     def _stored(self, node: str) -> Iterable[float]:
         for (payload,) in self._store.rows(
@@ -180,21 +209,40 @@ class Invariants:
                 yield from column.values.tolist()
 
     def _events(self, told: dict[StreamKey, Told]) -> None:
-        accepted: Counter[float] = Counter()
-        for (node, stream, epoch), records in self._witness.made.items():
-            book = told.get((node, stream, epoch))
-            if stream != "events" or book is None:
-                continue
-            accepted.update(
-                json.loads(record.payload)["data"]["n"]
-                for seq, record in records.items()
-                if record.path == "evt/world" and seq in book.accepted
-            )
-        stored = Counter(
+        keys = [key for key in self._witness.made if key[1] == "events"]
+        stored = self._stored_events()
+        self._compare("events", self._accepted(keys, told, stored), stored)
+
+    def _stored_events(self) -> Counter[float]:
+        return Counter(
             json.loads(data)["n"]
             for (data,) in self._store.rows("SELECT data FROM event WHERE kind = 'evt.world'")
         )
-        self._compare("events", accepted, stored)
+
+    def whole(self) -> None:
+        """I1: whatever a disk remembers of having made is stored or declared lost, also where its
+        seq was another record's to the center."""
+        told = self.books()
+        for node in self._nodes:
+            if node.retired or not any(key[0] == node.name for key in self._witness.others):
+                continue
+            current = {state.epoch for state in node.disk.memory.streams().values()}
+            stored = {"metrics": set(self._stored(node.name)), "events": set(self._stored_events())}
+            for stream, have in stored.items():
+                missing: dict[float, int] = {}
+                for (name, epoch, seq), record in node.disk.line.items():
+                    key = (node.name, stream, epoch)
+                    excused = epoch not in current and self._restores.knew(key, seq)
+                    if name != stream:
+                        continue
+                    if excused or (key in told and seq in told[key].lost):
+                        have.update(numbers(record))
+                    missing |= dict.fromkeys(numbers(record), seq)
+                gone = sorted(missing.keys() - have)
+                if gone:
+                    self._witness.violated(
+                        "I1", f"{node.name} {stream}: silently gone: {gone[:10]}"
+                    )
 
     def _compare(self, what: str, accepted: Counter[float], stored: Counter[float]) -> None:
         twice = sorted(number for number, times in stored.items() if times > 1)
@@ -208,22 +256,29 @@ class Invariants:
             if numbers:
                 self._witness.violated(invariant, f"{what}: {word}: {numbers[:10]}")
 
+    def forgotten(self, name: str, command_id: str) -> bool:
+        """Whether the node's ledger, or its last word, is gone with its disk."""
+        node = next(node for node in self._nodes if node.name == name)
+        disk = node.disk
+        return node.retired or disk.generation > 0 or command_id in disk.forgot
+
     def _commands(self) -> None:
         """I4: what the center shows of a command is what happened."""
-        nodes = {node.name: node for node in self._nodes}
         for command_id, name, state, sends, verb, args in self._store.rows(
             "SELECT t.command_id, t.node, t.state, t.sends, c.verb, c.args FROM command_target t "
             "JOIN command c ON c.id = t.command_id ORDER BY 1, 2"
         ):
-            node, what = nodes[name], f"{command_id} at {name}: {state}"
-            forgotten = node.retired or node.disk.generation > 0
+            what = f"{command_id} at {name}: {state}"
+            forgotten = self.forgotten(name, command_id)
             if state not in FINAL and not forgotten:
                 self._witness.violated("I4", f"{what}, which is no end")
-            if verb != "exec":
+            argv = json.loads(args).get("argv")
+            if verb != "exec" or argv is None:  # a restored center hears of ids that it never gave
                 continue
-            tag = json.loads(args)["argv"][1]
+            tag = argv[1]
             effects = len(self._witness.effects.get((name, tag), ()))
-            if not _fits(state, effects, sends, forgotten=forgotten):
+            restored = self._restores.happened > 0
+            if not _fits(state, effects, sends, forgotten=forgotten, restored=restored):
                 self._witness.violated("I4", f"{what}, sent {sends} times, {effects} effects")
 
     def presence(self, center_view: frozenset[str], here: frozenset[str]) -> None:
@@ -233,20 +288,30 @@ class Invariants:
             self._witness.violated("I5", f"presence is wrong of {wrong}; here are {sorted(here)}")
 
 
-def _fits(state: str, effects: int, sends: int, *, forgotten: bool) -> bool:
+def _fits(state: str, effects: int, sends: int, *, forgotten: bool, restored: bool = False) -> bool:
     """Whether a target's state and its number of effects go together.
 
-    ``forgotten``: the node's ledger, or its last word, is gone with its disk.
+    ``forgotten``: the node's ledger, or its last word, is gone with its disk. ``restored``: the
+    center may have sent it in a future that was lost.
     """
     match state:
         case "succeeded" | "failed":
             return effects == 1 or (forgotten and effects >= 1)
-        case "queued" | "cancelled" | "rejected":
+        case "queued" | "cancelled" | "expired":
+            if restored:
+                return effects <= 1 or forgotten
             return effects == 0 or (forgotten and sends > 0)
-        case "expired":
-            return effects == 0 or (forgotten and sends > 0)
+        case "rejected":
+            return effects == 0 or (forgotten and (sends > 0 or restored))
         case _:
             return effects <= 1 or forgotten
+
+
+def numbers(record: Record) -> list[float]:
+    """What tells the record from all others; of samples and of what the world lets nodes tell."""
+    if record.stream == "metrics":
+        return _numbers(record.payload)
+    return [json.loads(record.payload)["data"]["n"]] if record.path == "evt/world" else []
 
 
 def _numbers(payload: bytes) -> list[float]:

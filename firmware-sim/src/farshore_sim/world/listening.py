@@ -19,6 +19,13 @@ EXPECTED_ERRORS: dict[str, tuple[str, ...]] = {
     "changes in memory are lost at stop": ("failing_disk",),
     "the ledger can't be written": ("failing_disk",),
     "too much waits in memory; metrics are given up": ("failing_disk",),
+    "the database is older than what a node has seen: it was restored; "
+    "commands are held until a person resumes": ("center_restored",),
+    "a node's disk has gone back in time": ("rewound",),
+    "the center knows more than this disk: it went back in time; a new epoch is begun": (
+        "rewound",
+    ),
+    "a new epoch can't be begun": ("failing_disk",),
     "a verb failed": ("command",),
     "nothing could be committed; the nodes keep it": ("center_disk",),
     "a message could not be kept": ("center_disk",),

@@ -35,6 +35,7 @@ class CenterStore:
         self.failing_until_s = 0.0
         self.slow_until_s = 0.0
         self.slow_s = 0.0
+        self._copies: list[sqlite3.Connection] = []
         self.raw = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         self.raw.execute("PRAGMA foreign_keys=ON")
         self.engine = create_engine("sqlite://", creator=lambda: self.raw, poolclass=StaticPool)
@@ -48,9 +49,8 @@ class CenterStore:
             raise sqlalchemy.exc.OperationalError("COMMIT", None, cause)
         self._committed()
 
-    def failed_lately(self) -> bool:
-        """What met the failure may hear of it only after it is over."""
-        return self._time_s() < self.failing_until_s + self.slow_s + 1.0
+    def has_failed(self) -> bool:
+        return self.failing_until_s > 0
 
     def delay_s(self) -> float:
         if self._time_s() < self.slow_until_s:
@@ -71,7 +71,22 @@ class CenterStore:
         """What is durable now, asked past the center."""
         return self.raw.execute(sql, values).fetchall()
 
+    def copy(self) -> sqlite3.Connection | None:
+        """A backup of what is durable now; None before a center has ever been here."""
+        if not self.rows("SELECT 1 FROM center"):
+            return None
+        copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        self.raw.backup(copy)
+        self._copies.append(copy)
+        return copy
+
+    def set_back(self, copy: sqlite3.Connection) -> None:
+        self.reset()
+        copy.backup(self.raw)
+
     def close(self) -> None:
+        for copy in self._copies:
+            copy.close()
         self.engine.dispose()
         self.raw.close()
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from farshore_edge.database import Mark, Record
 
 VIOLATIONS_KEPT = 50
+FORGOTTEN = -1
+"""In place of a disk's life: one that its node does not remember."""
 
 StreamKey = tuple[str, str, str]
 """(node, stream, epoch)"""
@@ -45,7 +47,8 @@ class Witness:
     """``made``: every record that became durable at a node, lives and wiped disks included.
 
     ``effects``: for each (node, tag), the lives of the disk in which it happened.
-    ``justified``: reasons for which records may be lost in this world.
+    ``commands``: tag → id of each that travelled. ``others``: records under seqs that a disk which
+    went back in time gave a second time. ``justified``: reasons for which records may be lost in this world.
     """
 
     time_s: Callable[[], float]
@@ -54,10 +57,13 @@ class Witness:
     made: dict[StreamKey, dict[int, Record]] = field(default_factory=dict)
     reserved: dict[StreamKey, int] = field(default_factory=dict)
     effects: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+    commands: dict[str, str] = field(default_factory=dict)
+    others: dict[StreamKey, dict[int, list[Record]]] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
     trace: list[str] = field(default_factory=list)
     _digest: hashlib.blake2b = field(default_factory=lambda: hashlib.blake2b(digest_size=16))
+    _repeats: dict[StreamKey, int] = field(default_factory=dict)
     _seen: set[tuple[str, str]] = field(default_factory=set)
 
     def note(self, what: str, *details: object) -> None:
@@ -84,12 +90,28 @@ class Witness:
         if before is None:
             held[record.seq] = record
             self.counts.records += 1
-        elif before != record:
+        elif before == record:
+            return
+        elif record.seq > self._repeats.get((node, record.stream, epoch), record.seq):
+            others = self.others.setdefault((node, record.stream, epoch), {})
+            alike = others.setdefault(record.seq, [])
+            if record not in alike:
+                alike.append(record)
+        else:
             self.violated("I3", f"{node} gave {record.stream} {record.seq} to two records")
 
     def may_number(self, node: str, epoch: str, mark: Mark) -> None:
         key = (node, mark.stream, epoch)
         self.reserved[key] = max(self.reserved.get(key, 0), mark.reserved)
+
+    def may_repeat(self, key: StreamKey, above: int) -> None:
+        """The disk went back in time: seqs above are given to other records."""
+        self._repeats[key] = min(above, self._repeats.get(key, above))
+
+    def may_run_again(self, node: str, tag: str) -> None:
+        """The node's ledger knows nothing of it any more."""
+        lives = self.effects.get((node, tag), [])
+        lives[:] = [FORGOTTEN] * len(lives)
 
     def head(self, key: StreamKey) -> int:
         return max(self.made.get(key, {}), default=0)

@@ -8,6 +8,8 @@ from typing import Any
 
 from farshore_edge.outbox.losses import THINNED
 from farshore_edge.outbox.outbox import DIED, DISK
+from farshore_edge.outbox.reasons import LOST_BY_THE_CENTER, NOT_KEPT
+from farshore_edge.outbox.rewind import RENUMBERED, REWOUND
 from farshore_edge.outbox.room import QUOTA
 from farshore_edge.settings import Settings
 
@@ -21,6 +23,7 @@ from farshore_sim.world.invariants import Invariants
 from farshore_sim.world.listening import expected, listening
 from farshore_sim.world.loop import Owner, StandstillError, VirtualLoop
 from farshore_sim.world.node import SimulatedNode
+from farshore_sim.world.restores import Restores
 from farshore_sim.world.store import CenterStore
 from farshore_sim.world.witness import Counts, Violation, Witness
 
@@ -49,7 +52,9 @@ class World:
         self._loop = loop
         reasons = {QUOTA, THINNED} if plan.quota_bytes is not None else set()
         reasons |= {DISK} if plan.has("failing_disk") else set()
-        dies = plan.has("crash") or (plan.has("restart") and plan.has("failing_disk"))
+        reasons |= {LOST_BY_THE_CENTER, NOT_KEPT} if plan.has("center_restored") else set()
+        reasons |= {REWOUND, RENUMBERED} if plan.has("rewound") else set()
+        dies = plan.has("crash", "rewound") or (plan.has("restart") and plan.has("failing_disk"))
         reasons |= {DIED} if plan.memory_first and dies else set()
         self.witness = Witness(
             time_s=loop.time, justified=frozenset(reasons), keep_trace=keep_trace
@@ -59,6 +64,7 @@ class World:
         self._store = CenterStore(
             time_s=loop.time, rng=self._rng("store"), committed=self._committed
         )
+        self._restores = Restores(self._store, self.witness)
         self._center_clock = WorldClock(loop.time)
         self._center = SimulatedCenter(
             self._bus,
@@ -69,7 +75,7 @@ class World:
             witness=self.witness,
         )
         self._nodes = [self._node(index) for index in range(plan.nodes)]
-        self.invariants = Invariants(self._store, self._nodes, self.witness)
+        self.invariants = Invariants(self._store, self._nodes, self.witness, self._restores)
         self._bus.up = plan.broker == "external"
         self._bus.tap = self._tapped
         self._injector = Injector(
@@ -79,6 +85,7 @@ class World:
             store=self._store,
             center_clock=self._center_clock,
             owner=self._owner,
+            restores=self._restores,
             witness=self.witness,
         )
 
@@ -143,6 +150,8 @@ class World:
             self._loop.call_later(0.1 * number, node.start)
         for fault in self._plan.faults:
             self._loop.call_later(fault.at_s, self._injector.perform, fault)
+        for at_s, fault in self._plan.copies():
+            self._loop.call_later(at_s, self._injector.copy, fault)
         while self._loop.time() < self._plan.end_s:
             await asyncio.sleep(LOOK_EVERY_S)
             self.invariants.books()
@@ -150,6 +159,8 @@ class World:
         self._injector.heal()
         if await self._settled():
             self.invariants.final()
+            self.invariants.whole()
+            self._restores.final()
             self.invariants.presence(self._online(), self._here())
             await self._end()
 
@@ -174,6 +185,8 @@ class World:
         center = self._center.now
         if center is None or not all(center.checks().values()):
             return "the center is not ready"
+        if center.identity.restored:
+            return "the center waits for a person"
         for node in self._nodes:
             if node.retired:
                 continue
@@ -188,12 +201,11 @@ class World:
         return self._open_commands() or self.invariants.incomplete()
 
     def _open_commands(self) -> str | None:
-        forgotten = {n.name for n in self._nodes if n.retired or n.disk.generation}
         for command_id, node, state in self._store.rows(
             "SELECT command_id, node, state FROM command_target "
             "WHERE state IN ('queued', 'sent', 'received', 'accepted', 'running')"
         ):
-            if state in ("queued", "sent") or node not in forgotten:
+            if state in ("queued", "sent") or not self.invariants.forgotten(node, command_id):
                 return f"command {command_id} at {node} is {state}"
         return None
 
