@@ -78,10 +78,10 @@ def test_the_selector_is_handed_to_the_center(
 def test_the_program_of_its_own_is_declared_and_is_the_same(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from farshore_center.cli.inventory import script
+    from farshore_center.cli.main import inventory_main as script
 
     declared = (ROOT / "center" / "pyproject.toml").read_text()
-    assert 'farshore-inventory = "farshore_center.cli.inventory:script"' in declared
+    assert 'farshore-inventory = "farshore_center.cli.main:inventory_main"' in declared
     monkeypatch.setenv("FARSHORE_URL", stage.center.url)
     monkeypatch.setattr("sys.argv", ["farshore-inventory", "--list"])
     with pytest.raises(SystemExit) as ended:

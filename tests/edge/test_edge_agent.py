@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import orjson
@@ -243,7 +244,7 @@ async def test_a_center_that_comes_to_a_connected_node_hears_its_birth(world: Wo
         online(epoch)
         online(epoch)  # the same center, once more
         world.say("cmd/ping", {"id": epoch})
-        await eventually(lambda epoch=epoch: world.words(f"res/{epoch}"))
+        await eventually(partial(world.words, f"res/{epoch}"))
         assert len(world.words("birth")) == births
 
 

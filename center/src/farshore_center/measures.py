@@ -5,19 +5,42 @@ It only reads: every number is kept by the room that it speaks of.
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from farshore_center.api.metrics import Readings
+from farshore_center.commands.service import CommandService
+from farshore_center.config.room import ConfigRoom
+from farshore_center.db.database import Database
 from farshore_center.db.errors import DatabaseError
-from farshore_center.uplink import EmbeddedUplink, ExternalUplink
-
-if TYPE_CHECKING:
-    from farshore_center.app import Center
+from farshore_center.events import EventLog
+from farshore_center.identity.service import IdentityService
+from farshore_center.ingest.intake import Intake
+from farshore_center.ingest.rejected import RejectedList
+from farshore_center.ingest.service import IngestService
+from farshore_center.nodes.service import NodeService
+from farshore_center.uplink import EmbeddedUplink, ExternalUplink, Uplink
 
 _BROKER_NOW = ("connections", "clients", "subscriptions", "retained")
 
 
-def readings(center: "Center") -> Readings:
+class Rooms(Protocol):
+    """The rooms of a center that have something to count."""
+
+    database: Database
+    events: EventLog
+    rejected: RejectedList
+    nodes: NodeService
+    commands: CommandService
+    configs: ConfigRoom
+    identity: IdentityService
+    ingest: IngestService
+    intake: Intake
+    uplink: Uplink
+
+    def checks(self) -> Mapping[str, bool]: ...
+
+
+def readings(center: Rooms) -> Readings:
     """Counters are since the start and end in ``_total``; gauges are of now."""
     return Readings(
         counters={
@@ -51,7 +74,7 @@ def readings(center: "Center") -> Readings:
     )
 
 
-def _database_counters(center: "Center") -> Mapping[str, float]:
+def _database_counters(center: Rooms) -> Mapping[str, float]:
     try:
         stats = center.database.stats()
     except DatabaseError:
@@ -65,33 +88,33 @@ def _database_counters(center: "Center") -> Mapping[str, float]:
     }
 
 
-def _database_queue(center: "Center") -> Mapping[str, float]:
+def _database_queue(center: Rooms) -> Mapping[str, float]:
     try:
         return {"queue_length": center.database.stats().queue_length}
     except DatabaseError:
         return {}
 
 
-def _nodes(center: "Center") -> Mapping[str, float]:
+def _nodes(center: Rooms) -> Mapping[str, float]:
     registry = center.nodes.registry
     return {"registered": len(registry), "online": len(registry.online())}
 
 
-def _ingest(center: "Center") -> Mapping[str, float]:
+def _ingest(center: Rooms) -> Mapping[str, float]:
     return {"queue_length": center.ingest.waiting, "streams_with_holes": center.ingest.holes}
 
 
-def _commands(center: "Center", *, waiting: bool) -> Mapping[str, float]:
+def _commands(center: Rooms, *, waiting: bool) -> Mapping[str, float]:
     stats = center.commands.stats()
     return {name: value for name, value in stats.items() if (name == "waiting") == waiting}
 
 
-def _configs(center: "Center", waiting: bool) -> Mapping[str, float]:
+def _configs(center: Rooms, waiting: bool) -> Mapping[str, float]:
     stats = center.configs.stats()
     return {name: value for name, value in stats.items() if (name == "waiting") == waiting}
 
 
-def _broker(center: "Center", *, now: bool) -> Mapping[str, float]:
+def _broker(center: Rooms, *, now: bool) -> Mapping[str, float]:
     if not isinstance(center.uplink, EmbeddedUplink):
         return {}
     stats = asdict(center.uplink.broker.stats())
@@ -102,19 +125,19 @@ def _broker(center: "Center", *, now: bool) -> Mapping[str, float]:
     }
 
 
-def _closed(center: "Center") -> Mapping[str, float]:
+def _closed(center: Rooms) -> Mapping[str, float]:
     if not isinstance(center.uplink, EmbeddedUplink):
         return {}
     return center.uplink.broker.stats().closed
 
 
-def _uplink(center: "Center") -> Mapping[str, float]:
+def _uplink(center: Rooms) -> Mapping[str, float]:
     if not isinstance(center.uplink, ExternalUplink):
         return {}
     return {"dropped": center.uplink.dropped, "unsent": center.uplink.unsent}
 
 
-def _identity(center: "Center") -> Mapping[str, float]:
+def _identity(center: Rooms) -> Mapping[str, float]:
     identity = center.identity
     return {
         "restored": float(identity.restored),
@@ -123,5 +146,5 @@ def _identity(center: "Center") -> Mapping[str, float]:
     }
 
 
-def _ready(center: "Center") -> Mapping[str, float]:
+def _ready(center: Rooms) -> Mapping[str, float]:
     return {name: float(works) for name, works in center.checks().items()}

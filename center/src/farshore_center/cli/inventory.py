@@ -4,7 +4,6 @@
 ``--list`` and nothing else.
 """
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -75,10 +74,3 @@ async def _of_all(session: Session, selector: str | None) -> dict[str, Any]:
     for name, who in found.clashes().items():
         session.note(f"farshore: more than one group would be {name}: {clean('; '.join(who))}")
     return fleet.inventory(found, session.url)
-
-
-def script() -> None:
-    """The entry point of the ``farshore-inventory`` program."""
-    from farshore_center.cli.main import app
-
-    app(["inventory", *sys.argv[1:]], prog_name="farshore-inventory")

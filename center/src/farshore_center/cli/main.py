@@ -73,3 +73,8 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     app(prog_name="farshore")
+
+
+def inventory_main() -> None:
+    """The entry point of ``farshore-inventory``: Ansible passes a script no word of its own."""
+    app(["inventory", *sys.argv[1:]], prog_name="farshore-inventory")

@@ -128,6 +128,8 @@ class SimulatedCenter:
             await center.start()
             self.restored = False
         except DatabaseError as exc:
+            if center is not self.now:
+                return  # it was stopped meanwhile
             if not self._store.has_failed():
                 self._witness.violated("I6", f"the center did not start: {exc!r}")
                 return

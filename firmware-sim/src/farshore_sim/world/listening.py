@@ -17,6 +17,7 @@ EXPECTED_ERRORS: dict[str, tuple[str, ...]] = {
     "the outbox can't be written; what is new waits in memory": ("failing_disk",),
     "the outbox still can't be written": ("failing_disk",),
     "changes in memory are lost at stop": ("failing_disk",),
+    "records in memory are lost at stop": ("failing_disk",),
     "the ledger can't be written": ("failing_disk",),
     "too much waits in memory; metrics are given up": ("failing_disk",),
     "the database is older than what a node has seen: it was restored; "
