@@ -166,9 +166,12 @@ class Outbox:
         if stream == METRICS:
             if await self._held.reserved():
                 return self._hold(path, body, timing)
-            if self.volatile is not None and self._held.comes_first():
+            if self._held.comes_first() and self._unwritable_now():
                 return self.say_from_memory(METRICS, path, body, timing=timing)
         return await self._append(stream, path, [body], timing, commands)
+
+    def _unwritable_now(self) -> bool:
+        return self.volatile is not None and self._journal.outage() is not None
 
     async def append_many(self, stream: str, path: str, bodies: Sequence[dict[str, Any]]) -> int:
         """Records that become durable together; the last one's seq. Otherwise as ``append``."""
