@@ -51,17 +51,21 @@ async def test_the_newest_mark_is_kept_and_written_once_in_a_while() -> None:
     disk, now_s = FailingDatabase(), [0.0]
     memory = CenterMemory(disk, now_s=lambda: now_s[0])
     assert disk.center() is None
-    await memory.obeyed(("db", "one", 1))
+    await memory.obeyed(("db", "one", 1), answer=False)
     assert disk.center() == ("db", "one", 1)
-    await memory.obeyed(("db", "one", 5))
-    await memory.obeyed(("db", "one", 4))  # a late word
+    await memory.obeyed(("db", "one", 5), answer=False)
+    await memory.obeyed(("db", "one", 4), answer=False)  # a late word
     assert [memory.mark, disk.center()] == [("db", "one", 5), ("db", "one", 1)]
     now_s[0] = 61.0
     disk.commits_fail = True
-    await memory.obeyed(("db", "one", 6))
+    await memory.obeyed(("db", "one", 6), answer=False)
     disk.commits_fail = False
     await memory.write()
     assert disk.center() == ("db", "one", 6)
-    await memory.obeyed(("db", "two", 2))  # a restored center counts from further back
+    await memory.obeyed(("db", "two", 2), answer=False)
+    assert memory.mark == ("db", "one", 6), (
+        "the evidence stays until a birth that holds it is answered"
+    )
+    await memory.obeyed(("db", "two", 2), answer=True)  # a restored center counts from further back
     assert memory.mark == ("db", "two", 2)
     assert CenterMemory(disk, now_s=lambda: 0.0).mark == ("db", "one", 6)

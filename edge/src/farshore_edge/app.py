@@ -399,7 +399,7 @@ class Agent:
                 await self._courier.acknowledged(ack)
                 for word in ack.values():
                     if word.center is not None:
-                        await self._center.obeyed(word.center)
+                        await self._center.obeyed(word.center, answer=word.head is not None)
             except Exception:  # what it holds was not understood: the center says it again
                 log.exception("an acknowledgement could not be handled")
 

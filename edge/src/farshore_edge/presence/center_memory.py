@@ -45,10 +45,14 @@ class CenterMemory:
     def mark(self) -> CenterMark | None:
         return self._mark
 
-    async def obeyed(self, mark: CenterMark) -> None:
-        """What was acknowledged under this mark is deleted; raises nothing."""
-        newer = self._mark is None or self._mark[:2] != mark[:2] or self._mark[2] < mark[2]
-        if newer:
+    async def obeyed(self, mark: CenterMark, *, answer: bool) -> None:
+        """What was acknowledged under this mark is deleted; raises nothing.
+
+        ``answer``: to a birth. The mark of another start is evidence until a birth that holds it
+        has been answered: births can be lost on the way.
+        """
+        same = self._mark is not None and self._mark[:2] == mark[:2]
+        if self._mark is None or (self._mark[2] < mark[2] if same else answer):
             self._mark = mark
         if self._mark != self._written and self._now_s() >= self._write_at_s:
             await self.write()

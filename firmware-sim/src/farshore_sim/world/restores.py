@@ -32,6 +32,7 @@ class Restores:
         self.futures: dict[StreamKey, RangeSet] = {}
         self._lost_epochs: set[str] = set()
         self._known: dict[str, int] = {}
+        self._told_before: set[str] = set()
         self._waiting: set[tuple[str, str]] = set()
         self._at_s = 0.0
         self._told_by: set[str] = set()
@@ -51,6 +52,14 @@ class Restores:
         self.happened += 1
         self._known = self._epochs()
         self._lost_epochs |= before.keys() - self._known.keys()
+        # The copy knows that these were lost or cut, by a restore that was seen before it was made.
+        self._told_before = {
+            epoch
+            for (epoch,) in self._store.rows(
+                "SELECT epoch FROM center_epoch "
+                "WHERE NOT known OR number < (SELECT restored_number FROM center)"
+            )
+        }
         self._waiting = set(
             self._store.rows(
                 "SELECT command_id, node FROM command_target WHERE state IN ('queued', 'sent')"
@@ -99,6 +108,8 @@ class Restores:
         if mark is None:
             return False
         _, epoch, generation = mark
+        if epoch in self._told_before:
+            return False
         return epoch in self._lost_epochs or generation > self._known.get(epoch, generation)
 
     def _epochs(self) -> dict[str, int]:
