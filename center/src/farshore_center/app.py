@@ -154,7 +154,12 @@ class Center:
         self.commands.node_arrived(node)
         entry = self.nodes.registry.get(node)
         if entry is not None:
-            self.configs.arrived(node, entry.revisions.get("config"), entry.digests.get("config"))
+            self.configs.arrived(
+                node,
+                entry.revisions.get("config"),
+                entry.digests.get("config"),
+                (entry.standing.boot, entry.standing.conn),
+            )
 
     # Downlink
 

@@ -55,6 +55,7 @@ class ConfigRoom:
         self._now_ms = now_ms
         self._lock = asyncio.Lock()
         self._resend: set[str] = set()
+        self._connections: dict[str, object] = {}
         self._delivery = Delivery(database, downlink, online, now_ms=now_ms, settings=settings)
         self._recompute = Recompute(
             database,
@@ -104,10 +105,14 @@ class ConfigRoom:
         """Places, labels, facts, overlays or the tree changed; None: maybe for every node."""
         self._recompute.changed(nodes)
 
-    def arrived(self, node: str, running_rev: int | None, running: str | None) -> None:
-        """A node has said its birth."""
-        # What was sent before went to a connection that is gone.
-        self._delivery.forget(node)
+    def arrived(
+        self, node: str, running_rev: int | None, running: str | None, connection: object = None
+    ) -> None:
+        """A node has said its birth, on this connection; None is none that was seen before."""
+        if connection is None or self._connections.get(node) != connection:
+            # What was sent before went to a connection that is gone.
+            self._delivery.forget(node)
+        self._connections[node] = connection
         self._recompute.arrived(node, Arrival(rev=running_rev, digest=running))
 
     def _born(self, node: str, send: bool) -> None:
@@ -133,6 +138,7 @@ class ConfigRoom:
 
     def forget(self, conn: Connection, node: str) -> None:
         """The node was removed, in this transaction."""
+        self._connections.pop(node, None)
         node_store.remove(conn, node)
         layer_store.remove(conn, Address("node", node))
 
