@@ -92,9 +92,7 @@ class Invariants:
         known = envelope.seq in self._witness.made.get(key, {})
         disk = self._disks[topic.node]
         if envelope.epoch in disk.epochs:
-            if known:
-                return
-            if envelope.seq > self._witness.reserved.get(key, 0):
+            if not known and envelope.seq > self._witness.reserved.get(key, 0):
                 self._witness.violated(
                     "I3", f"{topic.node} sent {stream} {envelope.seq} before it was durable"
                 )
