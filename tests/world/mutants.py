@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from farshore_center.commands import engine as command_engine
+from farshore_center.commands import store as command_store
+from farshore_center.identity.service import IdentityService
 from farshore_center.ingest import service as ingest_service
 from farshore_center.ingest import store as ingest_store
 from farshore_center.ingest.answers import acknowledgements
@@ -24,6 +26,7 @@ from farshore_edge.commands.service import CommandService
 from farshore_edge.outbox.held import Held
 from farshore_edge.outbox.journal import Journal
 from farshore_edge.outbox.outbox import Outbox
+from farshore_edge.outbox.rewind import Gate
 from farshore_edge.outbox.streams import Stream
 from farshore_edge.presence import Presence
 from farshore_protocol.ids import Ids
@@ -197,6 +200,25 @@ def said_from_memory_in_the_epoch_of_the_disk(patch: Patch) -> None:
     patch.setattr(Outbox, "say_from_memory", say)
 
 
+def restore_not_recognised(patch: Patch) -> None:
+    async def judged(_self: Any, _node: str, _mark: Any) -> bool:
+        return False
+
+    patch.setattr(IdentityService, "judged", judged)
+
+
+def held_commands_sent_at_once(patch: Patch) -> None:
+    patch.setattr(command_store, "hold", lambda _connection, _reason, _now_ms: 0)
+
+
+def no_birth_for_a_center_that_comes(patch: Patch) -> None:
+    patch.setattr(Presence, "saw_center", lambda _self, _epoch, **_word: None)
+
+
+def disk_that_went_back_not_noticed(patch: Patch) -> None:
+    patch.setattr(Gate, "rewound", lambda _self: False)
+
+
 MUTANTS: dict[str, Callable[[Patch], None]] = {
     mutant.__name__: mutant
     for mutant in (
@@ -218,6 +240,10 @@ MUTANTS: dict[str, Callable[[Patch], None]] = {
         dead_memory_not_declared,
         memory_not_written_at_stop,
         said_from_memory_in_the_epoch_of_the_disk,
+        restore_not_recognised,
+        held_commands_sent_at_once,
+        no_birth_for_a_center_that_comes,
+        disk_that_went_back_not_noticed,
     )
 }
 
