@@ -129,7 +129,7 @@ class Tally:
             "worlds_failed": self.failed,
             "took_s": round(self.took_s, 1),
             "worlds_a_second": round(self.worlds / self.took_s, 2) if self.took_s else 0.0,
-            "virtual_s": round(self.virtual_s),
+            "virtual_s": round(self.virtual_s, 3),
             "worlds_by_size": dict(sorted(self.sizes.items())),
             "worlds_by_broker": dict(sorted(self.brokers.items())),
             "faults": {kind: self.faults[kind] for kind in KINDS},
