@@ -145,6 +145,8 @@ class Invariants:
             for stream, state in node.disk.memory.streams().items():
                 key = (node.name, stream, state.epoch)
                 made, book = self._witness.head(key), told.get(key)
+                if self._witness.repeats(key):
+                    made = state.head  # what was made beyond is not remembered
                 if made == 0:
                     continue
                 settled = RangeSet()
@@ -191,7 +193,8 @@ class Invariants:
             left = stored - accepted
             choices = [numbers(record) for record in records]
             there = [each for each in choices if left.keys() >= set(each)]
-            accepted.update(max(there, key=lambda some: len(some)) if there else choices[0])
+            has: list[float] = max(there, key=len) if there else choices[0]
+            accepted.update(has)
         return accepted
 
     def _stored(self, node: str) -> Iterable[float]:

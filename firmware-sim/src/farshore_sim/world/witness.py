@@ -108,6 +108,9 @@ class Witness:
         """The disk went back in time: seqs above are given to other records."""
         self._repeats[key] = min(above, self._repeats.get(key, above))
 
+    def repeats(self, key: StreamKey) -> bool:
+        return key in self._repeats
+
     def may_run_again(self, node: str, tag: str) -> None:
         """The node's ledger knows nothing of it any more."""
         lives = self.effects.get((node, tag), [])
