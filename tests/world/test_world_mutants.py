@@ -8,9 +8,7 @@ from world.mutants import MUTANTS
 
 SEEDS = 60
 HINTS = {
-    "duplicates_accepted": 13,
-    "command_not_noted_before_it_runs": 28,
-    "sent_command_cancelled": 41,
+    "command_not_noted_before_it_runs": 32,
 }
 """Where the search begins, so that it is short; it goes on when the seed has become another world."""
 

@@ -193,7 +193,8 @@ class Invariants:
             left = stored - accepted
             choices = [numbers(record) for record in records]
             there = [each for each in choices if left.keys() >= set(each)]
-            accepted.update(max(there, key=lambda some: len(some)) if there else choices[0])
+            has: list[float] = max(there, key=len) if there else choices[0]
+            accepted.update(has)
         return accepted
 
     def _stored(self, node: str) -> Iterable[float]:
