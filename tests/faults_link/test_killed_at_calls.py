@@ -111,7 +111,7 @@ async def agent_dies_at(node: Linked, chosen: Sequence[KillPoint]) -> None:
             node.agent.start()
             await node.more(1)
     await node.all_done(uninterrupted=False)
-    await node.complete()
+    await node.complete(killed=True)
 
 
 async def agents_die(center: CenterProgram, folder: Path, chosen: Sequence[KillPoint]) -> None:
@@ -136,7 +136,7 @@ async def center_dies(center: CenterProgram, folder: Path, chosen: Sequence[Kill
                 await asyncio.gather(*(node.more(1) for node in nodes))
         for node in nodes:
             await node.all_done()
-            await node.complete()
+            await node.complete(killed=True)
 
 
 async def test_an_agent_dies_at_each_of_its_first_twelve_syncs(

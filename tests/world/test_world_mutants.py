@@ -9,6 +9,11 @@ from world.mutants import MUTANTS
 SEEDS = 60
 HINTS = {
     "command_not_noted_before_it_runs": 32,
+    "sent_command_cancelled": 46,
+    "memory_not_written_at_stop": 69,
+    "held_commands_sent_at_once": 85,
+    "no_birth_for_a_center_that_comes": 41,
+    "disk_that_went_back_not_noticed": 13,
 }
 """Where the search begins, so that it is short; it goes on when the seed has become another world."""
 

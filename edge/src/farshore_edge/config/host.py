@@ -1,5 +1,6 @@
 """The configuration's parts on a real machine."""
 
+import contextlib
 import logging
 from pathlib import Path
 
@@ -20,7 +21,8 @@ def host_config(settings: Settings, clock: Clock) -> ConfigParts:
     roots = [Path(root) for root in settings.config_roots]
     if settings.dev:
         own = data / "files"
-        own.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(OSError):  # the agent starts without a disk, too
+            own.mkdir(parents=True, exist_ok=True)
         roots.append(own)
     programs = HostPrograms()
     tools = HandlerTools(

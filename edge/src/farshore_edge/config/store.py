@@ -7,6 +7,7 @@ Configurations lie beside it under their digest and never change.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import Collection
@@ -27,6 +28,7 @@ EMPTY_DIGEST = digest(EMPTY)
 
 def write_durably(path: Path, payload: bytes) -> None:
     """The whole payload or what was there before, whatever happens."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     staged = path.with_name(path.name + ".new")
     with staged.open("wb") as file:
         file.write(payload)
@@ -41,11 +43,13 @@ def write_durably(path: Path, payload: bytes) -> None:
 
 
 class FileStore:
-    """``folder`` is made where it is missing, for the agent's eyes only."""
+    """``folder`` is made where it is missing, for the agent's eyes only: at the start, or with the
+    first write when the disk could not be used then."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     @property
     def _state(self) -> Path:
@@ -58,11 +62,12 @@ class FileStore:
         """A state that can't be read is set aside: the center will send its configuration again."""
         try:
             state: State = msgspec.json.decode(self._state.read_bytes(), type=State)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return State()
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as exc:
             log.error("the state of the configuration is damaged; set aside", exc_info=exc)
-            self._state.replace(self._folder / "state.json.damaged")
+            with contextlib.suppress(OSError):  # on a disk that can only be read, it stays
+                self._state.replace(self._folder / "state.json.damaged")
             return State()
         running = state.running
         if running is not None and self.config(running.digest) is None:

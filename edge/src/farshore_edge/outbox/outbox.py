@@ -362,6 +362,10 @@ class Outbox:
         """The ledger's newest row of a command, durable or not yet. Raises DatabaseError."""
         return self._journal.command(command_id) or self._database.command(command_id)
 
+    def made(self) -> dict[str, int]:
+        """The last seq of each stream, announced to the center or not."""
+        return {name: state.told for name, state in self._streams.items()}
+
     def heads(self) -> dict[str, StreamHead]:
         """Where the streams stand, as far as it is sure: nothing else may be announced."""
         if self._opening.absent is not None:

@@ -60,7 +60,7 @@ class Sampler:
             self.take()
             if self._full():
                 await self.flush()
-            taken_s, due_s = due_s, max(due_s + self._interval_s, loop.time())
+            taken_s, due_s = due_s, self._next_s(due_s, loop.time())
             while True:
                 self._retimed.clear()
                 try:
@@ -68,7 +68,12 @@ class Sampler:
                         await self._retimed.wait()
                 except TimeoutError:
                     break
-                due_s = max(taken_s + self._interval_s, loop.time())
+                due_s = self._next_s(taken_s, loop.time())
+
+    def _next_s(self, due_s: float, now_s: float) -> float:
+        """The next one that is not past already: two at one instant would say the same."""
+        missed = max(0.0, now_s - due_s) // self._interval_s
+        return due_s + (missed + 1) * self._interval_s
 
     def _full(self) -> bool:
         if not self._offsets:

@@ -68,14 +68,11 @@ class Fleet:
 
     def made(self) -> int:
         """Records made since the start."""
-        return sum(queue.head for agent in self.agents for queue in agent.outbox.queues().values())
+        return sum(sum(agent.outbox.made().values()) for agent in self.agents)
 
     def heads(self) -> dict[str, dict[str, int]]:
         """By node and stream: how many records it has made, by its own count."""
-        return {
-            agent.settings.node: {s: queue.head for s, queue in agent.outbox.queues().items()}
-            for agent in self.agents
-        }
+        return {agent.settings.node: agent.outbox.made() for agent in self.agents}
 
     def broken(self) -> list[str]:
         """Nodes whose agent has ended by itself."""
