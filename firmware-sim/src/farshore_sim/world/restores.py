@@ -7,6 +7,7 @@ that prove a restore to the center, and that nothing of before is sent until a p
 import sqlite3
 
 import msgspec
+from farshore_protocol.commands.lifecycle import FINAL
 from farshore_protocol.errors import RemoteProtocolError
 from farshore_protocol.link import Message
 from farshore_protocol.messages import Birth, CenterMark
@@ -23,13 +24,17 @@ _BIRTH = msgspec.json.Decoder(Birth)
 
 
 class Restores:
-    """``happened``: how often. ``futures``: what the center had settled in all that was lost."""
+    """``happened``: how often. ``futures``: what the center had settled in all that was lost.
+
+    ``ended``: command targets (id, node) whose end only a lost future knew.
+    """
 
     def __init__(self, store: CenterStore, witness: Witness) -> None:
         self._store = store
         self._witness = witness
         self.happened = 0
         self.futures: dict[StreamKey, RangeSet] = {}
+        self.ended: set[tuple[str, str]] = set()
         self._lost_epochs: set[str] = set()
         self._known: dict[str, int] = {}
         self._waiting: set[tuple[str, str]] = set()
@@ -46,6 +51,11 @@ class Restores:
             future = self.futures.setdefault((node, stream, epoch), RangeSet())
             for ranges in settled:
                 future.update(RangeSet(msgspec.json.decode(ranges)))
+        for command, node, state in self._store.rows(
+            "SELECT command_id, node, state FROM command_target"
+        ):
+            if state in FINAL:
+                self.ended.add((command, node))
         before = self._epochs()
         self._store.set_back(copy)
         self.happened += 1
