@@ -1,6 +1,7 @@
 """The whole agent on an in-memory bus, with a small center that is written in the test."""
 
 import asyncio
+import functools
 import logging
 import random
 from collections.abc import AsyncIterator
@@ -235,7 +236,7 @@ async def test_a_center_that_comes_to_a_connected_node_hears_its_birth(world: Wo
         online(epoch)
         online(epoch)  # the same center, once more
         world.say("cmd/ping", {"id": epoch})
-        await eventually(lambda epoch=epoch: world.words(f"res/{epoch}"))
+        await eventually(functools.partial(world.words, f"res/{epoch}"))
         assert len(world.words("birth")) == births
 
 

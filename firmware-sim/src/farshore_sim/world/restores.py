@@ -35,7 +35,7 @@ class Restores:
         self.happened = 0
         self.futures: dict[StreamKey, RangeSet] = {}
         self.ended: set[tuple[str, str]] = set()
-        self._lost_epochs: set[str] = set()
+        self._before: dict[str, int] = {}
         self._known: dict[str, int] = {}
         self._waiting: set[tuple[str, str]] = set()
         self._at_s = 0.0
@@ -56,11 +56,10 @@ class Restores:
         ):
             if state in FINAL:
                 self.ended.add((command, node))
-        before = self._epochs()
+        self._before = self._epochs()
         self._store.set_back(copy)
         self.happened += 1
         self._known = self._epochs()
-        self._lost_epochs |= before.keys() - self._known.keys()
         self._waiting = set(
             self._store.rows(
                 "SELECT command_id, node FROM command_target WHERE state IN ('queued', 'sent')"
@@ -109,7 +108,8 @@ class Restores:
         if mark is None:
             return False
         _, epoch, generation = mark
-        return epoch in self._lost_epochs or generation > self._known.get(epoch, generation)
+        # What an earlier restore took is no news of the latest one.
+        return self._known.get(epoch, -1) < generation <= self._before.get(epoch, -1)
 
     def _epochs(self) -> dict[str, int]:
         return dict(self._store.rows("SELECT epoch, generation FROM center_epoch WHERE known"))
