@@ -1,6 +1,7 @@
 """The whole agent on an in-memory bus, with a small center that is written in the test."""
 
 import asyncio
+import functools
 import logging
 import random
 from collections.abc import AsyncIterator

@@ -118,7 +118,7 @@ async def wrong_while_offline(node: Linked) -> None:
     clocked(node, "1970")
     await node.start(cut=True)
     began_ms = time.time() * 1000
-    await until(lambda: node.said("the link is down") >= 5, "a time without a link")
+    await until(lambda: node.said("the link is down") >= 15, "a time without a link")
     healed_ms = time.time() * 1000
     await node.proxy.heal()
     await node.more(4)
@@ -132,7 +132,7 @@ async def never_known(node: Linked, words: str) -> None:
     """A boot that ended without a time exchange: its records are dated by their receipt, and listed."""
     clocked(node, words)
     await node.start(cut=True)
-    await until(lambda: node.said("the link is down") >= 5, "a time without a link")
+    await until(lambda: node.said("the link is down") >= 15, "a time without a link")
     assert await asyncio.to_thread(node.agent.end) == 0
     clocked(node, "+0s")
     healed_ms = time.time() * 1000

@@ -263,6 +263,11 @@ class Invariants:
         disk = node.disk
         return node.retired or disk.generation > 0 or command_id in disk.forgot
 
+    def endless(self, name: str, command_id: str) -> bool:
+        """Whether nobody will tell the center how it ended what the node has taken: the node did
+        not keep it, or told a center whose future was lost."""
+        return self.forgotten(name, command_id) or (command_id, name) in self._restores.ended
+
     def _commands(self) -> None:
         """I4: what the center shows of a command is what happened."""
         for command_id, name, state, sends, verb, args in self._store.rows(
@@ -271,7 +276,8 @@ class Invariants:
         ):
             what = f"{command_id} at {name}: {state}"
             forgotten = self.forgotten(name, command_id)
-            if state not in FINAL and not forgotten:
+            waiting = state in ("queued", "sent")
+            if state not in FINAL and (waiting or not self.endless(name, command_id)):
                 self._witness.violated("I4", f"{what}, which is no end")
             argv = json.loads(args).get("argv")
             if verb != "exec" or argv is None:  # a restored center hears of ids that it never gave

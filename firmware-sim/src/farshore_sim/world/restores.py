@@ -7,6 +7,7 @@ that prove a restore to the center, and that nothing of before is sent until a p
 import sqlite3
 
 import msgspec
+from farshore_protocol.commands.lifecycle import FINAL
 from farshore_protocol.errors import RemoteProtocolError
 from farshore_protocol.link import Message
 from farshore_protocol.messages import Birth, CenterMark
@@ -23,16 +24,19 @@ _BIRTH = msgspec.json.Decoder(Birth)
 
 
 class Restores:
-    """``happened``: how often. ``futures``: what the center had settled in all that was lost."""
+    """``happened``: how often. ``futures``: what the center had settled in all that was lost.
+
+    ``ended``: command targets (id, node) whose end only a lost future knew.
+    """
 
     def __init__(self, store: CenterStore, witness: Witness) -> None:
         self._store = store
         self._witness = witness
         self.happened = 0
         self.futures: dict[StreamKey, RangeSet] = {}
-        self._lost_epochs: set[str] = set()
+        self.ended: set[tuple[str, str]] = set()
+        self._before: dict[str, int] = {}
         self._known: dict[str, int] = {}
-        self._told_before: set[str] = set()
         self._waiting: set[tuple[str, str]] = set()
         self._at_s = 0.0
         self._told_by: set[str] = set()
@@ -47,19 +51,15 @@ class Restores:
             future = self.futures.setdefault((node, stream, epoch), RangeSet())
             for ranges in settled:
                 future.update(RangeSet(msgspec.json.decode(ranges)))
-        before = self._epochs()
+        for command, node, state in self._store.rows(
+            "SELECT command_id, node, state FROM command_target"
+        ):
+            if state in FINAL:
+                self.ended.add((command, node))
+        self._before = self._epochs()
         self._store.set_back(copy)
         self.happened += 1
         self._known = self._epochs()
-        self._lost_epochs |= before.keys() - self._known.keys()
-        # The copy knows that these were lost or cut, by a restore that was seen before it was made.
-        self._told_before = {
-            epoch
-            for (epoch,) in self._store.rows(
-                "SELECT epoch FROM center_epoch "
-                "WHERE NOT known OR number < (SELECT restored_number FROM center)"
-            )
-        }
         self._waiting = set(
             self._store.rows(
                 "SELECT command_id, node FROM command_target WHERE state IN ('queued', 'sent')"
@@ -108,9 +108,8 @@ class Restores:
         if mark is None:
             return False
         _, epoch, generation = mark
-        if epoch in self._told_before:
-            return False
-        return epoch in self._lost_epochs or generation > self._known.get(epoch, generation)
+        # What an earlier restore took is no news of the latest one.
+        return self._known.get(epoch, -1) < generation <= self._before.get(epoch, -1)
 
     def _epochs(self) -> dict[str, int]:
         return dict(self._store.rows("SELECT epoch, generation FROM center_epoch WHERE known"))
