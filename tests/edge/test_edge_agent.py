@@ -1,7 +1,6 @@
 """The whole agent on an in-memory bus, with a small center that is written in the test."""
 
 import asyncio
-import functools
 import logging
 import random
 from collections.abc import AsyncIterator
