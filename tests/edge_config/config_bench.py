@@ -38,6 +38,7 @@ def tools(folder: Path) -> HandlerTools:
         data=folder / "agent" / "config",
         roots=(folder / "root",),
         programs=HostPrograms(),
+        may_run=True,
     )
 
 
@@ -139,7 +140,7 @@ esac
         self.program.chmod(0o755)
 
     def handler(self) -> Services:
-        return Services(HostPrograms(), systemctl=str(self.program), runs=lambda: True)
+        return Services(tools(self.state), systemctl=str(self.program), runs=lambda: True)
 
     def calls(self) -> list[str]:
         file = self.state / "calls"

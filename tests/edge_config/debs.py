@@ -6,8 +6,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from edge_config.config_bench import tools
 from farshore_edge.config.handlers.packages import Packages
-from farshore_edge.config.programs import HostPrograms
 
 
 def has_apt() -> bool:
@@ -74,7 +74,7 @@ class Repository:
 
     def handler(self) -> Packages:
         return Packages(
-            HostPrograms(),
+            tools(self._root),
             query_options=[f"--admindir={self._root}/var/lib/dpkg"],
             apt_options=self.options(),
         )

@@ -1,7 +1,7 @@
 """The contract of a handler, over each of them: look, stage, apply, undo, discard."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from farshore_edge.config.handlers.memory import MemoryHandler
 from farshore_edge.config.handlers.packages import Packages
 from farshore_edge.config.handlers.plain import Plain
 from farshore_edge.config.model import Change, ConfigHandler, Site
-from farshore_edge.config.programs import HostPrograms
 from farshore_edge.config.registry import Registry, by_entry_point
 from farshore_edge.errors import ConfigurationError
 from farshore_protocol.config.pointer import pointer
@@ -263,7 +262,7 @@ async def test_without_dpkg_packages_are_unsupported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    handler = Packages(HostPrograms())
+    handler = Packages(tools(tmp_path))
     document = converted("packages", handler.kind, {"vim": {}})
     with pytest.raises(ConfigurationError) as caught:
         await handler.plan(document, Site(node="n1", group="", labels={}, facts=dict))
@@ -315,3 +314,31 @@ async def test_a_handler_that_breaks_breaks_its_configuration_alone(tmp_path: Pa
     with pytest.raises(ConfigurationError, match="no_such_thing") as caught:
         await handler.plan({}, Site(node="n1", group="", labels={}, facts=dict))
     assert (caught.value.code, caught.value.path) == ("broken", "/health")
+
+
+@pytest.mark.parametrize(
+    ("document", "value"),
+    [
+        ("services", {"a.service": {"running": True}}),
+        ("packages", {"vim": {}}),
+        ("app", {"a": {"path": "ROOT/a", "on_change": {"command": ["true"]}}}),
+        (
+            "app",
+            {"a": {"path": "ROOT/a", "on_change": {"signal": "SIGHUP", "pid_file": "/run/a"}}},
+        ),
+        ("health", {"a": {"command": ["true"]}}),
+    ],
+)
+async def test_no_program_is_run_where_the_node_does_not_allow_it(
+    tmp_path: Path, document: str, value: dict[str, Any]
+) -> None:
+    made = replace(tools(tmp_path), may_run=False)
+    (tmp_path / "root").mkdir()
+    makers = {"services": services.make, "packages": packages.make, "app": app.make}
+    handler = makers[document](made) if document in makers else Plain(document, made)
+    text = orjson.dumps(value).decode().replace("ROOT", str(tmp_path / "root"))
+    wanted = converted(document, handler.kind, orjson.loads(text))
+    with pytest.raises(ConfigurationError, match="config_programs") as caught:
+        await handler.plan(wanted, Site(node="n1", group="", labels={}, facts=dict))
+    assert caught.value.code == "not_permitted"
+    assert caught.value.path.startswith(f"/{document}")

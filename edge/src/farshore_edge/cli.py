@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_flag(command: argparse.ArgumentParser, name: str) -> None:
     flag, text = "--" + name.replace("_", "-"), DOCS[name].replace("%", "%%")
-    if name == "dev":
+    if name in {"dev", "config_programs"}:
         command.add_argument(flag, action="store_true", default=None, help=text)
     elif name == "labels":
         command.add_argument("--label", dest=name, action="append", metavar="K=V", help=text)

@@ -31,6 +31,7 @@ class Settings:
     labels: Mapping[str, str] = field(default_factory=dict)
     dev: bool = False
     config_roots: Sequence[str] = ()
+    config_programs: bool = False
     sample_interval_s: float = 5.0
     batch_s: float = 10.0
     heartbeat_s: float = 30.0
@@ -84,6 +85,7 @@ DOCS: Mapping[str, str] = {
     "labels": "labels, as K=V (several: comma-separated in the environment, a table in the file)",
     "dev": "accept unsigned commands of every verb; without it only verbs that change nothing",
     "config_roots": "folders below which configurations may write files; none: they may write none",
+    "config_programs": "configurations may run, signal and install programs: commands, units, packages",
     "sample_interval_s": "seconds between two samples of the machine",
     "batch_s": "seconds of samples that travel together",
     "heartbeat_s": "seconds between two heartbeats",
@@ -191,7 +193,7 @@ def _convert(key: str, value: Any) -> Any:
             return check_tree_group(str(value))
         case "labels":
             return _labels(value)
-        case "dev":
+        case "dev" | "config_programs":
             return _flag(value)
         case "config_roots":
             return _folders(value)

@@ -7,6 +7,7 @@ from pathlib import Path
 from farshore_protocol.clock import Clock
 
 from farshore_edge.config.handlers import app, files, packages, services
+from farshore_edge.config.handlers.plain import Plain
 from farshore_edge.config.health import HostHealth
 from farshore_edge.config.model import HandlerTools
 from farshore_edge.config.parts import ConfigParts
@@ -20,17 +21,22 @@ def host_config(settings: Settings, clock: Clock) -> ConfigParts:
     data = Path(settings.data).absolute()
     roots = [Path(root) for root in settings.config_roots]
     if settings.dev:
-        own = data / "files"
+        below = data / "files"
         with contextlib.suppress(OSError):  # the agent starts without a disk, too
-            own.mkdir(parents=True, exist_ok=True)
-        roots.append(own)
+            below.mkdir(parents=True, exist_ok=True)
+        roots.append(below)
     programs = HostPrograms()
     tools = HandlerTools(
-        node=settings.node, data=data / "config", roots=tuple(roots), programs=programs
+        node=settings.node,
+        data=data / "config",
+        roots=tuple(roots),
+        programs=programs,
+        may_run=settings.dev or settings.config_programs,
     )
+    own = [each.make(tools) for each in (files, app, services, packages)]
     return ConfigParts(
         store=FileStore(tools.data),
-        handlers=tuple(each.make(tools) for each in (files, app, services, packages)),
+        handlers=(*own, Plain("health", tools)),
         discover=by_entry_point(tools),
         health=HostHealth(programs, clock),
         log_level=logging.getLogger().setLevel,

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 from farshore_protocol.config.messages import ConfigError, Difference, Override
 
+from farshore_edge.errors import ConfigurationError
+
 TEXT_CHARS = 200
 """Of what is expected and found, in a difference."""
 
@@ -111,12 +113,20 @@ class Programs(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandlerTools:
-    """What a handler is made with. ``data``: the agent's folder for configurations."""
+    """What a handler is made with. ``data``: the agent's folder for configurations. ``may_run``:
+    whether a configuration may have programs run, told or installed here."""
 
     node: str
     data: Path
     roots: tuple[Path, ...]
     programs: Programs
+    may_run: bool = False
+
+    def check_may_run(self, path: str) -> None:
+        """Raises ConfigurationError ``not_permitted`` where a configuration may not."""
+        if not self.may_run:
+            message = "this node runs no programs for configurations (setting config_programs)"
+            raise ConfigurationError("not_permitted", message, path)
 
 
 HandlerFactory = Callable[[HandlerTools], ConfigHandler]

@@ -24,6 +24,7 @@ class Apps:
 
     def __init__(self, tools: HandlerTools) -> None:
         self._placer = Placer(Folders(tools.roots, tools.data.parent), tools.data / "backup")
+        self._tools = tools
         self._programs = tools.programs
 
     def paths(self, document: dict[str, AppDocument]) -> Sequence[str]:
@@ -37,6 +38,8 @@ class Apps:
         for name, entry in document.items():
             at = pointer((self.document, name))
             telling = _telling(entry.on_change, at)
+            if telling is not None:
+                self._tools.check_may_run(f"{at}/on_change")
             wanted = Wanted(
                 path=entry.path,
                 content=orjson.dumps(

@@ -8,7 +8,7 @@ from typing import Any
 from farshore_protocol.config.documents import DOCUMENTS, PackageDocument
 from farshore_protocol.config.pointer import pointer
 
-from farshore_edge.config.model import Change, HandlerTools, Programs, Site
+from farshore_edge.config.model import Change, HandlerTools, Site
 from farshore_edge.errors import ConfigurationError
 
 QUERY_TIMEOUT_S = 30.0
@@ -28,13 +28,14 @@ class Packages:
 
     def __init__(
         self,
-        programs: Programs,
+        tools: HandlerTools,
         *,
         query_options: Sequence[str] = (),
         apt_options: Sequence[str] = (),
     ) -> None:
         """The options point dpkg and apt elsewhere than to this machine's own packages."""
-        self._programs = programs
+        self._tools = tools
+        self._programs = tools.programs
         self._query = ("dpkg-query", *query_options)
         self._apt = (*APT, *APT_OPTIONS, *apt_options)
 
@@ -44,6 +45,7 @@ class Packages:
     async def plan(self, document: dict[str, PackageDocument], site: Site) -> Sequence[Change]:  # noqa: ARG002 # the contract
         if not document:
             return ()
+        self._tools.check_may_run(pointer((self.document,)))
         if shutil.which("dpkg-query") is None or shutil.which("apt-get") is None:
             message = "this machine has no dpkg and apt"
             raise ConfigurationError("unsupported", message, pointer((self.document,)))
@@ -131,4 +133,4 @@ def _change(name: str, entry: PackageDocument, found: str | None) -> Change | No
 
 
 def make(tools: HandlerTools) -> Any:
-    return Packages(tools.programs)
+    return Packages(tools)

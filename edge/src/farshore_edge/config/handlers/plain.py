@@ -6,7 +6,7 @@ from typing import Any
 from farshore_protocol.config.documents import DOCUMENTS, HealthDocument
 from farshore_protocol.config.pointer import pointer
 
-from farshore_edge.config.model import Change, Site
+from farshore_edge.config.model import Change, HandlerTools, Site
 from farshore_edge.errors import ConfigurationError
 
 
@@ -16,8 +16,10 @@ class Plain:
     order = 50
     volatile = False
 
-    def __init__(self, document: str) -> None:
+    def __init__(self, document: str, tools: HandlerTools | None = None) -> None:
+        """``tools``: of a real node, which may run no programs."""
         self.document = document
+        self._tools = tools
         self.kind: Any = DOCUMENTS[document]
 
     def paths(self, document: Any) -> Sequence[str]:  # noqa: ARG002 # the contract
@@ -26,7 +28,10 @@ class Plain:
     async def plan(self, document: Any, site: Site) -> Sequence[Change]:  # noqa: ARG002 # the contract
         if self.document == "health":
             for name, check in document.items():
-                _check(check, pointer((self.document, name)))
+                at = pointer((self.document, name))
+                _check(check, at)
+                if check.command is not None and self._tools is not None:
+                    self._tools.check_may_run(f"{at}/command")
         return ()
 
     async def stage(self, change: Change) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from farshore_protocol.config.documents import DOCUMENTS, ServiceDocument
 from farshore_protocol.config.pointer import pointer
 
-from farshore_edge.config.model import Change, HandlerTools, Programs, Site
+from farshore_edge.config.model import Change, HandlerTools, Site
 from farshore_edge.errors import ConfigurationError
 
 SYSTEMCTL = "systemctl"
@@ -27,10 +27,15 @@ class Services:
     volatile = False
 
     def __init__(
-        self, programs: Programs, *, systemctl: str = SYSTEMCTL, runs: Callable[[], bool] = booted
+        self,
+        tools: HandlerTools,
+        *,
+        systemctl: str = SYSTEMCTL,
+        runs: Callable[[], bool] = booted,
     ) -> None:
         """``runs``: whether there is a systemd to talk to."""
-        self._programs = programs
+        self._tools = tools
+        self._programs = tools.programs
         self._systemctl = systemctl
         self._runs = runs
 
@@ -38,6 +43,8 @@ class Services:
         return ()
 
     async def plan(self, document: dict[str, ServiceDocument], site: Site) -> Sequence[Change]:
+        if document:
+            self._tools.check_may_run(pointer((self.document,)))
         if document and not self._runs():
             message = "no systemd runs on this machine"
             raise ConfigurationError("unsupported", message, pointer((self.document,)))
@@ -135,4 +142,4 @@ def _words(state: dict[str, Any]) -> str:
 
 
 def make(tools: HandlerTools) -> Any:
-    return Services(tools.programs)
+    return Services(tools)
