@@ -163,6 +163,32 @@ async def test_a_change_that_can_t_be_written_is_not_made(
     assert (response.json()["group"], response.headers["ETag"]) == ("eu/site0", '"1"')
 
 
+async def test_a_birth_that_could_not_be_written_is_asked_for_at_the_next_heartbeat(
+    running: RunningCenter, make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or nobody would answer the node, which sends nothing before."""
+    node = await make_node("pi-1")
+    await node.birth()
+    await until(lambda: len(node.got("ack")) == 1, "the first answer")
+    heartbeat = {"boot": "b00t", "conn": 1, "up_s": 1}
+
+    async def broken(_work: Any) -> Any:
+        raise DatabaseError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running.center.database, "write", broken)
+        await node.birth(streams={"metrics": {"epoch": EPOCH, "head": 5}})
+        await until(lambda: running.center.ingest.unanswered, "the failed commit")
+    await node.publish("heartbeat", heartbeat)
+    await until(lambda: "unknown_node" in str(node.got("error")), "the question for the birth")
+    await node.birth(streams={"metrics": {"epoch": EPOCH, "head": 5}})
+    await until(lambda: len(node.got("ack")) > 1, "the answer")
+    await node.publish("heartbeat", heartbeat)
+    await node.publish("tel/host", batch(1))
+    await until(lambda: node.acknowledged("metrics", 1), "all that came before it")
+    assert str(node.got("error")).count("unknown_node") == 1
+
+
 async def test_only_a_node_that_is_away_can_be_forgotten(
     running: RunningCenter, make_node: MakeNode
 ) -> None:

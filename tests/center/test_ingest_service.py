@@ -150,6 +150,19 @@ async def test_a_failed_commit_acknowledges_nothing(desk: Desk) -> None:
     assert await desk.rows("select count(*) from telemetry_batch") == [(2,)]
 
 
+async def test_a_birth_that_could_not_be_committed_is_remembered(desk: Desk) -> None:
+    """Nobody says it again unasked, so its node is to be asked."""
+    desk.database.broken = DatabaseError("disk full")
+    greeting = Greeting(node="pi-1", heads={"metrics": StreamHead(epoch=EPOCH, head=3)})
+    await desk.take(greeting, sample(1, node="pi-2"))
+    assert desk.ingest.unanswered == {"pi-1"}
+    assert not desk.sent
+    desk.database.broken = None
+    await desk.take(greeting)
+    assert not desk.ingest.unanswered
+    assert desk.acks()[-1]["metrics"]["head"] == 3
+
+
 async def test_a_database_that_became_read_only(desk: Desk, tmp_path: Path) -> None:
     """SQLite itself refuses; the group is not acknowledged and comes again."""
     await desk.take(sample(1))

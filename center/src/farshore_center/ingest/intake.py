@@ -9,6 +9,7 @@ import structlog
 from farshore_protocol.codec import decode
 from farshore_protocol.errors import MessageError, RemoteProtocolError
 from farshore_protocol.messages import (
+    UNKNOWN_NODE,
     Birth,
     CenterMark,
     Heartbeat,
@@ -55,6 +56,7 @@ class Intake:
             "tel": self._record,
             "log": self._live,
         }
+        self._born: set[str] = set()
         self.received: dict[str, int] = dict.fromkeys(self._by_kind, 0)
 
     async def take(self, topic: str, payload: bytes, client_id: str | None) -> None:
@@ -106,16 +108,26 @@ class Intake:
     async def _birth(self, up: Up, payload: bytes) -> None:
         birth = decode(Birth, payload)
         _check_birth(birth)
+        self._born.discard(up.node)
         ahead = await self._judged(up.node, birth.center)  # before anything is sent to the node
         known = self._nodes.registry.get(up.node)
         new_boot = known is None or known.standing.boot != birth.boot
+        again = up.node in self._ingest.unanswered
         await self._nodes.born(up.node, birth)
         await self._ingest.submit(
-            Greeting(node=up.node, heads=birth.streams, ahead=ahead, new_boot=new_boot)
+            Greeting(node=up.node, heads=birth.streams, ahead=ahead, new_boot=new_boot or again)
         )
+        self._born.add(up.node)
 
     async def _heartbeat(self, up: Up, payload: bytes) -> None:
-        await self._nodes.beat(up.node, decode(Heartbeat, payload))
+        """Of a node whose birth was not taken to its end since this center began, because it was
+        not heard or could not be written, the birth is asked for: it says how far the node is."""
+        beat = decode(Heartbeat, payload)
+        if up.node not in self._born or up.node in self._ingest.unanswered:
+            raise MessageError(
+                UNKNOWN_NODE, f"heartbeat of {up.node!r}, of which no birth is known here"
+            )
+        await self._nodes.beat(up.node, beat)
 
     async def _time(self, up: Up, payload: bytes) -> None:
         request = decode(TimeRequest, payload)

@@ -98,6 +98,9 @@ class IngestService:
         self.counts = IngestCounts()
         self.failing = False
         """Whether the last group could not be committed."""
+        self.unanswered: set[str] = set()
+        """Nodes whose last birth could not be committed: unlike records, it does not come again by
+        itself."""
 
     @property
     def waiting(self) -> int:
@@ -172,6 +175,7 @@ class IngestService:
             self.counts.failed_groups += 1
             self.failing = True
             self._shelf.forget(nodes)
+            self.unanswered.update(item.node for item in items if isinstance(item, Greeting))
             log.error("nothing could be committed; the nodes keep it", error=str(exc))
             await asyncio.sleep(self._settings.failure_pause_s)
         except Exception as exc:
@@ -190,6 +194,7 @@ class IngestService:
         self.failing = False
         for item in items:
             if isinstance(item, Greeting):
+                self.unanswered.discard(item.node)
                 for stream, head in item.heads.items():
                     self._shelf.epoch_is(item.node, stream, head.epoch)
         self._count(decision)

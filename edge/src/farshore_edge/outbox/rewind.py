@@ -32,8 +32,10 @@ class Fate:
     """Of one stream, by the seqs of the epoch that ends.
 
     ``again``: kept records that go on under new seqs. ``lost``: what the center lacks and this disk
-    has not, and what it keeps but can't tell from what the center has. ``renumbered``: seqs that
-    the center misses and whose records are among those that go on.
+    has not, and what it keeps but can't tell from what the center has. ``renumbered``: seqs whose
+    records are among those that go on and that the center has nothing else for. It is told of those
+    beyond what it knows, too: the disk can be set back again, to a copy from between, and what went
+    on already must not go on a second time.
     """
 
     again: RangeSet
@@ -133,6 +135,9 @@ def fate(
         lost.update(RangeSet(found.missing(*gap)))
     again = found.copy()
     again.update(mine)
+    beyond = (word.head or 0) + 1, again.last
+    renumbered.update(RangeSet(again.within(*beyond)))
+    lost.update(RangeSet(again.missing(*beyond)))
     return Fate(again=again, lost=lost, renumbered=renumbered)
 
 
