@@ -13,6 +13,7 @@ import msgspec
 from farshore_center.telemetry import chunk
 from farshore_edge.database import Change, Record
 from farshore_edge.outbox.envelope import without_mark
+from farshore_edge.outbox.rewind import REWOUND
 from farshore_protocol.commands.lifecycle import FINAL
 from farshore_protocol.errors import RemoteProtocolError
 from farshore_protocol.link import Message
@@ -222,8 +223,10 @@ class Invariants:
 
     def whole(self) -> None:
         """I1: whatever a disk remembers of having made is stored or declared lost, also where its
-        seq was another record's to the center."""
+        seq was another record's to the center: then the books have that one, and the node's word
+        stands among the events."""
         told = self.books()
+        doubtful = self._doubtful()
         for node in self._nodes:
             if node.retired or not any(key[0] == node.name for key in self._witness.others):
                 continue
@@ -236,7 +239,8 @@ class Invariants:
                     excused = epoch not in current and self._restores.knew(key, seq)
                     if name != stream:
                         continue
-                    if excused or (key in told and seq in told[key].lost):
+                    declared = key in told and seq in told[key].lost
+                    if excused or declared or seq in doubtful.get(key, ()):
                         have.update(numbers(record))
                     missing |= dict.fromkeys(numbers(record), seq)
                 gone = sorted(missing.keys() - have)
@@ -244,6 +248,17 @@ class Invariants:
                     self._witness.violated(
                         "I1", f"{node.name} {stream}: silently gone: {gone[:10]}"
                     )
+
+    def _doubtful(self) -> dict[StreamKey, RangeSet]:
+        """What nodes gave up because they could not tell it from what the center has."""
+        found: dict[StreamKey, RangeSet] = {}
+        for node, data in self._store.rows("SELECT node, data FROM event WHERE kind = 'evt.loss'"):
+            word = json.loads(data)
+            if word["reason"] == REWOUND:
+                found.setdefault((node, word["stream"], word["epoch"]), RangeSet()).add(
+                    *word["range"]
+                )
+        return found
 
     def _compare(self, what: str, accepted: Counter[float], stored: Counter[float]) -> None:
         twice = sorted(number for number, times in stored.items() if times > 1)
