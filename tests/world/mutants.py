@@ -15,6 +15,7 @@ from farshore_center.ingest import service as ingest_service
 from farshore_center.ingest import store as ingest_store
 from farshore_center.ingest.answers import acknowledgements
 from farshore_center.ingest.engine import decide
+from farshore_center.ingest.intake import Intake
 from farshore_center.ingest.service import IngestService
 from farshore_center.ingest.shelf import Shelf
 from farshore_center.nodes import presence
@@ -29,8 +30,11 @@ from farshore_edge.outbox.outbox import Outbox
 from farshore_edge.outbox.rewind import Gate
 from farshore_edge.outbox.streams import Stream
 from farshore_edge.presence import Presence
+from farshore_protocol.codec import decode
 from farshore_protocol.ids import Ids
+from farshore_protocol.messages import Heartbeat
 from farshore_protocol.stream import Book, Sender
+from farshore_protocol.topics import Up
 from sqlalchemy import insert
 
 Patch = pytest.MonkeyPatch
@@ -212,7 +216,13 @@ def held_commands_sent_at_once(patch: Patch) -> None:
 
 
 def no_birth_for_a_center_that_comes(patch: Patch) -> None:
+    """Neither said by the node nor asked for by the center: each alone is enough."""
+
+    async def beat(intake: Intake, up: Up, payload: bytes) -> None:
+        await intake._nodes.beat(up.node, decode(Heartbeat, payload))
+
     patch.setattr(Presence, "saw_center", lambda _self, _epoch, **_word: None)
+    patch.setattr(Intake, "_heartbeat", beat)
 
 
 def disk_that_went_back_not_noticed(patch: Patch) -> None:

@@ -252,7 +252,9 @@ class Invariants:
     def _doubtful(self) -> dict[StreamKey, RangeSet]:
         """What nodes gave up because they could not tell it from what the center has."""
         found: dict[StreamKey, RangeSet] = {}
-        for node, data in self._store.rows("SELECT node, data FROM event WHERE kind = 'evt.loss'"):
+        for node, data in self._store.rows(
+            "SELECT node, data FROM event WHERE kind = 'stream.loss'"
+        ):
             word = json.loads(data)
             if word["reason"] == REWOUND:
                 found.setdefault((node, word["stream"], word["epoch"]), RangeSet()).add(
