@@ -23,7 +23,7 @@ async def ask(bench: Bench, **args: Any) -> Outcome:
         raise AssertionError("it says nothing meanwhile")
 
     context = Context(timeout_s=10, output_max_bytes=0, emit=emit)
-    handler = config_override.override(bench.service, bench.clock.now_ms)
+    handler = config_override.override(lambda: bench.service, bench.clock.now_ms)
     return await handler(convert(ConfigOverrideArgs, args), context)
 
 

@@ -31,8 +31,8 @@ from farshore_protocol.topics import CenterState, Down, GroupCommand, Up, node_f
 from farshore_edge import VERSION
 from farshore_edge.commands import CommandService, Policy
 from farshore_edge.commands.ledger import Ledger
-from farshore_edge.commands.verbs import Handlers, config_override, inquiry
-from farshore_edge.commands.verbs import exec as exec_verb
+from farshore_edge.commands.verbs import Handlers
+from farshore_edge.commands.verbs.own import Agency, own_handlers
 from farshore_edge.config import ConfigParts, ConfigService, Place
 from farshore_edge.config.handlers.agent import AgentSettings
 from farshore_edge.config.simulated import simulated_config
@@ -141,20 +141,16 @@ class Agent:
                 "metrics", "tel/host", body, timing=timing
             ),
         )
-        self._handlers = {
-            "ping": inquiry.ping(clock.now_ms),
-            "facts": inquiry.facts(self._machine.facts),
-            "status": inquiry.status(self.status),
-            "verbs": inquiry.verbs(lambda: sorted(self._handlers)),
-            "exec": exec_verb.run,
-            "config-override": lambda args, context: config_override.override(
-                self._config, self._center_now_ms
-            )(args, context),
-            "config-retry": lambda args, context: config_override.retry(self._config)(
-                args, context
-            ),
-            **self._own_handlers,
-        }
+        agency = Agency(
+            settings=settings,
+            now_ms=clock.now_ms,
+            center_now_ms=self._center_now_ms,
+            facts=self._machine.facts,
+            status=self.status,
+            verbs=lambda: sorted(self._handlers),
+            config=lambda: self._config,
+        )
+        self._handlers = {**own_handlers(agency), **self._own_handlers}
         self._ledger = Ledger(
             self._database,
             self.outbox,

@@ -33,8 +33,9 @@ class Configuration(Protocol):
     def status(self) -> dict[str, Any]: ...
 
 
-def override(config: Configuration, now_ms: Callable[[], int]) -> Handler:
+def override(configuration: Callable[[], Configuration], now_ms: Callable[[], int]) -> Handler:
     async def handle(args: ConfigOverrideArgs, _context: Context) -> Outcome:
+        config = configuration()
         if args.action == "show":
             return _standing(config)
         if args.action == "clear":
@@ -55,8 +56,9 @@ def override(config: Configuration, now_ms: Callable[[], int]) -> Handler:
     return handle
 
 
-def retry(config: Configuration) -> Handler:
+def retry(configuration: Callable[[], Configuration]) -> Handler:
     async def handle(_args: Any, _context: Context) -> Outcome:
+        config = configuration()
         await config.retry()
         return Outcome(result=config.status())
 

@@ -1,0 +1,17 @@
+"""The catalogue of verbs: what each needs, gives and risks. Checklist: docs/checklists/new-verb.md."""
+
+from collections.abc import Mapping
+
+from farshore_protocol.commands.catalogue.config import CONFIG, ConfigOverrideArgs
+from farshore_protocol.commands.catalogue.files import FILES
+from farshore_protocol.commands.catalogue.inquiry import INQUIRY
+from farshore_protocol.commands.catalogue.model import NoArgs, Risk, Verb
+from farshore_protocol.commands.catalogue.network import NETWORK
+from farshore_protocol.commands.catalogue.programs import PROGRAMS, ExecArgs
+from farshore_protocol.commands.catalogue.upkeep import UPKEEP
+
+VERBS: Mapping[str, Verb] = {
+    verb.name: verb for verb in (*INQUIRY, *PROGRAMS, *FILES, *NETWORK, *CONFIG, *UPKEEP)
+}
+
+__all__ = ["VERBS", "ConfigOverrideArgs", "ExecArgs", "NoArgs", "Risk", "Verb"]

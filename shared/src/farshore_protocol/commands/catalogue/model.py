@@ -1,0 +1,31 @@
+"""What a verb is. Checklist: docs/checklists/new-verb.md."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Risk = Literal["read", "change", "danger"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoArgs:
+    """A verb without arguments."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verb:
+    """``risk``: ``read`` changes nothing; ``change`` and ``danger`` are never taken unsigned outside
+    of development. ``idempotent``: may be run again after a crash. ``args``, ``result``: the types
+    that they must fit; ``result`` is that of a success, and may stand beside a failure.
+    ``needs``: the capabilities without which a node does not have it, ``systemd`` for example.
+    ``output``: whether it writes output besides its result.
+    """
+
+    name: str
+    summary: str
+    risk: Risk
+    idempotent: bool
+    timeout_s: float
+    args: type[Any] = NoArgs
+    result: type[Any] | None = None
+    needs: frozenset[str] = frozenset()
+    output: bool = False
