@@ -73,10 +73,13 @@ class Injector:
         for wire in self._bus.wires.values():
             wire.blocked_until_s = wire.slow_until_s = wire.doubles_until_s = 0.0
         for node in self._nodes:
-            node.disk.failing_until_s = node.disk.slow_until_s = 0.0
+            # Not zero: that a disk has failed once excuses what its node says long after.
+            node.disk.failing_until_s = min(node.disk.failing_until_s, self._witness.time_s())
+            node.disk.slow_until_s = 0.0
             node.clock.drift(1.0)
             node.start()
-        self._store.failing_until_s = self._store.slow_until_s = 0.0
+        self._store.failing_until_s = min(self._store.failing_until_s, self._witness.time_s())
+        self._store.slow_until_s = 0.0
         if self._center.external:
             self._bus.go_up()
         self._center.start()
