@@ -1,11 +1,12 @@
 """What the quick look calls good is what the JSON Schema calls good, for every document."""
 
+import time
 from typing import Any
 
 import pytest
 from farshore_center.config.checks import BUILT_IN, Checker
 from farshore_center.config.quick import misfit
-from farshore_center.config.schema import FORMATS, Schema
+from farshore_center.config.schema import FORMATS, Schema, check_schema
 from farshore_protocol.config.documents import DOCUMENTS
 from farshore_protocol.config.layers import Layer, effective
 from hypothesis import given
@@ -111,3 +112,36 @@ def test_a_stored_schema_comes_on_top_of_the_built_in_one() -> None:
     stored = {"agent": {"properties": {"batch_s": {"maximum": 4}}}, "app/cam": {"maxProperties": 0}}
     found = violations(GOOD, **stored)
     assert [path for path, _ in found] == ["/agent/batch_s", "/app/cam/document"]
+
+
+@pytest.mark.parametrize(
+    ("definition", "document"),
+    [
+        ({"pattern": "^(a+)+$"}, "a" * 50_000 + "b"),
+        ({"patternProperties": {"^(a|a)*$": {"type": "integer"}}}, {"a" * 50_000 + "b": "x"}),
+        (
+            {"patternProperties": {"^(a|aa)+$": {}}, "additionalProperties": False},
+            {"a" * 5_000 + "b": 1},
+        ),
+    ],
+)
+def test_no_pattern_runs_for_ever(definition: dict[str, object], document: object) -> None:
+    """By Python's engine each of these takes longer than anybody waits."""
+    check_schema(definition)
+    began_s = time.monotonic()
+    Schema(definition).check(document, "/x")
+    assert time.monotonic() - began_s < 5
+
+
+def test_patterns_search_as_the_standard_says() -> None:
+    schema = Schema(
+        {
+            "properties": {"name": {"pattern": "^[a-z]+$"}, "free": {"pattern": "b+"}},
+            "patternProperties": {"_s$": {"type": "number"}},
+            "additionalProperties": False,
+        }
+    )
+    assert schema.check({"name": "abc", "free": "xbx", "wait_s": 1.5}, "") == ()
+    found = schema.check({"name": "A", "free": "x", "wait_s": "1", "nam": 1}, "/d")
+    assert {each.path for each in found} == {"/d/name", "/d/free", "/d/wait_s", "/d/nam"}
+    assert "did you mean name" in str(found)

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -194,3 +195,88 @@ def test_a_merge_upon_a_layer_keeps_its_removals() -> None:
 def test_a_groups_path_is_one_step_of_the_address() -> None:
     assert layer_path("group:eu/hamburg") == "/config/group/eu~hamburg"
     assert layer_path("defaults") == "/config/defaults"
+
+
+EDITOR = """\
+import sys, urllib.request
+path = sys.argv[-1]
+text = open(path).read()
+open({seen!r}, "w").write(text)
+open(path, "w").write(text.replace({old!r}, {new!r}))
+for url, body in {requests!r}:
+    urllib.request.urlopen(urllib.request.Request(url, body.encode(), method="PUT",
+        headers={{"Content-Type": "application/json"}})).close()
+"""
+
+
+@pytest.fixture
+def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """An editor that replaces text, and remembers what it was given."""
+
+    def make(old: str, new: str, *requests: tuple[str, str]) -> Path:
+        program, seen = tmp_path / "editor.py", tmp_path / "seen"
+        program.write_text(EDITOR.format(seen=str(seen), old=old, new=new, requests=list(requests)))
+        monkeypatch.setenv("VISUAL", f"{sys.executable} {program}")
+        monkeypatch.setenv("TMPDIR", str(tmp_path))
+        tempfile.tempdir = None
+        return seen
+
+    return make
+
+
+def kept_in(folder: Path) -> list[Path]:
+    return list(folder.glob("farshore-edit-*/*"))
+
+
+async def test_a_layer_is_edited_with_the_difference_shown(
+    running: RunningCenter,
+    make_config_node: MakeConfigNode,
+    shell: Shell,
+    editor: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    await make_config_node("pi-1")
+    await shell("set", shell.file("d.yaml", "agent:\n  batch_s: 5\n"), "--defaults")
+    seen = editor("batch_s: 5", "batch_s: 7")
+    told = await shell("edit", "--defaults", "--yes", "-m", "slower")
+    assert seen.read_text().splitlines()[1:] == ["agent:", "  batch_s: 5"]
+    assert "  ~ /agent/batch_s  5 → 7" in told.stdout.splitlines()
+    assert told.stdout.splitlines()[-1] == "defaults@2: 1 node to be told"
+    assert (await running.get("/config/defaults"))["patch"] == {"agent": {"batch_s": 7}}
+    editor("nothing like it", "")
+    assert (await shell("edit", "--defaults", "--yes")).stdout == "defaults: nothing changed\n"
+    assert not kept_in(tmp_path), "nothing is left behind"
+    asked = await shell("edit", "--defaults", code=2)
+    assert "give --yes" in asked.stderr
+
+
+@pytest.mark.parametrize(
+    ("new", "words"),
+    [("batch_s: [", "line"), ("batch_s: no", "use quotes"), ("batch_sek: 7", "refused")],
+)
+async def test_a_text_that_is_wrong_is_kept(
+    running: RunningCenter, shell: Shell, editor: Callable[..., Path], new: str, words: str,
+    make_config_node: MakeConfigNode, tmp_path: Path,
+) -> None:  # fmt: skip
+    await make_config_node("pi-1")
+    await shell("set", shell.file("d.yaml", "agent:\n  batch_s: 5\n"), "--defaults")
+    editor("batch_s: 5", new)
+    told = await shell("edit", "--defaults", "--yes", code=1 if words == "refused" else 2)
+    assert words in told.output
+    (kept,) = kept_in(tmp_path)
+    assert new in kept.read_text()
+    assert str(kept) in told.output.replace("\n", "")
+    assert (await running.get("/config/defaults"))["rev"] == 1
+
+
+async def test_a_change_of_somebody_else_is_not_overwritten(
+    running: RunningCenter, shell: Shell, editor: Callable[..., Path], tmp_path: Path
+) -> None:
+    await shell("set", shell.file("d.yaml", "agent:\n  batch_s: 5\n"), "--defaults")
+    url = f"{running.url}/api/v1/config/defaults"
+    editor("batch_s: 5", "batch_s: 7", (url, '{"patch": {"agent": {"batch_s": 6}}}'))
+    told = await shell("edit", "--defaults", "--yes", code=1)
+    assert "somebody changed defaults since revision 1" in told.stdout
+    (kept,) = kept_in(tmp_path)
+    assert "batch_s: 7" in kept.read_text()
+    assert (await running.get("/config/defaults"))["patch"] == {"agent": {"batch_s": 6}}

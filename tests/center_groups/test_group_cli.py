@@ -22,6 +22,11 @@ async def test_groups_from_the_command_line(stage: Stage, cli: Cli) -> None:
     assert "there is no group 'us'" in refused.stderr
     made = await cli("group", "create", "us/texas", "--parents", "--description", "the south")
     assert made.stdout == "us/texas is made\n"
+    said = await cli("group", "describe", "us/texas", "the far south")
+    assert said.stdout == "us/texas: the far south\n"
+    assert "the far south" in (await cli("group", "show", "us/texas")).stdout
+    nowhere = await cli("group", "describe", "us/utah", "salt")
+    assert (nowhere.exit_code, "does not exist" in nowhere.stderr) == (1, True)
     twice = await cli("group", "create", "us/texas")
     assert twice.exit_code == 1
     assert "The group exists (412): there is a group us/texas" in twice.stderr
@@ -29,7 +34,7 @@ async def test_groups_from_the_command_line(stage: Stage, cli: Cli) -> None:
         ["eu", "1", "1", "node", "-"],
         ["eu/hamburg", "1", "1", "node", "-"],
         ["us", "0", "0", "person", "-"],
-        ["us/texas", "0", "0", "person", "the", "south"],
+        ["us/texas", "0", "0", "person", "the", "far", "south"],
     ]
     moved = await cli("group", "move", "eu", "us/texas/eu")
     assert moved.stdout == "eu is us/texas/eu now, with 1 node\n"

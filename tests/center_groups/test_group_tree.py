@@ -238,6 +238,9 @@ class FakeLayers:
     def has_layer(self, _connection: Connection, path: str) -> bool:
         return path in self.paths
 
+    def has_overlay_layer(self, _connection: Connection, name: str) -> bool:
+        return name in self.paths
+
     def rename_group(self, _connection: Connection, old: str, new: str) -> None:
         if self.fails:
             raise DatabaseError("no room")

@@ -24,6 +24,8 @@ NodeName = Annotated[str, typer.Argument(metavar="NODE", help="The node's name."
 
 
 def register(app: typer.Typer) -> None:
+    from farshore_center.cli import config_edit
+
     config = typer.Typer(
         name="config", no_args_is_help=True, help="What nodes should run, why, and what changes."
     )
@@ -39,6 +41,7 @@ def register(app: typer.Typer) -> None:
         ("resolve", resolve),
     ):
         command(config, name)(work)
+    config_edit.register(config)
     config_schema.register(config)
     app.add_typer(config)
 
@@ -97,22 +100,32 @@ async def preview(
     else:
         body["delete"] = True
     async with session.connect() as client:
-        found = await client.post("/config/preview", body)
-        while found["next"]:
-            page = await client.post("/config/preview", body, {"cursor": found["next"]})
-            found["items"] += page["items"]
-            found["next"] = page["next"]
+        found = await preview_layer(client, body)
     if session.as_json:
         session.document(found)
     else:
-        for line in difference_lines(found["items"]):
-            session.styled(*line)
-        session.text(f"{found['changed']} of {counted(found['nodes'], 'node')} would change")
-        if not found["valid"]:
-            session.text("it would be refused:")
-        for line in fault_lines(found["faults"]):
-            session.styled(*line)
+        tell_preview(session, found)
     return DONE if found["valid"] else FAILED
+
+
+async def preview_layer(client: Any, body: dict[str, Any]) -> dict[str, Any]:
+    """Every page of a preview as one."""
+    found: dict[str, Any] = await client.post("/config/preview", body)
+    while found["next"]:
+        page = await client.post("/config/preview", body, {"cursor": found["next"]})
+        found["items"] += page["items"]
+        found["next"] = page["next"]
+    return found
+
+
+def tell_preview(session: Session, found: dict[str, Any]) -> None:
+    for line in difference_lines(found["items"]):
+        session.styled(*line)
+    session.text(f"{found['changed']} of {counted(found['nodes'], 'node')} would change")
+    if not found["valid"]:
+        session.text("it would be refused:")
+    for line in fault_lines(found["faults"]):
+        session.styled(*line)
 
 
 async def set_layer(
@@ -137,7 +150,7 @@ async def set_layer(
     patch = layer_of.read_file(file)
     async with session.connect() as client:
         if merge:
-            found = await _layer(client, layer)
+            found = await read_layer(client, layer)
             if not isinstance(patch, dict):
                 raise BadUsageError("--merge takes an object")
             patch = layer_of.upon(found["patch"], patch)
@@ -145,10 +158,10 @@ async def set_layer(
         body = {"patch": patch, "message": message or "", "author": layer_of.who(author)}
         headers = {} if if_rev is None else {"If-Match": f'"{if_rev}"'}
         made = await client.change("PUT", layer_of.layer_path(layer), body, headers=headers)
-    _say(session, made)
+    say_made(session, made)
 
 
-async def _layer(client: Any, layer: str) -> dict[str, Any]:
+async def read_layer(client: Any, layer: str) -> dict[str, Any]:
     """The layer as it is; what is not there is empty. A deleted one has a revision all the same."""
     try:
         found: dict[str, Any] = await client.get(layer_of.layer_path(layer))
@@ -226,10 +239,10 @@ async def rollback(
     body = {"rev": rev, "message": message or "", "author": layer_of.who(author)}
     async with session.connect() as client:
         made = await client.post(f"{path}/rollback", body)
-    _say(session, made)
+    say_made(session, made)
 
 
-def _say(session: Session, made: dict[str, Any]) -> None:
+def say_made(session: Session, made: dict[str, Any]) -> None:
     if session.as_json:
         session.document(made)
         return

@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
     command(inner, "tree")(groups)
     command(inner, "show")(show)
     command(inner, "create")(create)
+    command(inner, "describe")(describe)
     command(inner, "move")(move)
     command(inner, "delete")(delete)
     app.add_typer(inner, name="group")
@@ -88,6 +89,24 @@ async def create(
             headers={"If-None-Match": "*"},
         )
     _told(session, made, f"{clean(made['path'])} is made")
+
+
+async def describe(
+    session: Session,
+    path: Path,
+    description: Annotated[str, typer.Argument(metavar="TEXT", help="What it is for.")],
+) -> None:
+    """Say what a group is for, in place of what was said before."""
+    from farshore_center.cli.client import place
+
+    async with session.connect() as client:
+        changed = await client.change(
+            "PUT",
+            f"/groups/{place(path)}",
+            {"description": description},
+            headers={"If-Match": "*"},
+        )
+    _told(session, changed, f"{clean(changed['path'])}: {clean(changed['description'])}")
 
 
 async def move(

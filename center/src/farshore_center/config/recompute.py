@@ -66,6 +66,7 @@ class Recompute:
         self._woken = asyncio.Event()
         self._woken.set()
         self.rounds = 0
+        self._failures = 0
 
     def changed(self, nodes: Iterable[str] | None) -> None:
         """These nodes may have other layers now; None: maybe every node."""
@@ -96,12 +97,17 @@ class Recompute:
             # What fails (the database, a saved selector) changes nothing, and is tried again.
             await self._look(None if everyone else nodes, arrivals)
             self.rounds += 1
+            self._failures = 0
         except CenterError as exc:
-            log.error("configurations can't be computed now", reason=str(exc))
+            wait_s = min(
+                self._settings.retry_s * 2 ** min(self._failures, 16), self._settings.retry_most_s
+            )
+            self._failures += 1
+            log.error("configurations can't be computed now", reason=str(exc), again_in_s=wait_s)
             self._all = self._all or everyone
             self._nodes |= nodes
             self._arrivals = arrivals | self._arrivals
-            await asyncio.sleep(self._settings.retry_s)
+            await asyncio.sleep(wait_s)
             self._woken.set()
 
     async def _look(self, nodes: set[str] | None, arrivals: dict[str, Arrival]) -> None:

@@ -142,6 +142,10 @@ class ConfigRoom:
         node_store.remove(conn, node)
         layer_store.remove(conn, Address("node", node))
 
+    def has_overlay_layer(self, connection: Connection, name: str) -> bool:
+        """Whether it can't be deleted; the groups' room asks in its transaction."""
+        return layer_store.has_overlay_layer(connection, name)
+
     def has_layer(self, connection: Connection, path: str) -> bool:
         """Whether the group has a layer, so that it can't be deleted."""
         return layer_store.has_layer(connection, path)

@@ -1,8 +1,8 @@
 """A JSON Schema (2020-12) that a person stores: what is taken, and how long checking may take. Pure.
 
 Nothing is fetched: ``$ref`` leads to the schema itself or to the meta-schemas. A format is one that
-is checked here. A pattern that can run for ever (a repetition within a repetition) is refused when
-it is stored, because nothing can stop it later; everything else is counted in steps.
+is checked here. Patterns are RE2's, whose time grows with the text alone; everything else is counted
+in steps.
 """
 
 import difflib
@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from re import _constants, _parser
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -24,6 +23,7 @@ from jsonschema import Draft202012Validator, FormatChecker, validators
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
+from farshore_center.config.patterns import BY_RE2, PatternError, compiled, strangers
 from farshore_center.errors import CenterError
 
 MAX_SCHEMA_BYTES = 64 * 1024
@@ -109,8 +109,14 @@ def check_schema(definition: Any) -> None:
     size = len(orjson.dumps(definition))
     if size > MAX_SCHEMA_BYTES:
         raise SchemaError("", f"{size} bytes, expected {MAX_SCHEMA_BYTES} or fewer")
+    used = set()
     for path, key, value in _walk(definition, "", 1):
+        used.add(key)
         _check_keyword(path, key, value)
+    if {"patternProperties", "unevaluatedProperties"} <= used:
+        raise SchemaError(
+            "", "unevaluatedProperties beside patternProperties; expected additionalProperties"
+        )
     try:
         Draft202012Validator.check_schema(definition)
     except jsonschema.SchemaError as exc:
@@ -160,43 +166,13 @@ def _check_references(definition: dict[str, Any] | bool) -> None:
                 raise SchemaError(path, f"{value[:100]!r} leads nowhere") from exc
 
 
-_REPEATS = (_constants.MAX_REPEAT, _constants.MIN_REPEAT)
-
-
 def _check_pattern(path: str, pattern: str) -> None:
     if len(pattern) > MAX_PATTERN:
         raise SchemaError(path, f"a pattern of {len(pattern)} characters, expected {MAX_PATTERN}")
     try:
-        tree = _parser.parse(pattern)
-    except (re.error, RecursionError, OverflowError) as exc:
-        raise SchemaError(path, f"the pattern can't be read: {exc}") from exc
-    if _runs_long(tree, repeated=False):
-        raise SchemaError(
-            path, "a repetition within a repetition, or a back-reference: it may run for ever"
-        )
-
-
-def _runs_long(tree: Any, *, repeated: bool) -> bool:
-    """Whether an open repetition, or a choice, stands in an open repetition."""
-    for operation, operand in tree:
-        if operation is _constants.GROUPREF or operation is _constants.GROUPREF_EXISTS:
-            return True
-        if operation in _REPEATS:
-            _least, most, inner = operand
-            open_end = most is _constants.MAXREPEAT or most > 16
-            if (open_end and repeated) or _runs_long(inner, repeated=repeated or open_end):
-                return True
-        elif operation is _constants.BRANCH:
-            if repeated or any(_runs_long(each, repeated=repeated) for each in operand[1]):
-                return True
-        elif operation is _constants.SUBPATTERN:
-            if _runs_long(operand[-1], repeated=repeated):
-                return True
-        elif operation in (_constants.ASSERT, _constants.ASSERT_NOT) and _runs_long(
-            operand[1], repeated=repeated
-        ):
-            return True
-    return False
+        compiled(pattern)
+    except PatternError as exc:
+        raise SchemaError(path, f"the pattern can't be read: {exc} (RE2 syntax)") from exc
 
 
 class Schema:
@@ -206,7 +182,7 @@ class Schema:
         self._steps = 0
         counted = {
             keyword: self._counted(work)
-            for keyword, work in Draft202012Validator.VALIDATORS.items()
+            for keyword, work in {**Draft202012Validator.VALIDATORS, **BY_RE2}.items()
         }
         kind = validators.extend(Draft202012Validator, validators=counted)  # type: ignore[no-untyped-call] # annotated nowhere
         self._validator = kind(
@@ -233,6 +209,8 @@ class Schema:
                 found += _violations(error, at)
                 if len(found) >= MAX_VIOLATIONS:
                     break
+        except PatternError as exc:  # stored when patterns were read otherwise
+            return (Violation(path=at, message=f"the schema's pattern can't be read: {exc}"),)
         except (_OutOfStepsError, RecursionError):
             detail = f"the schema does not come to an end within {MAX_STEPS} steps"
             return (Violation(path=at, message=detail),)
@@ -249,15 +227,9 @@ def _violations(error: Any, at: str) -> list[Violation]:
     if error.validator != "additionalProperties" or error.validator_value is not False:
         return [Violation(path=path, message=_message(error))]
     known = list(error.schema.get("properties", {}))
-    patterns = list(error.schema.get("patternProperties", {}))
-    strangers = [
-        key
-        for key in error.instance
-        if key not in known and not any(re.search(each, key) for each in patterns)
-    ]
     return [
         Violation(path=path + step(key), message=_stranger(key, known))
-        for key in strangers[:MAX_VIOLATIONS]
+        for key in strangers(error.instance, error.schema)[:MAX_VIOLATIONS]
     ]
 
 

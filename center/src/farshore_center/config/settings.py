@@ -8,6 +8,7 @@ class ConfigSettings:
     """``gather_s``: how long changes of the fleet are gathered before they are looked at together.
 
     ``resend_after_s`` doubles with every sending that is not answered, up to ``resend_most_s``.
+    ``retry_s`` doubles with every failure to compute configurations, up to ``retry_most_s``.
     ``send_timeout_s``: how long the downlink may take for one message before it counts as stuck.
     """
 
@@ -16,3 +17,4 @@ class ConfigSettings:
     resend_most_s: float = 600.0
     send_timeout_s: float = 10.0
     retry_s: float = 1.0
+    retry_most_s: float = 60.0

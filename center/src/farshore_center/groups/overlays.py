@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable
 
+from sqlalchemy import Connection
+
 from farshore_center.api.problems import Problem
 from farshore_center.events.model import Draft
 from farshore_center.groups import rules, store
@@ -10,14 +12,21 @@ from farshore_center.groups.overlay import Overlay
 
 
 class OverlayBook:
-    """``changed`` is called after the commit of each change."""
+    """``changed`` is called after the commit of each change; ``in_use``: whether an overlay has a
+    layer of configuration, asked in the transaction that deletes it."""
 
     def __init__(
-        self, changes: Changes, *, now_ms: Callable[[], int], changed: Callable[[], None]
+        self,
+        changes: Changes,
+        *,
+        now_ms: Callable[[], int],
+        changed: Callable[[], None],
+        in_use: Callable[[Connection, str], bool],
     ) -> None:
         self._changes = changes
         self._now_ms = now_ms
         self._changed = changed
+        self._in_use = in_use
         self._overlays: dict[str, Overlay] = {}
 
     def fill(self, overlays: Iterable[Overlay]) -> None:
@@ -89,7 +98,18 @@ class OverlayBook:
 
     async def _delete(self, name: str, if_match: str | None) -> None:
         rules.check_match(name, self.get(name).revision, if_match)
-        draft = Draft(kind="overlay.deleted", data={"name": name})
-        await self._changes.write(lambda connection: store.remove_overlay(connection, name), draft)
+
+        def work(connection: Connection) -> None:
+            if self._in_use(connection, name):
+                raise Problem(
+                    status=409,
+                    title="The overlay has configuration",
+                    field="name",
+                    detail=f"{name} has a layer of configuration",
+                    expected="an overlay whose layer was deleted",
+                )
+            store.remove_overlay(connection, name)
+
+        await self._changes.write(work, Draft(kind="overlay.deleted", data={"name": name}))
         del self._overlays[name]
         self._changed()

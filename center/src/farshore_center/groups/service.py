@@ -33,6 +33,7 @@ class Layers(Protocol):
     """What the configuration's room is asked and told about groups, inside the transaction."""
 
     def has_layer(self, connection: Connection, path: str, /) -> bool: ...
+    def has_overlay_layer(self, connection: Connection, name: str, /) -> bool: ...
     def rename_group(self, connection: Connection, old: str, new: str, /) -> None: ...
 
 
@@ -55,13 +56,21 @@ class GroupService:
         self.layers = layers
         self.changed: Changed = _nobody_listens
         self._changes = Changes(database, nodes.events)
-        self.book = OverlayBook(self._changes, now_ms=now_ms, changed=lambda: self.changed(None))
+        self.book = OverlayBook(
+            self._changes,
+            now_ms=now_ms,
+            changed=lambda: self.changed(None),
+            in_use=self._has_overlay_layer,
+        )
         self.selection = Selection(
             database, nodes.registry, saved=self.book.text_of, names=self.book.names
         )
 
     async def start(self) -> None:
         self.book.fill(await self._database.read(store.load_overlays))
+
+    def _has_overlay_layer(self, connection: Connection, name: str) -> bool:
+        return self.layers is not None and self.layers.has_overlay_layer(connection, name)
 
     @property
     def tree(self) -> GroupTree:
