@@ -41,6 +41,11 @@ class Center:
         found: dict[str, Any] = _json(answer, 201 if answer.status_code == 201 else 200)
         return found
 
+    async def patch(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        answer = await self._http.patch(path, json=body)
+        found: dict[str, Any] = _json(answer, 200)
+        return found
+
     async def metrics(self) -> dict[str, float]:
         """``/metrics`` by name and labels, as it is written there."""
         answer = await self._http.get("/metrics")

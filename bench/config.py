@@ -18,11 +18,11 @@ from farshore_center.config.plan import Stacks
 from farshore_protocol.config.layers import Layer
 
 from bench.center import Center, center
-from bench.config_nodes import GROUP, node_names
+from bench.config_nodes import GROUP
 from bench.context import Context
 from bench.errors import BenchError
 from bench.model import Figure, Outcome, Runs, Verdict
-from bench.processes import module, running
+from bench.processes import farshore, module, running
 
 COMPUTED_NODES = 10_000
 COMPUTE_S = 2.0
@@ -31,17 +31,21 @@ NODES = 1_000
 REPORTED_S = 5.0
 POLL_S = 0.05
 QUIET_S = 2.0
+SETTLE_S = 15.0
+"""After all have moved: who moves connects anew, to listen to other groups."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigFindings:
-    """``accepted_s``: until the PUT of a change to all was answered; ``sent_for_one``: messages that
-    a change to one node came to."""
+    """``accepted_s``: until the PUT of a change to all was answered; ``reported_s``: until all agents
+    had reported it; ``played_s``: the same with nodes that report at once; ``sent_for_one``: messages
+    that a change to one node came to."""
 
     compute_s: tuple[float, ...]
     effective_bytes: int
     accepted_s: tuple[float, ...]
     reported_s: tuple[float, ...]
+    played_s: tuple[float, ...]
     sent_for_one: tuple[int, ...]
 
 
@@ -77,6 +81,7 @@ def summarise(found: ConfigFindings) -> Outcome:
         ),
     )
     figures = (
+        one("played", "until nodes that report at once have done so", "s", found.played_s),
         one("accepted", "until a change to all is accepted", "s", found.accepted_s),
         one("effective", "an effective configuration", "bytes", (found.effective_bytes,)),
     )
@@ -86,28 +91,51 @@ def summarise(found: ConfigFindings) -> Outcome:
 async def run(context: Context) -> Outcome:
     compute_s, size = compute(1 if context.quick else 3)
     context.say(f"{COMPUTED_NODES} nodes computed in {max(compute_s):.2f} s")
-    folder = context.folder("config")
-    async with center(folder) as found:
-        argv = module("config_nodes", str(found.mqtt_port), str(NODES))
-        async with running("config_nodes", *argv, log=folder / "nodes.log"):
-            await found.online(NODES, within_s=120)
-            context.say(f"{NODES} nodes are online")
-            accepted, reported = await _to_all(context, found)
-            for_one = [await _to_one(found, number) for number in range(3)]
+    _, played, _ = await _fleet(context, agents=False)
+    accepted, reported, for_one = await _fleet(context, agents=True)
     return summarise(
         ConfigFindings(
             compute_s=tuple(compute_s),
             effective_bytes=size,
             accepted_s=tuple(accepted),
             reported_s=tuple(reported),
+            played_s=tuple(played),
             sent_for_one=tuple(for_one),
         )
     )
 
 
+async def _fleet(context: Context, *, agents: bool) -> tuple[list[float], list[float], list[int]]:
+    """Seconds until each change was accepted and reported, and messages for a change to one."""
+    folder = context.folder("config-agents" if agents else "config-played")
+    async with center(folder) as found:
+        if agents:
+            argv = farshore(
+                "farshore-sim", "run", "--nodes", str(NODES), "--center", found.mqtt_url
+            )
+        else:
+            argv = module("config_nodes", str(found.mqtt_port), str(NODES))
+        async with running("nodes", *argv, log=folder / "nodes.log"):
+            await found.online(NODES, within_s=120)
+            context.say(f"{NODES} {'simulated agents' if agents else 'played nodes'} are online")
+            if agents:
+                await _gather(found)
+                await asyncio.sleep(SETTLE_S)
+            accepted, reported = await _to_all(context, found)
+            for_one = [await _to_one(found, number) for number in range(3)]
+    return accepted, reported, for_one
+
+
+async def _gather(found: Center) -> None:
+    """All of them into one group, as a person would move them."""
+    names = [item["name"] for item in (await found.get(f"/api/v1/nodes?limit={NODES}"))["items"]]
+    for name in names:
+        await found.patch(f"/api/v1/nodes/{name}?parents=true", {"group": GROUP})
+
+
 def patch(tag: str) -> dict[str, Any]:
     """4 KiB: a document that all layers share, and files of its own."""
-    made: dict[str, Any] = {"agent": {"batch_s": len(tag)}, "files": {}}
+    made: dict[str, Any] = {"agent": {"batch_s": 10 + len(tag)}, "files": {}}
     number = 0
     while len(orjson.dumps(made)) < LAYER_BYTES - 40:
         made["files"][f"/etc/{tag}/{number}"] = {"content": f"value {number}", "mode": "0644"}
@@ -154,15 +182,16 @@ async def _to_all(context: Context, found: Center) -> tuple[list[float], list[fl
     count = 2 if context.quick else 5
     accepted, reported = [], []
     for number in range(1, count + 1):
-        body = {"patch": {**patch("bench"), "lamp": {"round": number}}, "author": "bench"}
+        body = {"patch": patch(f"bench-{number}"), "author": "bench"}
+        reports = (await found.metrics())["farshore_config_reports_total"]
         begun = time.perf_counter()
         answer = await found.put(f"/api/v1/config/group/{GROUP}", body)
         accepted.append(time.perf_counter() - begun)
         if answer["nodes"] != NODES:
             raise BenchError(f"{NODES} nodes expected to change, got {answer['nodes']}")
 
-        async def look(rev: int = number) -> bool | None:
-            return await _all_applied(found, rev)
+        async def look(enough: float = reports + NODES) -> bool | None:
+            return await _all_applied(found, enough)
 
         await found.until(look, "all to report", within_s=60, every_s=POLL_S)
         reported.append(time.perf_counter() - begun)
@@ -170,15 +199,16 @@ async def _to_all(context: Context, found: Center) -> tuple[list[float], list[fl
     return accepted, reported
 
 
-async def _all_applied(found: Center, rev: int) -> bool | None:
-    """Whether every node has reported the configuration that the center wants of it."""
-    if (await found.metrics())["farshore_config_reports_total"] < rev * NODES:
+async def _all_applied(found: Center, enough: float) -> bool | None:
+    """Whether every node has reported the configuration that the center wants of it; before there
+    were so many reports nobody is asked."""
+    if (await found.metrics())["farshore_config_reports_total"] < enough:
         return None
     items = (await found.get(f"/api/v1/nodes?limit={NODES}"))["items"]
     configs = [item["config"] for item in items]
     good = [
         config["state"] == "applied"
-        and config["reported_rev"] == config["desired_rev"] == rev
+        and config["reported_rev"] == config["desired_rev"]
         and config["reported_digest"] == config["desired_digest"]
         for config in configs
     ]
@@ -187,9 +217,10 @@ async def _all_applied(found: Center, rev: int) -> bool | None:
 
 async def _to_one(found: Center, number: int) -> int:
     """How many messages a change to one node comes to, resends after a while included."""
-    node = node_names(NODES)[number * 331]
+    items = (await found.get(f"/api/v1/nodes?limit={NODES}"))["items"]
+    node = items[number * 331]["name"]
     before = await _sent(found)
-    body = {"patch": {"lamp": {"own": number}}, "author": "bench"}
+    body = {"patch": {"agent": {"heartbeat_s": 31 + number}}, "author": "bench"}
     await found.put(f"/api/v1/config/node/{node}", body)
     await asyncio.sleep(QUIET_S)
     return await _sent(found) - before

@@ -48,6 +48,7 @@ def test_a_configuration_is_judged_by_its_slowest_run() -> None:
         effective_bytes=24_000,
         accepted_s=(0.1,),
         reported_s=(1.0, 4.9),
+        played_s=(0.5, 9.0),
         sent_for_one=(1, 2),
     )
     held = {name: each.held for name, each in verdicts(config.summarise(found)).items()}
