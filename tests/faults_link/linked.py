@@ -4,6 +4,7 @@ import asyncio
 import collections
 import contextlib
 import itertools
+import sqlite3
 import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -53,6 +54,13 @@ class Linked:
         found = await self.center.get(f"/nodes/{self.name}/streams")
         items = found["items"] if found else []
         return {item["stream"]: item for item in items if item["current"]}
+
+    def stored(self) -> list[int]:
+        """The first instants of its batches at the center, in the order of their arrival."""
+        uri = f"file:{self.center.data / 'center.db'}?mode=ro"
+        rows = "select t0_ms from telemetry_batch where node = ? order by id"
+        with contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
+            return [t0_ms for (t0_ms,) in database.execute(rows, [self.name])]
 
     async def accepted(self) -> int:
         book = (await self.books()).get("metrics")
