@@ -76,11 +76,16 @@ def test_pauses_double_to_the_most() -> None:
     assert pauses == [10_000, 20_000, 40_000, 60_000, 60_000, 60_000]
 
 
-def test_only_what_is_queued_can_be_cancelled() -> None:
+def test_what_is_queued_is_cancelled_and_what_was_sent_is_for_its_node_to_end() -> None:
     cancelled = cancel(NEW, NOW + 1)
     assert cancelled is not None
     assert (cancelled.state, cancelled.reason) == ("cancelled", CANCELLED)
-    assert cancel(SENT, NOW) is None
+    going = cancel(SENT, NOW)
+    assert going is not None
+    assert (going.state, going.cancelling) == ("sent", True)
+    (decision,) = decide_sends([going], NOW + 1, {going.node}, arrived={going.node})
+    assert decision.action == "wait", "it is not sent again"
+    assert apply_report(going, report("c1", "cancelled"), NOW).state == "cancelled"
     assert cancel(cancelled, NOW) is None
     assert apply_report(cancelled, report("c1", "running"), NOW).state == "cancelled"
 

@@ -61,6 +61,7 @@ async def test_a_new_command_has_the_shape_of_the_contract(client: httpx.AsyncCl
                 "state": "queued",
                 "reason": None,
                 "held": False,
+                "cancelling": False,
                 "updated_at": "2023-11-14T22:13:20.000Z",
                 "result": None,
                 "error": None,
@@ -206,7 +207,13 @@ async def test_cancel(client: httpx.AsyncClient, stage: Stage) -> None:
     assert answer.status_code == 200
     CancellationOut.model_validate(answer.json())
     assert answer.json()["summary"] == {"cancelled": 2, "running": 1}
-    assert answer.json()["not_cancelled"] == [{"node": "pi-2", "state": "running"}]
+    assert answer.json()["not_cancelled"] == [
+        {"node": "pi-2", "state": "running", "cancelling": True}
+    ]
+    asking = (await client.get(f"/commands/{answer.json()['asked_by']}")).json()
+    assert (asking["verb"], asking["args"]) == ("cancel", {"id": body["id"], "verb": "ping"})
+    assert [target["node"] for target in asking["targets"]] == ["pi-2"]
+    await stage.report(("pi-2", report(body["id"], "cancelled", seq=2)))
     again = await client.post(f"/commands/{body['id']}/cancel")
     assert again.status_code == 409
     assert again.json()["title"] == "Nothing can be cancelled"

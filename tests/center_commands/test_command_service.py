@@ -263,18 +263,28 @@ async def test_everything_of_a_key_is_compared_but_what_all_means_today(stage: S
     assert (again.id, again.repeated) == (first.id, True)
 
 
-async def test_cancel_takes_what_was_not_sent(stage: Stage) -> None:
+async def test_cancel_takes_what_was_not_sent_and_asks_the_nodes_of_the_rest(stage: Stage) -> None:
     stage.online = {"pi-1"}
     async with stage.running():
         view = await stage.create("pi-1", "pi-2")
         await stage.downlink.until_sent(1)
         cancellation = await stage.service.cancel(view.id)
-        assert cancellation.document()["not_cancelled"] == [{"node": "pi-1", "state": "sent"}]
+        assert cancellation.document()["not_cancelled"] == [
+            {"node": "pi-1", "state": "sent", "cancelling": True}
+        ]
+        asking = await stage.service.get(cancellation.asked_by or "")
+        assert orjson.loads(asking.args) == {"id": view.id, "verb": "ping"}
+        await stage.downlink.until_sent(2)
         assert cancellation.command.summary == {"sent": 1, "cancelled": 1}
         stage.online.add("pi-2")
         stage.service.node_arrived("pi-2")
         await stage.until_idle()
-        assert stage.downlink.nodes() == ["pi-1"]
+        assert stage.downlink.nodes() == ["pi-1", "pi-1"]
+        stage.service.node_arrived("pi-1")
+        await stage.downlink.until_sent(3)
+        verbs = [verb for _, verb, _ in stage.downlink.sent]
+        assert verbs == ["ping", "cancel", "cancel"], "the command itself is not sent again"
+        await stage.report(("pi-1", report(view.id, "cancelled")))
         with pytest.raises(Problem) as caught:
             await stage.service.cancel(view.id)
     assert caught.value.status == 409

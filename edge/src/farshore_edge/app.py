@@ -149,6 +149,7 @@ class Agent:
             status=self.status,
             verbs=lambda: sorted(self._handlers),
             config=lambda: self._config,
+            cancel=lambda command_id, verb: self._commands.cancel(command_id, verb),
         )
         self._handlers = {**own_handlers(agency), **self._own_handlers}
         self._ledger = Ledger(
@@ -248,6 +249,7 @@ class Agent:
                 for stream, q in self.outbox.queues().items()
             },
             "commands": self._commands.running(),
+            "commands_waiting": self._commands.waiting(),
             "config": self._config.status(),
             "losses": self._losses(),
             "disk": self._disk(),

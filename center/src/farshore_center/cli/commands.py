@@ -244,7 +244,17 @@ async def cancel(session: Session, command_id: CommandId) -> int:
     else:
         session.text(f"{clean(found['id'])}: {summary_text(found.get('summary') or {})}")
     late = found.get("not_cancelled") or []
-    if late:
-        nodes = ", ".join(f"{clean(each['node'])} ({clean(each['state'])})" for each in late)
-        session.note(f"farshore: too far on to be cancelled: {nodes}")
-    return FAILED if late else DONE
+    asked = [each for each in late if each.get("cancelling")]
+    ended = [each for each in late if not each.get("cancelling")]
+    if asked:
+        session.note(
+            f"farshore: asked to end it: {_named(asked)}; what they say: "
+            f"farshore command {clean(found.get('asked_by') or '')}"
+        )
+    if ended:
+        session.note(f"farshore: too far on to be cancelled: {_named(ended)}")
+    return FAILED if ended else DONE
+
+
+def _named(targets: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(f"{clean(each['node'])} ({clean(each['state'])})" for each in targets)

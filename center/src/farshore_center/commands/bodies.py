@@ -67,6 +67,7 @@ class TargetOut(BaseModel):
     state: str
     reason: str | None
     held: bool
+    cancelling: bool
     updated_at: str
     result: dict[str, Any] | None
     error: ErrorOut | None
@@ -98,11 +99,16 @@ class CommandListOut(BaseModel):
 
 
 class NotCancelledOut(BaseModel):
+    """`cancelling`: its node was asked to end it; otherwise it is at its end."""
+
     node: str
     state: str
+    cancelling: bool
 
 
 class CancellationOut(CommandOut):
-    """`not_cancelled`: the targets that had been sent already, and how far they are."""
+    """`not_cancelled`: the targets that had been sent already, and how far they are; `asked_by`: the id
+    of the command `cancel` that asks their nodes."""
 
+    asked_by: str | None
     not_cancelled: list[NotCancelledOut]

@@ -39,6 +39,7 @@ class Target:
     """A command at one node. `epoch` and `seq`: of the report that gave the state.
 
     `held`: the state is of before a restore; nothing is sent until a person says so.
+    `cancelling`: the node was asked to end it, by a command of its own; it is not sent again.
     """
 
     command_id: str
@@ -55,6 +56,7 @@ class Target:
     error: str | None = None
     history: tuple[Step, ...] = ()
     held: bool = False
+    cancelling: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -122,7 +124,7 @@ def _decide(target: Target, now_ms: int, *, online: bool, at_once: bool, pace: P
         reason = NOT_ONLINE if target.state == "queued" else NO_ANSWER
         reason = HELD if target.held else reason
         return Decision(action="expire", target=_moved(target, "expired", now_ms, reason))
-    if target.held or not online:
+    if target.held or target.cancelling or not online:
         return Decision(action="wait", target=target, look_ms=target.expires_ms)
     if target.state == "sent" and not at_once:
         sent_ms = target.sent_ms or 0
@@ -143,10 +145,11 @@ def _sent(target: Target, now_ms: int) -> Target:
 
 
 def cancel(target: Target, now_ms: int) -> Target | None:
-    """The cancelled target; None when it was sent already, or is at its end."""
-    if target.state != "queued":
-        return None
-    return _moved(target, "cancelled", now_ms, CANCELLED)
+    """The target cancelled, when it was not sent yet; or `cancelling`, when only its node can end it;
+    None when it is at its end."""
+    if target.state == "queued":
+        return _moved(target, "cancelled", now_ms, CANCELLED)
+    return None if target.state in FINAL else replace(target, cancelling=True)
 
 
 def _moved(target: Target, state: str, now_ms: int, reason: str | None) -> Target:

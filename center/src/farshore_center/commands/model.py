@@ -32,7 +32,8 @@ class CommandTargetRow(SQLModel, table=True):
 
     `epoch` and `seq` are those of the report that gave the state. `result` and `error` are JSON
     text, and so is `history`: `[[state, ms, 1 if the node said so], …]`. `held`: not to be sent until
-    a person says so, after the center was restored.
+    a person says so, after the center was restored. `cancelling`: the node was asked to end it; it is not
+    sent again.
     """
 
     __tablename__ = "command_target"
@@ -61,6 +62,7 @@ class CommandTargetRow(SQLModel, table=True):
     error: str | None = Field(default=None, sa_type=Text)
     history: str = Field(sa_type=Text)
     held: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    cancelling: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
 
 
 class CommandOutputRow(SQLModel, table=True):

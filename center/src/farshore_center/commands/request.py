@@ -19,6 +19,8 @@ NOT_VALID = "The request is not valid"
 DEFAULT_TTL_S = 60.0
 MAX_S = 7 * 86_400
 MAX_KEY_LENGTH = 255
+LIFE_UNKNOWN_S = 86_400.0
+"""Of a command that was given past the center, nobody said how long it may run."""
 
 _ENVELOPE_BYTES = 1024
 """More than the message needs around its arguments."""
@@ -88,6 +90,23 @@ def checked(request: NewCommand) -> CheckedCommand:
         timeout_s=verb.timeout_s if timeout_s is None else timeout_s,
         by=request.by,
         digest=digest(request),
+    )
+
+
+def cancel_request(
+    command_id: str, verb: str, nodes: Sequence[str], *, left_s: float, timeout_s: float | None
+) -> CheckedCommand:
+    """The command that asks nodes to end another one; it lasts as long as that may wait (``left_s``)
+    and run."""
+    life_s = max(left_s, 0.0) + (timeout_s or LIFE_UNKNOWN_S)
+    return checked(
+        NewCommand(
+            choice=NodeChoice(nodes=tuple(nodes)),
+            nodes=tuple(nodes),
+            verb="cancel",
+            args={"id": command_id, "verb": verb},
+            ttl_s=min(max(life_s, DEFAULT_TTL_S), MAX_S),
+        )
     )
 
 

@@ -75,7 +75,7 @@ def command_routes(service: CommandService, resolve_nodes: ResolveNodes) -> APIR
 
     @router.post("/commands/{command_id}/cancel", response_model=CancellationOut)
     async def cancel(command_id: str) -> Response:
-        """Cancels what was not sent yet; refused with 409 when that is nothing."""
+        """Cancels what was not sent yet, and asks the nodes to end what was; 409 when all has ended."""
         return _answer((await service.cancel(command_id)).document())
 
     return router

@@ -25,6 +25,7 @@ from farshore_center.commands.request import (
     NOT_VALID,
     CheckedCommand,
     NewCommand,
+    cancel_request,
     check_key,
     checked,
     digest,
@@ -86,13 +87,7 @@ class CommandService:
             earlier = _earlier(conn, key, command.digest)
             if earlier is not None:
                 return earlier, []
-            now_ms = self._now_ms()
-            view, row = _new(command, self._ids.command(now_ms), now_ms)
-            row |= {"idempotency_key": key, "request_digest": command.digest}
-            store.add_commands(conn, [row])
-            store.add_targets(conn, [each.target for each in view.targets or ()])
-            data = {"verb": view.verb, "targets": len(command.nodes), "by": command.by}
-            draft = Draft(kind="command.created", command=view.id, data=data, at_ms=now_ms)
+            view, draft = self._add(conn, command, self._now_ms(), key)
             return view, self._events.append(conn, [draft])
 
         view, events = await self._database.write(work)
@@ -102,6 +97,16 @@ class CommandService:
             self._events.announce(events)
             self._dispatcher.look_now((view.id, node) for node in command.nodes)
         return view
+
+    def _add(
+        self, conn: Connection, command: CheckedCommand, now_ms: int, key: str | None = None
+    ) -> tuple[CommandView, Draft]:
+        view, row = _new(command, self._ids.command(now_ms), now_ms)
+        row |= {"idempotency_key": key, "request_digest": command.digest}
+        store.add_commands(conn, [row])
+        store.add_targets(conn, [each.target for each in view.targets or ()])
+        data = {"verb": view.verb, "targets": len(command.nodes), "by": command.by}
+        return view, Draft(kind="command.created", command=view.id, data=data, at_ms=now_ms)
 
     async def find_repeated(self, request: NewCommand, key: str) -> CommandView | None:
         """What the key has made; Problem when that was for another request.
@@ -119,28 +124,54 @@ class CommandService:
         return view
 
     async def cancel(self, command_id: str) -> Cancellation:
-        """Cancels the targets that were not sent yet; Problem when there is none."""
+        """Cancels the targets that were not sent yet, and gives the nodes of those that were the command
+        `cancel`, which lasts like any command; Problem when every target is at its end."""
         return await self._finish(self._cancel(command_id))
 
     async def _cancel(self, command_id: str) -> Cancellation:
-        def work(conn: Connection) -> tuple[list[Target], list[Event]]:
+        def work(conn: Connection) -> tuple[list[Target], CommandView | None, list[Event]]:
             targets = store.targets_of(conn, command_id)
             if not targets:
                 raise _unknown(command_id)
             now_ms = self._now_ms()
-            cancelled = [t for t in (engine.cancel(t, now_ms) for t in targets) if t is not None]
-            if not cancelled:
+            changed = [t for t in (engine.cancel(t, now_ms) for t in targets) if t is not None]
+            if not changed:
                 raise _nothing_to_cancel(targets)
-            store.save_targets(conn, cancelled)
-            return cancelled, self._events.append(conn, drafts_of(cancelled, now_ms))
+            store.save_targets(conn, changed)
+            cancelled = [target for target in changed if not target.cancelling]
+            drafts = drafts_of(cancelled, now_ms)
+            going = [target.node for target in changed if target.cancelling]
+            asked_by = None
+            if going:
+                order = store.orders(conn, [command_id])[command_id]
+                request = cancel_request(
+                    command_id,
+                    order.verb,
+                    going,
+                    left_s=(targets[0].expires_ms - now_ms) / 1000,
+                    timeout_s=order.timeout_s,
+                )
+                asked_by, draft = self._add(conn, request, now_ms)
+                drafts.append(draft)
+            return cancelled, asked_by, self._events.append(conn, drafts)
 
-        cancelled, events = await self._database.write(work)
+        cancelled, asked_by, events = await self._database.write(work)
         self._cancelled += len(cancelled)
-        log.info("command cancelled", command=command_id, targets=len(cancelled))
+        log.info(
+            "command cancelled",
+            command=command_id,
+            targets=len(cancelled),
+            asked_by=None if asked_by is None else asked_by.id,
+        )
         self._events.announce(events)
+        if asked_by is not None:
+            self._created += 1
+            self._dispatcher.look_now((asked_by.id, t.target.node) for t in asked_by.targets or ())
         view = await self.get(command_id)
         left = tuple(t.target for t in view.targets or () if t.target.state != "cancelled")
-        return Cancellation(command=view, not_cancelled=left)
+        return Cancellation(
+            command=view, not_cancelled=left, asked_by=None if asked_by is None else asked_by.id
+        )
 
     def record_reports(
         self, conn: Connection, node: str, reports: Sequence[CommandReport]
@@ -251,7 +282,7 @@ def _nothing_to_cancel(targets: Sequence[Target]) -> Problem:
     return Problem(
         status=409,
         title="Nothing can be cancelled",
-        detail="every target was sent already or is at its end; only the node can stop it",
+        detail="every target is at its end",
         extra={"not_cancelled": left},
     )
 

@@ -270,6 +270,7 @@ def _target(row: Row[Any]) -> Target:
         error=row.error,
         history=tuple(Step(state, at, bool(said)) for state, at, said in orjson.loads(row.history)),
         held=bool(row.held),
+        cancelling=bool(row.cancelling),
     )
 
 
@@ -287,6 +288,7 @@ def _target_columns(target: Target) -> dict[str, Any]:
         "error": target.error,
         "history": orjson.dumps(history).decode(),
         "held": target.held,
+        "cancelling": target.cancelling,
     }
 
 

@@ -24,6 +24,7 @@ class TargetView:
             "state": target.state,
             "reason": target.reason,
             "held": target.held,
+            "cancelling": target.cancelling,
             "updated_at": rfc3339(target.updated_ms),
             "result": _json(target.result),
             "error": _json(target.error),
@@ -79,16 +80,20 @@ class CommandPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancellation:
-    """What is left of a command, and which targets were too far on to be cancelled."""
+    """What is left of a command, and which targets are not cancelled, or not yet: `asked_by` is the
+    command that asks the nodes of those that are not at their end."""
 
     command: CommandView
     not_cancelled: tuple[Target, ...]
+    asked_by: str | None = None
 
     def document(self) -> dict[str, Any]:
         return self.command.document() | {
+            "asked_by": self.asked_by,
             "not_cancelled": [
-                {"node": target.node, "state": target.state} for target in self.not_cancelled
-            ]
+                {"node": target.node, "state": target.state, "cancelling": target.cancelling}
+                for target in self.not_cancelled
+            ],
         }
 
 

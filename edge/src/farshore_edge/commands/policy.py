@@ -28,7 +28,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """``state`` is ``rejected`` or ``expired``."""
+    """``state`` is ``rejected``, ``expired`` or ``cancelled``."""
 
     state: str
     error: CommandError

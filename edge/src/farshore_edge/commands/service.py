@@ -1,7 +1,8 @@
 """Takes commands from the link, runs them, reports each state.
 
 In order: decode → judge → id not seen → **durably recorded** → run → **durably recorded** → sent.
-A command that ends within ``QUIET_S`` sends one report that holds its whole way (``via``).
+A command that ends within ``QUIET_S`` sends one report that holds its whole way (``via``). One that
+has to wait for its place says so, with how many are ahead, and keeps its turn over a restart.
 """
 
 import asyncio
@@ -20,7 +21,8 @@ from farshore_protocol.names import is_name
 from farshore_edge.commands.ending import ended, interrupted
 from farshore_edge.commands.ledger import Entry, Ledger, request_of
 from farshore_edge.commands.policy import Accepted, Policy, Refused, judge
-from farshore_edge.commands.teller import Teller
+from farshore_edge.commands.queue import Lanes
+from farshore_edge.commands.teller import QUIET_S, Teller
 from farshore_edge.commands.verbs.model import Context, Handlers, Outcome
 from farshore_edge.errors import DatabaseError
 
@@ -32,6 +34,10 @@ EXEC_MARGIN_S = 10.0
 STOP_WITHIN_S = 10.0
 DIED = "the agent died between start and result; it is not known what was done"
 STOPPED = "the agent was stopped meanwhile"
+CANCELLED = "cancelled; what it had started was ended"
+CANCELLED_WAITING = "cancelled before it was run"
+CANCELLED_UNSEEN = "cancelled before it came to the node"
+CANCEL_WITHIN_S = 20.0
 LEDGER_LOST = (
     "the node's ledger of commands was damaged and begun anew: this command was made before that, "
     "and may have been run already; make it anew if it is still wanted"
@@ -62,15 +68,20 @@ class CommandService:
         self._now_ms = now_ms
         self._monotonic_s = monotonic_s
         self._center_ms = center_ms
-        self._places = asyncio.Semaphore(at_once)
+        self._lanes = Lanes(at_once, patience_s=QUIET_S)
         self._output_max_bytes = output_max_bytes
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._concluding: set[asyncio.Task[None]] = set()
+        self._to_cancel: set[str] = set()
         self._stopping = False
 
     def running(self) -> list[str]:
         """Ids of commands that are running or waiting for their turn."""
         return list(self._tasks)
+
+    def waiting(self) -> list[str]:
+        """Ids of commands that wait for their turn; in each lane the first is the next."""
+        return self._lanes.waiting()
 
     def take(self, verb: str, payload: bytes) -> None:
         """A command from the link; never raises, never blocks.
@@ -99,6 +110,7 @@ class CommandService:
 
     def _ended(self, command_id: str, task: asyncio.Task[None]) -> None:
         self._tasks.pop(command_id, None)
+        self._to_cancel.discard(command_id)
         if not task.cancelled() and task.exception() is not None:
             log.error("a command broke", extra={"command": command_id}, exc_info=task.exception())
 
@@ -119,14 +131,32 @@ class CommandService:
         if isinstance(verdict, Refused):
             await self._refuse(entry, verdict)
             return
-        async with self._places:
-            waited_s = self._monotonic_s() - received_s
-            if command.ttl_s is not None and waited_s > command.ttl_s:
-                message = f"waited {waited_s:.1f} s for its turn, longer than its time to live"
-                error = CommandError(code="expired", message=message)
-                await self._refuse(entry, Refused(state="expired", error=error))
-                return
-            await self._recorded_and_run(entry, verdict, command)
+        await self._in_turn(entry, verdict, command, lambda: self._monotonic_s() - received_s)
+
+    async def _in_turn(
+        self, entry: Entry, verdict: Accepted, command: Command, waited: Callable[[], float]
+    ) -> None:
+        """``waited``: seconds since it came."""
+
+        async def waits(ahead: int) -> None:
+            entry.at_ms = self._now_ms()
+            if not (entry.from_memory or self._ledger.failing()):
+                await self._ledger.report(entry, result={"ahead": ahead}, keep=False)
+
+        try:
+            async with self._lanes.place(verdict.verb, entry.id, waits):
+                waited_s = waited()
+                if command.ttl_s is not None and waited_s > command.ttl_s:
+                    message = f"waited {waited_s:.1f} s for its turn, longer than its time to live"
+                    error = CommandError(code="expired", message=message)
+                    await self._refuse(entry, Refused(state="expired", error=error))
+                    return
+                await self._recorded_and_run(entry, verdict, command)
+        except asyncio.CancelledError:
+            # What runs has concluded by itself.
+            if entry.state != "received" or entry.id not in self._to_cancel:
+                raise
+            await self._concluded(self._refuse(entry, _cancelled(CANCELLED_WAITING)))
 
     async def _may_be_new(self, verdict: Accepted, command: Command) -> bool:
         return verdict.verb.idempotent or await self._ledger.knows(command)
@@ -141,14 +171,17 @@ class CommandService:
             except DatabaseError as exc:
                 log.error("the ledger can't be written", extra={"error": str(exc)})
                 noted.from_memory = entry.from_memory = True
-        if not entry.from_memory:
+        if not entry.from_memory or self._only_asks(verdict):
+            entry.state = noted.state
             await self._run(noted, verdict, command)
         elif not self._ledger.can_answer_from_memory():
             log.error("the command is not run", extra={"command": entry.id})
-        elif verdict.verb.idempotent and verdict.verb.risk == "read":
-            await self._run(noted, verdict, command)
         else:
             await self._refuse(entry, _rejected("ledger_unwritable", LEDGER_UNWRITABLE))
+
+    def _only_asks(self, verdict: Accepted) -> bool:
+        may = verdict.verb.idempotent and verdict.verb.risk == "read"
+        return may and self._ledger.can_answer_from_memory()
 
     def _judge(self, verb: str, command: Command) -> Accepted | Refused:
         return judge(
@@ -171,11 +204,16 @@ class CommandService:
             timeout_s=command.timeout_s or verdict.verb.timeout_s,
             output_max_bytes=self._output_max_bytes,
             emit=teller.emit,
+            command_id=entry.id,
         )
         try:
             outcome = await self._handle(entry.verb, verdict.args, context)
         except asyncio.CancelledError:
-            await self._conclude(entry, interrupted("agent_stopped", STOPPED), teller)
+            if entry.id in self._to_cancel:
+                error = CommandError(code="cancelled", message=CANCELLED)
+                await self._conclude(entry, Outcome(state="cancelled", error=error), teller)
+            else:
+                await self._conclude(entry, interrupted("agent_stopped", STOPPED), teller)
             raise
         await self._conclude(entry, outcome, teller)
 
@@ -194,7 +232,10 @@ class CommandService:
 
     async def _conclude(self, entry: Entry, outcome: Outcome, teller: Teller) -> None:
         """What a verb came to is recorded even if the agent is stopped at this very moment."""
-        task = asyncio.create_task(self._finish(entry, outcome, teller))
+        await self._concluded(self._finish(entry, outcome, teller))
+
+    async def _concluded(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._concluding.add(task)
         task.add_done_callback(self._concluding.discard)
         await asyncio.shield(task)
@@ -207,9 +248,40 @@ class CommandService:
         entry.move(outcome.state, self._now_ms())
         await self._ledger.report(entry, output=last, result=outcome.result, error=outcome.error)
 
+    async def cancel(self, command_id: str, verb: str | None) -> str | None:
+        """Ends a command; gives the state that it is in then, None when that can't be told.
+
+        A command that has not come yet is recorded as cancelled, so that it is not run when it does.
+        """
+        task = self._tasks.get(command_id)
+        if task is not None:
+            self._to_cancel.add(command_id)
+            task.cancel()
+            await asyncio.wait([task], timeout=CANCEL_WITHIN_S)
+            if self._concluding:
+                await asyncio.wait(self._concluding, timeout=CANCEL_WITHIN_S)
+        try:
+            recorded = self._ledger.find(command_id)
+        except DatabaseError as exc:
+            log.error("the ledger can't be read", extra={"error": str(exc)})
+            return None
+        if recorded is None:
+            if task is None:
+                entry = Entry(id=command_id, verb=verb or "unknown", request=b"")
+                await self._refuse(entry, _cancelled(CANCELLED_UNSEEN))
+                return entry.state
+            return None
+        if task is None:  # its sender may not have heard the end
+            await self._ledger.repeat(recorded)
+        return recorded.state
+
     async def recover(self) -> None:
-        """After a start: what was accepted or running when the agent died is resolved."""
+        """After a start: what waited for its turn waits again, and what was accepted or running when
+        the agent died is resolved."""
         for entry in self._ledger.unfinished():
+            if entry.state == "received":
+                self._start(entry.id, self._wait_again(entry))
+                continue
             entry.move("interrupted", self._now_ms())
             verb = VERBS.get(entry.verb)
             if verb is not None and verb.idempotent:
@@ -233,8 +305,25 @@ class CommandService:
         if isinstance(verdict, Refused):
             await self._report_died(entry)
             return
-        async with self._places:
+        async with self._lanes.place(verdict.verb, entry.id, _in_silence):
             await self._run(entry, verdict, command)
+
+    async def _wait_again(self, entry: Entry) -> None:
+        """It was in time when it came, and was never begun."""
+        try:
+            command = request_of(entry)
+        except msgspec.MsgspecError as exc:
+            log.error("a recorded command can't be read", extra={"command": entry.id}, exc_info=exc)
+            entry.move("interrupted", self._now_ms())
+            await self._report_died(entry)
+            return
+        verdict = self._judge(entry.verb, replace(command, iat=None))
+        if isinstance(verdict, Refused):
+            await self._refuse(entry, verdict)
+            return
+        came_ms = entry.at_ms
+        waited = lambda: (self._now_ms() - came_ms) / 1000  # noqa: E731
+        await self._in_turn(entry, verdict, command, waited)
 
     async def stop(self) -> None:
         """Takes nothing more and ends what runs; each is reported as interrupted."""
@@ -246,6 +335,14 @@ class CommandService:
             await asyncio.wait(tasks, timeout=STOP_WITHIN_S)
         if self._concluding:
             await asyncio.wait(self._concluding, timeout=STOP_WITHIN_S)
+
+
+async def _in_silence(_ahead: int) -> None:
+    return
+
+
+def _cancelled(message: str) -> Refused:
+    return Refused(state="cancelled", error=CommandError(code="cancelled", message=message))
 
 
 def _rejected(code: str, message: str) -> Refused:

@@ -13,6 +13,7 @@ from farshore_edge.database.model import Change, CommandRow, Freed, Loss, Record
 from farshore_edge.errors import DatabaseError
 
 COMMANDS_KEPT = 1_000
+UNFINISHED = ("received", "accepted", "running")
 
 
 class MemoryDatabase:
@@ -50,7 +51,7 @@ class MemoryDatabase:
         return self._commands.get(command_id)
 
     def unfinished_commands(self) -> list[CommandRow]:
-        return [row for row in self._commands.values() if row.state in ("accepted", "running")]
+        return [row for row in self._commands.values() if row.state in UNFINISHED]
 
     def center(self) -> CenterMark | None:
         return self._center
@@ -103,11 +104,7 @@ class MemoryDatabase:
     def _forget_old_commands(self) -> None:
         excess = len(self._commands) - COMMANDS_KEPT
         if excess > 0:
-            finished = (
-                row.id
-                for row in self._commands.values()
-                if row.state not in ("accepted", "running")
-            )
+            finished = (row.id for row in self._commands.values() if row.state not in UNFINISHED)
             for command_id in [
                 command_id for command_id, _ in zip(finished, range(excess), strict=False)
             ]:

@@ -140,7 +140,8 @@ class Database(Protocol):
     def command(self, command_id: str) -> CommandRow | None: ...
 
     def unfinished_commands(self) -> list[CommandRow]:
-        """Commands whose recorded state is ``accepted`` or ``running``."""
+        """Commands whose recorded state is ``received`` (it waits for its turn), ``accepted`` or
+        ``running``."""
         ...
 
     def center(self) -> CenterMark | None:

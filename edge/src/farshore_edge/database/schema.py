@@ -30,7 +30,7 @@ CREATE TABLE loss (id INTEGER PRIMARY KEY, stream TEXT NOT NULL, epoch TEXT NOT 
 -- `turn` counts changes, so that age does not depend on a clock that may be wrong.
 CREATE TABLE command (turn INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, verb TEXT NOT NULL,
     state TEXT NOT NULL, at_ms INTEGER NOT NULL, request BLOB NOT NULL, report BLOB);
-CREATE INDEX command_unfinished ON command (turn) WHERE state IN ('accepted', 'running');
+CREATE INDEX command_open ON command (turn) WHERE state IN ('received', 'accepted', 'running');
 CREATE TABLE aside (id INTEGER PRIMARY KEY CHECK (id = 1), about BLOB NOT NULL);
 """
 
@@ -55,6 +55,12 @@ CREATE TABLE IF NOT EXISTS center (one INTEGER PRIMARY KEY CHECK (one = 1), data
 _UNANSWERED = """
 -- The heads when an agent began whose birth was not answered yet.
 CREATE TABLE IF NOT EXISTS unanswered (stream TEXT PRIMARY KEY, head INTEGER NOT NULL)
+"""
+
+_OPEN = """
+DROP INDEX IF EXISTS command_unfinished;
+CREATE INDEX IF NOT EXISTS command_open ON command (turn)
+    WHERE state IN ('received', 'accepted', 'running');
 """
 
 
@@ -93,11 +99,13 @@ def prepare(connection: sqlite3.Connection, path: Path, ids: Ids, aside: SetAsid
     if version == SCHEMA_VERSION:
         connection.execute(_CENTER)  # a database from before it was there
         connection.execute(_UNANSWERED)
+        connection.executescript(_OPEN)
         return
     if version == 1:
         connection.executescript("BEGIN IMMEDIATE;" + _FROM_1)
         connection.execute(_CENTER)
         connection.execute(_UNANSWERED)
+        connection.executescript(_OPEN)
         return
     if version != 0:
         raise DatabaseError(

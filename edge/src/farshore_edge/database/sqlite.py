@@ -142,7 +142,9 @@ class SqliteDatabase:
         return _command_row(rows[0]) if rows else None
 
     def unfinished_commands(self) -> list[CommandRow]:
-        rows = self._read(self._COMMAND + "state IN ('accepted', 'running') ORDER BY turn")
+        rows = self._read(
+            self._COMMAND + "state IN ('received', 'accepted', 'running') ORDER BY turn"
+        )
         return [_command_row(row) for row in rows]
 
     def aside(self) -> SetAside | None:
@@ -228,7 +230,8 @@ class SqliteDatabase:
             if self._since_prune >= _PRUNE_EVERY:
                 self._since_prune = 0
                 write.execute(
-                    "DELETE FROM command WHERE state NOT IN ('accepted', 'running') AND turn <= "
+                    "DELETE FROM command "
+                    "WHERE state NOT IN ('received', 'accepted', 'running') AND turn <= "
                     "(SELECT turn FROM command ORDER BY turn DESC LIMIT 1 OFFSET ?)",
                     (COMMANDS_KEPT,),
                 )

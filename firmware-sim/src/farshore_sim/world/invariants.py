@@ -321,6 +321,8 @@ def _fits(state: str, effects: int, sends: int, *, forgotten: bool, restored: bo
     match state:
         case "succeeded" | "failed":
             return effects == 1 or (forgotten and effects >= 1)
+        case "cancelled" if sends > 0:  # its node may have been at it
+            return effects <= 1 or forgotten
         case "queued" | "cancelled" | "expired":
             if restored:
                 return effects <= 1 or forgotten

@@ -9,7 +9,8 @@ NODE_COMMAND = Lifecycle(
     noun="command at the node",
     initial="received",
     table={
-        "received": frozenset({"accepted", "rejected", "expired"}),
+        # Received: it waits for its turn. Cancelled then, it is never run.
+        "received": frozenset({"accepted", "rejected", "expired", "cancelled", "interrupted"}),
         "accepted": frozenset({"running", "cancelled", "interrupted"}),
         "running": frozenset({"succeeded", "failed", "timed_out", "cancelled", "interrupted"}),
         "succeeded": frozenset(),

@@ -19,11 +19,13 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What a handler may use; ``emit`` sends output while the verb still runs."""
+    """What a handler may use; ``emit`` sends output while the verb still runs. ``command_id`` is the
+    command's own."""
 
     timeout_s: float
     output_max_bytes: int
     emit: Callable[[Output], Awaitable[None]]
+    command_id: str = ""
 
 
 Handler = Callable[[Any, Context], Awaitable[Outcome]]

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from farshore_edge.commands.verbs import config_override, inquiry
+from farshore_edge.commands.verbs import cancel, config_override, inquiry
 from farshore_edge.commands.verbs import exec as exec_verb
+from farshore_edge.commands.verbs.cancel import Cancel
 from farshore_edge.commands.verbs.config_override import Configuration
 from farshore_edge.commands.verbs.model import Handler
 from farshore_edge.settings import Settings
@@ -22,6 +23,7 @@ class Agency:
     status: Callable[[], dict[str, Any]]
     verbs: Callable[[], list[str]]
     config: Callable[[], Configuration]
+    cancel: Cancel
 
 
 def own_handlers(agent: Agency) -> dict[str, Handler]:
@@ -31,6 +33,7 @@ def own_handlers(agent: Agency) -> dict[str, Handler]:
         "status": inquiry.status(agent.status),
         "verbs": inquiry.verbs(agent.verbs),
         "exec": exec_verb.run,
+        "cancel": cancel.cancel(agent.cancel),
         "config-override": config_override.override(agent.config, agent.center_now_ms),
         "config-retry": config_override.retry(agent.config),
     }

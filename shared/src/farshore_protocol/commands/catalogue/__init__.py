@@ -7,11 +7,11 @@ from farshore_protocol.commands.catalogue.files import FILES
 from farshore_protocol.commands.catalogue.inquiry import INQUIRY
 from farshore_protocol.commands.catalogue.model import NoArgs, Risk, Verb
 from farshore_protocol.commands.catalogue.network import NETWORK
-from farshore_protocol.commands.catalogue.programs import PROGRAMS, ExecArgs
+from farshore_protocol.commands.catalogue.programs import PROGRAMS, CancelArgs, ExecArgs
 from farshore_protocol.commands.catalogue.upkeep import UPKEEP
 
 VERBS: Mapping[str, Verb] = {
     verb.name: verb for verb in (*INQUIRY, *PROGRAMS, *FILES, *NETWORK, *CONFIG, *UPKEEP)
 }
 
-__all__ = ["VERBS", "ConfigOverrideArgs", "ExecArgs", "NoArgs", "Risk", "Verb"]
+__all__ = ["VERBS", "CancelArgs", "ConfigOverrideArgs", "ExecArgs", "NoArgs", "Risk", "Verb"]

@@ -17,7 +17,8 @@ class Verb:
     of development. ``idempotent``: may be run again after a crash. ``args``, ``result``: the types
     that they must fit; ``result`` is that of a success, and may stand beside a failure.
     ``needs``: the capabilities without which a node does not have it, ``systemd`` for example.
-    ``output``: whether it writes output besides its result.
+    ``output``: whether it writes output besides its result. ``queued``: whether it waits for a place
+    when the node has as many commands as it runs at once.
     """
 
     name: str
@@ -29,3 +30,4 @@ class Verb:
     result: type[Any] | None = None
     needs: frozenset[str] = frozenset()
     output: bool = False
+    queued: bool = True
