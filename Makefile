@@ -5,12 +5,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 ARGS   ?=
+JOBS   ?= 3
 PACKAGES := shared edge center firmware-sim
 
 .PHONY: help setup system demo test check format bench soak clean
 help:
 	@echo "make demo    a fleet on this machine (ARGS=--exit: ends by itself, exit code 0 if all was true)"
-	@echo "make test    every test          make check   ruff, mypy, import contracts"
+	@echo "make test    every test, JOBS=3 files side by side    make check   ruff, mypy, import contracts"
 	@echo "make bench   the measured promises, report in bench/report.json"
 	@echo "make soak    SEEDS=1000 simulated worlds, then kills of real processes and brokers: 15 minutes and more"
 	@echo "make setup   only the environment   make system  only the system packages (for tests)"
@@ -31,7 +32,7 @@ demo: $(STAMP)
 	$(BIN)/farshore-sim demo $(ARGS)
 
 test: $(STAMP) system
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .
