@@ -21,6 +21,8 @@ SAMPLES: dict[str, tuple[Any, Any, Any]] = {
     "labels": ({"a": "1"}, "a=2,b=3", ["a=4"]),
     "dev": (False, "yes", True),
     "config_roots": (["/a"], "/b,/c", ["/d"]),
+    "read_roots": (["/a"], "/b,/c", ["/d"]),
+    "write_roots": (["/a"], "/b,/c", ["/d"]),
     "config_programs": (False, "yes", True),
     "sample_interval_s": (1, "2.5", "3"),
     "batch_s": (1, "2.5", "3"),
@@ -204,7 +206,12 @@ def test_the_page_lists_every_setting_and_nothing_else() -> None:
 @pytest.mark.parametrize("setting", fields(Settings), ids=lambda f: f.name)
 def test_the_page_says_what_is_true(setting: Any) -> None:
     flag, variable, default, meaning = _rows()[setting.name]
-    each = {"labels": "--label", "config_roots": "--config-root"}
+    each = {
+        "labels": "--label",
+        "config_roots": "--config-root",
+        "read_roots": "--read-root",
+        "write_roots": "--write-root",
+    }
     assert flag == each.get(setting.name, "--" + setting.name.replace("_", "-"))
     assert variable == ENV_PREFIX + setting.name.upper()
     assert meaning == DOCS[setting.name]

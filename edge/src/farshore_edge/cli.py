@@ -70,9 +70,9 @@ def _add_flag(command: argparse.ArgumentParser, name: str) -> None:
         command.add_argument(flag, action="store_true", default=None, help=text)
     elif name == "labels":
         command.add_argument("--label", dest=name, action="append", metavar="K=V", help=text)
-    elif name == "config_roots":
+    elif name.endswith("_roots"):
         command.add_argument(
-            "--config-root", dest=name, action="append", metavar="FOLDER", help=text
+            flag.removesuffix("s"), dest=name, action="append", metavar="FOLDER", help=text
         )
     else:
         command.add_argument(flag, dest=name, metavar="VALUE", help=text)

@@ -32,6 +32,8 @@ class Settings:
     dev: bool = False
     config_roots: Sequence[str] = ()
     config_programs: bool = False
+    read_roots: Sequence[str] = ()
+    write_roots: Sequence[str] = ()
     sample_interval_s: float = 5.0
     batch_s: float = 10.0
     heartbeat_s: float = 30.0
@@ -86,6 +88,8 @@ DOCS: Mapping[str, str] = {
     "dev": "accept unsigned commands of every verb; without it only verbs that change nothing",
     "config_roots": "folders below which configurations may write files; none: they may write none",
     "config_programs": "configurations may run, signal and install programs: commands, units, packages",
+    "read_roots": "folders below which commands may read files and logs; none: they may read none",
+    "write_roots": "folders below which commands may read and write files; none: they may write none",
     "sample_interval_s": "seconds between two samples of the machine",
     "batch_s": "seconds of samples that travel together",
     "heartbeat_s": "seconds between two heartbeats",
@@ -195,7 +199,7 @@ def _convert(key: str, value: Any) -> Any:
             return _labels(value)
         case "dev" | "config_programs":
             return _flag(value)
-        case "config_roots":
+        case "config_roots" | "read_roots" | "write_roots":
             return _folders(value)
         case "center":
             return _center(str(value))

@@ -249,7 +249,7 @@ async def cancel(session: Session, command_id: CommandId) -> int:
     if asked:
         session.note(
             f"farshore: asked to end it: {_named(asked)}; what they say: "
-            f"farshore command {clean(found.get('asked_by') or '')}"
+            f"{_again(session, {'id': clean(found.get('asked_by') or '')})}"
         )
     if ended:
         session.note(f"farshore: too far on to be cancelled: {_named(ended)}")

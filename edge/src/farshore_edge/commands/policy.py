@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from farshore_protocol.codec import convert
 from farshore_protocol.commands import VERBS, Command, CommandError, Verb
+from farshore_protocol.commands.catalogue import Risk, risk_of
 from farshore_protocol.errors import RemoteProtocolError
 
 
@@ -22,8 +23,11 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
+    """``risk``: of the verb with these arguments."""
+
     verb: Verb
     args: object
+    risk: Risk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,16 +52,17 @@ def judge(
         near = difflib.get_close_matches(name, sorted(known), n=3)
         hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(sorted(known))}"
         return _rejected("unknown_verb", f"verb {name!r} is not known here; {hint}")
-    if verb.risk not in policy.unsigned_risks:
-        return _rejected(
-            "unsigned",
-            f"verb {name!r} has the risk {verb.risk!r}; this node takes it only signed "
-            "(an agent started with --dev takes it unsigned)",
-        )
     try:
         args = convert(verb.args, command.args)
     except RemoteProtocolError as exc:
         return _rejected("bad_args", f"args: {exc.detail}")
+    risk = risk_of(verb, args)
+    if risk not in policy.unsigned_risks:
+        return _rejected(
+            "unsigned",
+            f"verb {name!r} has the risk {risk!r}; this node takes it only signed "
+            "(an agent started with --dev takes it unsigned)",
+        )
     if command.iat is not None and command.ttl_s is not None and center_ms is not None:
         late_s = (center_ms - command.iat) / 1000 - command.ttl_s
         if late_s > 0:
@@ -68,7 +73,7 @@ def judge(
                     message=f"arrived {late_s:.1f} s after its time to live of {command.ttl_s:g} s",
                 ),
             )
-    return Accepted(verb=verb, args=args)
+    return Accepted(verb=verb, args=args, risk=risk)
 
 
 def _rejected(code: str, message: str) -> Refused:

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from farshore_protocol.commands import Verb
+from farshore_edge.commands.policy import Accepted
 
 Waits = Callable[[int], Awaitable[None]]
 """Called with how many are ahead when a command has waited ``patience_s`` for its place."""
@@ -69,11 +69,11 @@ class Lanes:
         self._doing = Lane(at_once, patience_s=patience_s)
 
     def place(
-        self, verb: Verb, command_id: str, waits: Waits
+        self, verdict: Accepted, command_id: str, waits: Waits
     ) -> contextlib.AbstractAsyncContextManager[None]:
-        if not verb.queued:
+        if not verdict.verb.queued:
             return contextlib.nullcontext()
-        lane = self._asking if verb.risk == "read" else self._doing
+        lane = self._asking if verdict.risk == "read" else self._doing
         return lane.place(command_id, waits)
 
     def waiting(self) -> list[str]:

@@ -144,7 +144,7 @@ class CommandService:
                 await self._ledger.report(entry, result={"ahead": ahead}, keep=False)
 
         try:
-            async with self._lanes.place(verdict.verb, entry.id, waits):
+            async with self._lanes.place(verdict, entry.id, waits):
                 waited_s = waited()
                 if command.ttl_s is not None and waited_s > command.ttl_s:
                     message = f"waited {waited_s:.1f} s for its turn, longer than its time to live"
@@ -180,7 +180,7 @@ class CommandService:
             await self._refuse(entry, _rejected("ledger_unwritable", LEDGER_UNWRITABLE))
 
     def _only_asks(self, verdict: Accepted) -> bool:
-        may = verdict.verb.idempotent and verdict.verb.risk == "read"
+        may = verdict.verb.idempotent and verdict.risk == "read"
         return may and self._ledger.can_answer_from_memory()
 
     def _judge(self, verb: str, command: Command) -> Accepted | Refused:
@@ -305,7 +305,7 @@ class CommandService:
         if isinstance(verdict, Refused):
             await self._report_died(entry)
             return
-        async with self._lanes.place(verdict.verb, entry.id, _in_silence):
+        async with self._lanes.place(verdict, entry.id, _in_silence):
             await self._run(entry, verdict, command)
 
     async def _wait_again(self, entry: Entry) -> None:

@@ -1,4 +1,4 @@
-"""Which files a configuration may touch, and how their folder is entered without being misled.
+"""Which files a configuration or a command may touch, and how their folder is entered without being misled.
 
 Only below allowed roots, never in the agent's own folder. A folder is opened step by step from its
 root without following links, and what is done in it is done by its descriptor: a link that is put
@@ -17,9 +17,13 @@ OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Folders:
-    """``data``: the agent's own folder; of it, only a root that lies within may be touched."""
+    """``data``: the agent's own folder; of it, only a root that lies within may be touched.
+    ``setting``: the name of the one that gives the roots."""
 
-    def __init__(self, roots: tuple[Path, ...], data: Path) -> None:
+    def __init__(
+        self, roots: tuple[Path, ...], data: Path, *, setting: str = "config_roots"
+    ) -> None:
+        self._setting = setting
         self._roots = tuple(os.path.realpath(root) for root in roots)
         self._data = os.path.realpath(data)
 
@@ -35,12 +39,12 @@ class Folders:
         folder = os.path.realpath(os.path.dirname(path))
         allowed = [root for root in self._roots if _within(folder, root)]
         if not allowed:
-            below = ", ".join(self._roots) or "nowhere: the setting config_roots is empty"
+            below = ", ".join(self._roots) or f"nowhere: the setting {self._setting} is empty"
             message = f"{path} (in {folder}): allowed is what lies below: {below}"
             raise ConfigurationError("outside_roots", message, at)
         root = max(allowed, key=len)
         if _within(folder, self._data) and not _within(root, self._data):
-            message = f"{path}: the agent's own folder is not for configurations"
+            message = f"{path}: the agent's own folder is not for others"
             raise ConfigurationError("outside_roots", message, at)
         below = os.path.relpath(folder, root)
         return root, [] if below == "." else below.split("/"), os.path.basename(path)

@@ -14,11 +14,17 @@ class HostPrograms:
     """Programs of this machine."""
 
     async def run(
-        self, argv: Sequence[str], *, timeout_s: float, env: Mapping[str, str] | None = None
+        self,
+        argv: Sequence[str],
+        *,
+        timeout_s: float,
+        env: Mapping[str, str] | None = None,
+        output_bytes: int = OUTPUT_BYTES,
     ) -> Ended:
+        """``output_bytes``: of each stream, what is kept of its end."""
         running = await program.start(argv, cwd=None, env={**os.environ, **(env or {})}, stdin=None)
-        out = asyncio.create_task(_tail(running.stdout))
-        err = asyncio.create_task(_tail(running.stderr))
+        out = asyncio.create_task(_tail(running.stdout, output_bytes))
+        err = asyncio.create_task(_tail(running.stderr, output_bytes))
         try:
             async with asyncio.timeout(timeout_s):
                 await running.exited.wait()
@@ -41,8 +47,8 @@ class HostPrograms:
         return Ended(code=running.returncode if in_time else None, output=output)
 
 
-async def _tail(reader: asyncio.StreamReader) -> bytes:
+async def _tail(reader: asyncio.StreamReader, most: int) -> bytes:
     kept = b""
-    while data := await reader.read(OUTPUT_BYTES):
-        kept = (kept + data)[-OUTPUT_BYTES:]
+    while data := await reader.read(max(most, OUTPUT_BYTES)):
+        kept = (kept + data)[-most:]
     return kept

@@ -2,13 +2,23 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from farshore_edge.commands.verbs import cancel, config_override, inquiry
+from farshore_edge.commands.verbs import (
+    cancel,
+    config_override,
+    files,
+    inquiry,
+    logs,
+    processes,
+    services,
+)
 from farshore_edge.commands.verbs import exec as exec_verb
 from farshore_edge.commands.verbs.cancel import Cancel
 from farshore_edge.commands.verbs.config_override import Configuration
 from farshore_edge.commands.verbs.model import Handler
+from farshore_edge.config.folders import Folders
 from farshore_edge.settings import Settings
 
 
@@ -27,6 +37,7 @@ class Agency:
 
 
 def own_handlers(agent: Agency) -> dict[str, Handler]:
+    readable, writable = _folders(agent.settings)
     return {
         "ping": inquiry.ping(agent.now_ms),
         "facts": inquiry.facts(agent.facts),
@@ -34,6 +45,20 @@ def own_handlers(agent: Agency) -> dict[str, Handler]:
         "verbs": inquiry.verbs(agent.verbs),
         "exec": exec_verb.run,
         "cancel": cancel.cancel(agent.cancel),
+        "processes": processes.run,
+        "services": services.services(),
+        "file-read": files.read(readable),
+        "file-write": files.write(writable),
+        "logs": logs.logs(readable),
         "config-override": config_override.override(agent.config, agent.center_now_ms),
         "config-retry": config_override.retry(agent.config),
     }
+
+
+def _folders(settings: Settings) -> tuple[Folders, Folders]:
+    """What commands may read, and what they may write; an agent for development has a folder for it."""
+    data = Path(settings.data).absolute()
+    own = (data / "files",) if settings.dev else ()
+    write = (*map(Path, settings.write_roots), *own)
+    read = (*map(Path, settings.read_roots), *write)
+    return Folders(read, data, setting="read_roots"), Folders(write, data, setting="write_roots")

@@ -3,15 +3,40 @@
 from collections.abc import Mapping
 
 from farshore_protocol.commands.catalogue.config import CONFIG, ConfigOverrideArgs
-from farshore_protocol.commands.catalogue.files import FILES
+from farshore_protocol.commands.catalogue.files import (
+    FILES,
+    FileReadArgs,
+    FileWriteArgs,
+    LogsArgs,
+)
 from farshore_protocol.commands.catalogue.inquiry import INQUIRY
-from farshore_protocol.commands.catalogue.model import NoArgs, Risk, Verb
+from farshore_protocol.commands.catalogue.model import NoArgs, Risk, Verb, risk_of
 from farshore_protocol.commands.catalogue.network import NETWORK
-from farshore_protocol.commands.catalogue.programs import PROGRAMS, CancelArgs, ExecArgs
+from farshore_protocol.commands.catalogue.programs import (
+    PROGRAMS,
+    CancelArgs,
+    ExecArgs,
+    ProcessesArgs,
+    ServicesArgs,
+)
 from farshore_protocol.commands.catalogue.upkeep import UPKEEP
 
 VERBS: Mapping[str, Verb] = {
     verb.name: verb for verb in (*INQUIRY, *PROGRAMS, *FILES, *NETWORK, *CONFIG, *UPKEEP)
 }
 
-__all__ = ["VERBS", "CancelArgs", "ConfigOverrideArgs", "ExecArgs", "NoArgs", "Risk", "Verb"]
+__all__ = [
+    "VERBS",
+    "CancelArgs",
+    "ConfigOverrideArgs",
+    "ExecArgs",
+    "FileReadArgs",
+    "FileWriteArgs",
+    "LogsArgs",
+    "NoArgs",
+    "ProcessesArgs",
+    "Risk",
+    "ServicesArgs",
+    "Verb",
+    "risk_of",
+]

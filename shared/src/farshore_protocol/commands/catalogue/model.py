@@ -11,6 +11,11 @@ class NoArgs:
     """A verb without arguments."""
 
 
+def risk_of(verb: "Verb", args: object) -> Risk:
+    """The risk of a verb with these arguments: some only ask with some of them (``only_asks``)."""
+    return "read" if getattr(args, "only_asks", False) else verb.risk
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verb:
     """``risk``: ``read`` changes nothing; ``change`` and ``danger`` are never taken unsigned outside

@@ -1,7 +1,7 @@
 """Verbs about programs, processes and services of the machine."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
@@ -47,7 +47,79 @@ class CancelResult:
     cancelled: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessesArgs:
+    """``name``: only processes whose name or command line holds this text. ``interval_s``: over how long
+    the use of the processor is measured."""
+
+    sort: Literal["cpu", "memory", "pid", "started"] = "cpu"
+    limit: Annotated[int, Meta(ge=1, le=200)] = 50
+    name: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    interval_s: Annotated[float, Meta(ge=0.05, le=5)] = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessesResult:
+    """``count``: how many there are, or fit ``name``. Each process: ``pid``, ``ppid``, ``user``,
+    ``state``, ``name``, ``command`` (cut at 200 characters), ``cpu_percent`` (of one core), ``cpu_s``,
+    ``memory_bytes`` (resident), ``threads``, ``started_ms`` (the node's wall clock)."""
+
+    count: int
+    processes: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServicesArgs:
+    """``unit``: of all actions but ``list``; ``.service`` may be left out."""
+
+    action: Literal["list", "status", "start", "stop", "restart"] = "list"
+    unit: (
+        Annotated[str, Meta(pattern=r"\A[A-Za-z0-9@_.:\\][A-Za-z0-9@_.:\\-]*\Z", max_length=255)]
+        | None
+    ) = None
+
+    def __post_init__(self) -> None:
+        if (self.unit is None) != (self.action == "list"):
+            raise ValueError(
+                "unit: list takes none"
+                if self.action == "list"
+                else f"unit: {self.action} needs one"
+            )
+
+    @property
+    def only_asks(self) -> bool:
+        """Whether nothing is changed by it."""
+        return self.action in ("list", "status")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServicesResult:
+    """``services``: each with ``unit``, ``load``, ``active``, ``sub``, ``description``; of one unit also
+    ``enabled``, ``pid``, ``restarts``, ``memory_bytes`` and ``since`` where systemd knows them."""
+
+    services: list[dict[str, Any]]
+
+
 PROGRAMS = (
+    Verb(
+        name="processes",
+        summary="The processes of the machine, with what they use of it.",
+        risk="read",
+        idempotent=True,
+        timeout_s=30,
+        args=ProcessesArgs,
+        result=ProcessesResult,
+    ),
+    Verb(
+        name="services",
+        summary="Lists systemd's services, says how one is, starts, stops or restarts it.",
+        risk="change",
+        idempotent=False,
+        timeout_s=120,
+        args=ServicesArgs,
+        result=ServicesResult,
+        needs=frozenset({"systemd"}),
+    ),
     Verb(
         name="cancel",
         summary="Ends a command of this node by its id: one that waits, runs, or has not come yet.",

@@ -1,0 +1,135 @@
+"""``logs``: the last lines of a unit's journal or of a log file, as output.
+
+The journal may be read where its folder is among those that the node allows.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from farshore_protocol.commands import CommandError, Output
+from farshore_protocol.commands.catalogue import LogsArgs
+from farshore_protocol.commands.catalogue.files import LogsResult
+
+from farshore_edge.commands.verbs.capture import CHUNK_BYTES
+from farshore_edge.commands.verbs.files import in_thread, open_below
+from farshore_edge.commands.verbs.model import Context, Handler, Outcome
+from farshore_edge.config.folders import Folders
+from farshore_edge.config.programs import HostPrograms
+
+JOURNALCTL = "journalctl"
+JOURNAL = "/var/log/journal/system.journal"
+"""Stands for the journal where it is asked whether it may be read."""
+LINE_MAX_BYTES = 16 * 1024
+READ_BYTES = 256 * 1024
+
+
+def logs(folders: Folders, *, journalctl: str = JOURNALCTL) -> Handler:
+    async def handle(args: LogsArgs, context: Context) -> Outcome:
+        if (args.unit is None) == (args.path is None):
+            message = "expected one of unit (of the journal) and path (of a file)"
+            return _failed("bad_args", message)
+        kept = _Lines(args, context.output_max_bytes)
+        if args.path is not None:
+            path = args.path
+            failed = await in_thread(lambda: _of_file(folders, path, kept))
+        else:
+            failed = await _of_journal(folders, journalctl, args, context, kept)
+        if failed.error is not None:
+            return failed
+        await _say(kept.text(), context)
+        source = f"file {args.path}" if args.path else f"journal of {args.unit}"
+        result = LogsResult(source=source, lines=len(kept.lines), output_cut_bytes=kept.cut)
+        return Outcome(result=asdict(result))
+
+    return handle
+
+
+class _Lines:
+    """The last lines that fit what was asked for, in so many bytes."""
+
+    def __init__(self, args: LogsArgs, most_bytes: int) -> None:
+        self.lines: deque[bytes] = deque()
+        self.cut = 0
+        self._most = args.lines
+        self._grep = None if args.grep is None else args.grep.encode()
+        self._bytes = 0
+        self._most_bytes = most_bytes
+
+    def add(self, line: bytes) -> None:
+        if self._grep is not None and self._grep not in line:
+            return
+        line = line[:LINE_MAX_BYTES]
+        self.lines.append(line)
+        self._bytes += len(line) + 1
+        while len(self.lines) > self._most:
+            self._bytes -= len(self.lines.popleft()) + 1
+        while self._bytes > self._most_bytes and self.lines:
+            gone = len(self.lines.popleft()) + 1
+            self._bytes -= gone
+            self.cut += gone
+
+    def text(self) -> str:
+        return b"".join(line + b"\n" for line in self.lines).decode(errors="replace")
+
+
+def _of_file(folders: Folders, path: str, kept: _Lines) -> dict[str, Any]:
+    with open_below(folders, path) as file:
+        rest = b""
+        while data := file.read(READ_BYTES):
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                kept.add(line)
+            rest = rest[:LINE_MAX_BYTES]
+        if rest:
+            kept.add(rest)
+    return {}
+
+
+async def _of_journal(
+    folders: Folders, journalctl: str, args: LogsArgs, context: Context, kept: _Lines
+) -> Outcome:
+    allowed = await in_thread(_journal_allowed(folders))
+    if allowed.error is not None:
+        return allowed
+    # With a text to look for, it is looked for in all that there is since then.
+    lines = ("--lines=all",) if args.grep else (f"--lines={args.lines}",)
+    since = () if args.since is None else (f"--since={args.since}",)
+    unit = f"--unit={args.unit}"
+    argv = [journalctl, "--no-pager", "--quiet", "--output=short-iso", unit, *lines, *since]
+    most = max(context.output_max_bytes, READ_BYTES)
+    try:
+        ended = await HostPrograms().run(argv, timeout_s=context.timeout_s, output_bytes=most)
+    except OSError as exc:
+        return _failed("unsupported", f"{journalctl}: {exc.strerror}; expected systemd's journal")
+    if ended.code is None:
+        message = f"the journal was not read within {context.timeout_s:g} s"
+        return Outcome(state="timed_out", error=CommandError(code="timed_out", message=message))
+    if ended.code != 0:
+        return _failed("exit", f"journalctl: {ended.output.strip()[-800:] or ended.code}")
+    for line in ended.output.encode().splitlines():
+        kept.add(line)
+    return Outcome()
+
+
+def _journal_allowed(folders: Folders) -> Callable[[], dict[str, Any]]:
+    def check() -> dict[str, Any]:
+        folders.check(JOURNAL, "")
+        return {}
+
+    return check
+
+
+async def _say(text: str, context: Context) -> None:
+    data, offset = text.encode(), 0
+    while offset < len(data):
+        piece = data[offset : offset + CHUNK_BYTES].decode(errors="ignore")
+        await context.emit(Output(offset=offset, stream="stdout", text=piece))
+        offset += len(piece.encode())
+        await asyncio.sleep(0)
+
+
+def _failed(code: str, message: str) -> Outcome:
+    return Outcome(state="failed", error=CommandError(code=code, message=message))

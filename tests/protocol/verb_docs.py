@@ -1,0 +1,101 @@
+"""Writes ``docs/verbs.md`` from the catalogue of verbs.
+
+After a change of the catalogue: ``.venv/bin/python tests/protocol/verb_docs.py``.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from farshore_protocol.commands import VERBS, Verb
+
+PAGE = Path(__file__).parents[2] / "docs" / "verbs.md"
+
+HEAD = """# Verbs
+
+What a node can be asked to do, generated from the catalogue in the code. Over MQTT: `cmd/<verb>` with
+`{"id","args"}`, the answers on `res/<id>` ([protocol](protocol.md)). By the center:
+`farshore run NODES VERB --arg K=V` ([command line](cli.md#farshore-run)), `POST /api/v1/commands`
+([API](api.md)). A node says by `verbs` which it has. A new one: [checklist](checklists/new-verb.md).
+
+- **Risk**: `read` changes nothing and is taken unsigned by every node; `change` and `danger` only by an
+  agent with `--dev` until commands can be signed.
+- **Again after a crash**: whether the agent runs it again when it died in the middle; any other is
+  reported as `interrupted`.
+- Files and logs are read and written only below the folders of the agent's settings `read_roots` and
+  `write_roots` ([settings](settings.md)); with `--dev` also below `files` in its data folder. Links are
+  not followed, and the agent's own folder is closed. The journal is read where `/var/log` is allowed.
+"""
+
+
+def page() -> str:
+    return "\n".join([HEAD, _overview(), *(_section(VERBS[name]) for name in sorted(VERBS))])
+
+
+def _overview() -> str:
+    lines = ["| verb | risk | what it does |", "| --- | --- | --- |"]
+    lines += [
+        f"| [`{name}`](#{name}) | {VERBS[name].risk} | {VERBS[name].summary} |"
+        for name in sorted(VERBS)
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _section(verb: Verb) -> str:
+    risk: str = verb.risk
+    if hasattr(verb.args, "only_asks"):
+        risk += " (`read` where it only asks)"
+    facts = [f"Risk: {risk}", f"again after a crash: {'yes' if verb.idempotent else 'no'}"]
+    facts.append(f"timeout: {verb.timeout_s:g} s")
+    facts += [f"needs {need}" for need in sorted(verb.needs)]
+    if not verb.queued:
+        facts.append("never waits for its turn")
+    text = f"## {verb.name}\n\n{verb.summary}\n\n{'; '.join(facts)}.\n"
+    text += _fields("argument", verb.args)
+    if verb.result is not None:
+        text += _fields("result", verb.result)
+    return text
+
+
+def _fields(what: str, kind: type[Any]) -> str:
+    schema = msgspec.json.schema(kind)["$defs"][kind.__name__]
+    if not schema["properties"]:
+        return "\nNo arguments.\n" if what == "argument" else ""
+    with_default = what == "argument"
+    lines = [f"| {what} | type |" + (" default |" if with_default else "")]
+    lines.append("| --- | --- |" + (" --- |" if with_default else ""))
+    for name, of in schema["properties"].items():
+        line = f"| `{name}` | {_type(of)} |"
+        if with_default:
+            given = "required" if name in schema["required"] else _json(of.get("default"))
+            line += f" {given} |"
+        lines.append(line)
+    about = re.sub(r"\s+", " ", schema.get("description", "")).replace("``", "`")
+    return "\n" + (f"{about}\n\n" if about else "") + "\n".join(lines) + "\n"
+
+
+def _json(value: Any) -> str:
+    return "–" if value is None else f"`{json.dumps(value)}`"
+
+
+def _type(of: dict[str, Any]) -> str:
+    if "anyOf" in of:
+        return " or ".join(_type(each) for each in of["anyOf"] if each != {"type": "null"})
+    if "enum" in of:
+        return ", ".join(f"`{each}`" for each in of["enum"])
+    name = of.get("type", "any")
+    if name == "array":
+        return f"list of {_type(of.get('items', {}))}"
+    low, high = of.get("minimum"), of.get("maximum")
+    if low is not None and high is not None:
+        return f"{name}, {low:g} to {high}"
+    if low is not None:
+        return f"{name}, {low:g} or more"
+    longest = of.get("maxLength")
+    return str(name) + (f" of up to {longest:,} characters" if longest else "")
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
