@@ -113,11 +113,17 @@ async def test_it_says_who_it_is_what_it_is_and_how_it_fares(world: World) -> No
     [birth] = world.words("birth")
     assert birth["group"] == "eu/hamburg/line3"
     assert set(birth["capabilities"]["verbs"]) == {
+        "cancel",
         "config-override",
         "config-retry",
         "exec",
         "facts",
+        "file-read",
+        "file-write",
+        "logs",
         "ping",
+        "processes",
+        "services",
         "status",
         "verbs",
     }

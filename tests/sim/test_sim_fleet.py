@@ -1,6 +1,7 @@
 """A fleet in this process against the real center."""
 
 import asyncio
+import functools
 import itertools
 import os
 import threading
@@ -146,6 +147,10 @@ async def test_threads_do_not_grow_with_nodes() -> None:
     assert await threads(100) <= before + executor < 100
 
 
+def _has_made(made: Fleet, records: int) -> bool:
+    return made.made() >= records
+
+
 async def test_a_kept_folder_keeps_epochs_and_a_wiped_one_does_not(tmp_path: Path) -> None:
     def epochs(made: Fleet) -> dict[str, Any]:
         return {
@@ -156,7 +161,8 @@ async def test_a_kept_folder_keeps_epochs_and_a_wiped_one_does_not(tmp_path: Pat
     seen = []
     for folder in ("a", "a", "b"):  # nobody listens: what is made, waits
         async with fleet("mqtt://127.0.0.1:9", 3, data=tmp_path / folder) as made:
-            await when(lambda: made.made() >= 6, "records")  # run in this turn
+            began = made.made()
+            await when(functools.partial(_has_made, made, began + 6), "records")
             seen.append((epochs(made), made.made()))
     (first, made_first), (second, made_second), (wiped, _) = seen
     assert first == second

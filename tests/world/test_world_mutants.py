@@ -20,7 +20,7 @@ WAITING = Plan(
 )
 """A command waits in the backup; the node is back before a person resumes."""
 HINTS = {
-    "command_not_noted_before_it_runs": 32,
+    "command_not_noted_before_it_runs": 215,
     "sent_command_cancelled": 46,
     "memory_not_written_at_stop": 69,
     "no_birth_for_a_center_that_comes": 41,

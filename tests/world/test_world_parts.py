@@ -184,6 +184,12 @@ def test_a_state_and_its_effects_go_together(
     assert _fits(state, effects, sends, forgotten=forgotten) is fits
 
 
+def test_what_the_node_itself_calls_cancelled_may_have_taken_effect_once() -> None:
+    assert _fits("cancelled", 1, 1, forgotten=False, said=True)
+    assert not _fits("cancelled", 2, 2, forgotten=False, said=True)
+    assert not _fits("cancelled", 1, 1, forgotten=False)
+
+
 DOCS = (Path(__file__).parents[2] / "docs" / "world.md").read_text()
 
 

@@ -287,9 +287,9 @@ class Invariants:
 
     def _commands(self) -> None:
         """I4: what the center shows of a command is what happened."""
-        for command_id, name, state, sends, verb, args in self._store.rows(
-            "SELECT t.command_id, t.node, t.state, t.sends, c.verb, c.args FROM command_target t "
-            "JOIN command c ON c.id = t.command_id ORDER BY 1, 2"
+        for command_id, name, state, sends, said, verb, args in self._store.rows(
+            "SELECT t.command_id, t.node, t.state, t.sends, t.epoch IS NOT NULL, c.verb, c.args "
+            "FROM command_target t JOIN command c ON c.id = t.command_id ORDER BY 1, 2"
         ):
             what = f"{command_id} at {name}: {state}"
             forgotten = self.forgotten(name, command_id)
@@ -302,7 +302,9 @@ class Invariants:
             tag = argv[1]
             effects = len(self._witness.effects.get((name, tag), ()))
             restored = self._restores.happened > 0
-            if not _fits(state, effects, sends, forgotten=forgotten, restored=restored):
+            if not _fits(
+                state, effects, sends, forgotten=forgotten, restored=restored, said=bool(said)
+            ):
                 self._witness.violated("I4", f"{what}, sent {sends} times, {effects} effects")
 
     def presence(self, center_view: frozenset[str], here: frozenset[str]) -> None:
@@ -312,16 +314,24 @@ class Invariants:
             self._witness.violated("I5", f"presence is wrong of {wrong}; here are {sorted(here)}")
 
 
-def _fits(state: str, effects: int, sends: int, *, forgotten: bool, restored: bool = False) -> bool:
+def _fits(
+    state: str,
+    effects: int,
+    sends: int,
+    *,
+    forgotten: bool,
+    restored: bool = False,
+    said: bool = False,
+) -> bool:
     """Whether a target's state and its number of effects go together.
 
     ``forgotten``: the node's ledger, or its last word, is gone with its disk. ``restored``: the
-    center may have sent it in a future that was lost.
+    center may have sent it in a future that was lost. ``said``: the state is the node's word.
     """
     match state:
         case "succeeded" | "failed":
             return effects == 1 or (forgotten and effects >= 1)
-        case "cancelled" if sends > 0:  # its node may have been at it
+        case "cancelled" if said:  # its node may have been at it
             return effects <= 1 or forgotten
         case "queued" | "cancelled" | "expired":
             if restored:
