@@ -4,7 +4,6 @@ import asyncio
 import functools
 import random
 import time
-import time
 from pathlib import Path
 
 import pytest
