@@ -31,12 +31,14 @@ APP = "app/"
 
 Found = tuple[Violation, ...]
 
+_BUILT_IN = {name: Schema(schema) for name, schema in BUILT_IN.items()}
+
 
 class Checker:
     """``stored``: definitions by document, ``agent`` or ``app/NAME``; already found good."""
 
     def __init__(self, stored: Mapping[str, Any]) -> None:
-        self._built_in = {name: Schema(schema) for name, schema in BUILT_IN.items()}
+        self._built_in = _BUILT_IN
         self._stored = {name: Schema(schema) for name, schema in stored.items()}
         self._known: dict[tuple[str, int], tuple[Any, Found]] = {}
         self._whole: dict[str, Found] = {}

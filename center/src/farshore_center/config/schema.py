@@ -7,8 +7,10 @@ in steps.
 
 import difflib
 import ipaddress
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -175,34 +177,38 @@ def _check_pattern(path: str, pattern: str) -> None:
         raise SchemaError(path, f"the pattern can't be read: {exc} (RE2 syntax)") from exc
 
 
+_STEPS: ContextVar[Iterator[int]] = ContextVar("steps")
+"""Of the check that runs: one validator may be asked by several threads at once."""
+
+
+def _counted(work: Callable[..., Any]) -> Callable[..., Any]:
+    def count(validator: Any, value: Any, instance: Any, schema: Any) -> Any:
+        if next(_STEPS.get()) > MAX_STEPS:
+            raise _OutOfStepsError("too many steps")
+        return work(validator, value, instance, schema)
+
+    return count
+
+
+# Made once: a class of its own for each schema took longer than the checks.
+_Validator: Any = validators.extend(  # type: ignore[no-untyped-call] # annotated nowhere
+    Draft202012Validator,
+    validators={
+        keyword: _counted(work)
+        for keyword, work in {**Draft202012Validator.VALIDATORS, **BY_RE2}.items()
+    },
+)
+
+
 class Schema:
     """One schema, made ready; ``check`` never takes more than ``MAX_STEPS`` keywords."""
 
     def __init__(self, definition: dict[str, Any] | bool) -> None:
-        self._steps = 0
-        counted = {
-            keyword: self._counted(work)
-            for keyword, work in {**Draft202012Validator.VALIDATORS, **BY_RE2}.items()
-        }
-        kind = validators.extend(Draft202012Validator, validators=counted)  # type: ignore[no-untyped-call] # annotated nowhere
-        self._validator = kind(
-            definition,
-            registry=Registry(),
-            format_checker=FORMATS,
-        )
-
-    def _counted(self, work: Callable[..., Any]) -> Callable[..., Any]:
-        def count(validator: Any, value: Any, instance: Any, schema: Any) -> Any:
-            self._steps += 1
-            if self._steps > MAX_STEPS:
-                raise _OutOfStepsError("too many steps")
-            return work(validator, value, instance, schema)
-
-        return count
+        self._validator = _Validator(definition, registry=Registry(), format_checker=FORMATS)
 
     def check(self, value: Any, at: str) -> tuple[Violation, ...]:
         """What is wrong with ``value``, which stands at the pointer ``at``."""
-        self._steps = 0
+        _STEPS.set(itertools.count(1))
         found: list[Violation] = []
         try:
             for error in self._validator.iter_errors(value):
