@@ -19,7 +19,7 @@ from farshore_center.settings import Settings, read_settings
 from farshore_protocol.clock import Clock, SystemClock
 from paho.mqtt.enums import CallbackAPIVersion
 
-DEADLINE_S = 15.0
+DEADLINE_S = 45.0
 BOOT = "b00t"
 EPOCH = "ep0ch"
 
@@ -133,10 +133,14 @@ class PahoNode:
 
     async def publish(self, path: str, content: Any, qos: int = 1) -> None:
         """Below the node's prefix, or, with a leading ``fs1/``, anywhere."""
+        info = await self.send(path, content, qos)
+        await until(info.is_published, "the PUBACK")
+
+    async def send(self, path: str, content: Any, qos: int = 1) -> paho.MQTTMessageInfo:
+        """As ``publish``, but whoever takes it need not say so."""
         payload = content if isinstance(content, bytes) else json.dumps(content).encode()
         topic = path if path.startswith(("fs1/", "$", "other/")) else f"fs1/up/{self.name}/{path}"
-        info = self.client.publish(topic, payload, qos)
-        await until(info.is_published, "the PUBACK")
+        return self.client.publish(topic, payload, qos)
 
     async def birth(self, **more: Any) -> None:
         await self.publish("birth", birth(**more))

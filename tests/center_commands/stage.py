@@ -21,7 +21,7 @@ from farshore_protocol.link import Message
 from farshore_protocol.topics import Down, parse
 from sqlalchemy import Connection
 
-DEADLINE_S = 10.0
+DEADLINE_S = 45.0
 
 
 class PlayedDownlink:

@@ -64,8 +64,9 @@ class ConfigNode:
             "effective": digest(self.config),
         }
         self.kept[self.seq] = body | more
-        with contextlib.suppress(RuntimeError):  # no connection now: it is kept
-            await self.node.publish("rep/config", body | more)
+        # Without a connection, or without the PUBACK of a center that died: it is kept.
+        with contextlib.suppress(RuntimeError):
+            await self.node.send("rep/config", body | more)
 
     async def join(self, node: PahoNode, conn: int, **more: Any) -> None:
         """On a new connection: what was not acknowledged is sent again, as an outbox does."""

@@ -11,7 +11,7 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
-DEADLINE_S = 10.0
+DEADLINE_S = 45.0
 
 
 class Server:

@@ -23,7 +23,7 @@ from typer.testing import CliRunner, Result
 
 AT = "2026-03-01T10:00:00Z"
 LATER = "2026-03-01T10:00:00.250Z"
-DEADLINE_S = 20
+DEADLINE_S = 60
 
 Step = dict[str, Any]
 

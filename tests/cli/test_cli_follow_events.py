@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.processes
 
 PROGRAM = str(Path(sys.executable).with_name("farshore"))
-DEADLINE_S = 20
+DEADLINE_S = 60
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.processes
 
 PROGRAM = str(Path(sys.executable).with_name("farshore"))
-DEADLINE_S = 20
+DEADLINE_S = 60
 COLOUR = re.compile(rb"\x1b\[[0-9;]*3[0-7]m")
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 

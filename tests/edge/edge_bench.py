@@ -20,7 +20,7 @@ from farshore_protocol.clock import ManualClock
 from farshore_protocol.ids import Ids
 from farshore_protocol.messages import CenterMark
 
-DEADLINE_S = 10.0
+DEADLINE_S = 45.0
 
 
 async def eventually(condition: Callable[[], object], deadline_s: float = DEADLINE_S) -> None:

@@ -20,7 +20,7 @@ from farshore_sim.faults.link_faults import (
 )
 from system.programs import until
 
-DEADLINE_S = 20
+DEADLINE_S = 60
 UP, DOWN = Direction.UP, Direction.DOWN
 BYTES = random.Random(3).randbytes(300_000)
 

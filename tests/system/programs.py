@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 BIN = Path(sys.executable).parent
 
 
