@@ -14,6 +14,7 @@ from farshore_center.cli.config_view import (
     explain_sheet,
     fault_lines,
     revisions_sheet,
+    standing,
     status_sheet,
     status_tally,
 )
@@ -68,8 +69,8 @@ async def explain(session: Session, node: NodeName) -> None:
         session.table(explain_sheet(found))
     else:
         session.text(f"nothing is configured for {clean(found['node'])}")
-    rev = "none" if found["rev"] is None else found["rev"]
-    session.styled(f"{clean(found['state'])}, revision {rev}", "dim")
+    for line in standing(found):
+        session.styled(line, "dim")
 
 
 async def preview(

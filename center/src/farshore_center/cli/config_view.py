@@ -70,6 +70,18 @@ def _whom(origin: str, head: Mapping[str, Any]) -> tuple[str, str, str]:
     return clean(origin), scalar(head.get("author")), scalar(head.get("message"))
 
 
+def standing(found: Mapping[str, Any]) -> Iterator[str]:
+    """How far the node is with it, and where it is not there, why not."""
+    reported = found.get("reported") or {}
+    text = f"{clean(found['state'])}, revision {count(found['rev']) if found['rev'] else 'none'}"
+    running = reported.get("running_rev")
+    if running is not None and running != found["rev"]:
+        text += f"; revision {count(running)} runs" if running else "; none runs"
+    yield text
+    if (why := remark(reported)) != NOTHING:
+        yield f"  {why}"
+
+
 def follow(config: Any, pointer: str) -> Any:
     """The value that a JSON pointer shows; the center has made both."""
     for step in pointer.split("/")[1:]:
