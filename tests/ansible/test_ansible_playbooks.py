@@ -149,7 +149,7 @@ def test_an_offline_node_is_unreachable_after_its_ttl_and_runs_nothing_later(sta
     witness = stage.folder / "witness"
     started = time.monotonic()
     run = stage.play(f"- raw: touch {witness}", hosts="pi-off", FARSHORE_TTL_S="1.5")
-    assert time.monotonic() - started < 25
+    assert time.monotonic() - started < 100, "the ttl counts, not the hour that a module may take"
     assert run.code == 4, run.text
     assert "UNREACHABLE" in run.text
     assert "pi-off did not come online in time; nothing was run" in run.text
