@@ -62,6 +62,7 @@ async def explain(session: Session, node: NodeName) -> None:
 
     async with session.connect() as client:
         found = await client.get(f"/nodes/{segment(node)}/config", {"explain": "true"})
+        now_ms = client.now_ms()
     if session.as_json:
         session.document(found)
         return
@@ -69,7 +70,7 @@ async def explain(session: Session, node: NodeName) -> None:
         session.table(explain_sheet(found))
     else:
         session.text(f"nothing is configured for {clean(found['node'])}")
-    for line in standing(found):
+    for line in standing(found, now_ms):
         session.styled(line, "dim")
 
 
@@ -264,6 +265,7 @@ async def status(
     """Every node's configuration: what is desired, what it said, and what is wrong."""
     async with session.connect() as client:
         found = await client.items("/nodes", {"group": group})
+        now_ms = client.now_ms()
     if state is not None:
         found = [item for item in found if (item.get("config") or {}).get("state") == state]
     if session.as_json:
@@ -274,7 +276,7 @@ async def status(
         session.document({"items": rows, "next": None})
         return
     if found:
-        session.table(status_sheet(found))
+        session.table(status_sheet(found, now_ms))
     session.styled(status_tally(found), "dim")
 
 
