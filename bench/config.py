@@ -19,6 +19,7 @@ from farshore_protocol.config.layers import Layer
 
 from bench.center import Center, center
 from bench.config_nodes import GROUP
+from bench.config_start import start_alone
 from bench.context import Context
 from bench.errors import BenchError
 from bench.model import Figure, Outcome, Runs, Verdict
@@ -29,6 +30,7 @@ COMPUTE_S = 2.0
 LAYER_BYTES = 4096
 NODES = 1_000
 REPORTED_S = 5.0
+START_S = 1.0
 POLL_S = 0.05
 QUIET_S = 2.0
 SETTLE_S = 15.0
@@ -39,7 +41,8 @@ SETTLE_S = 15.0
 class ConfigFindings:
     """``accepted_s``: until the PUT of a change to all was answered; ``reported_s``: until all agents
     had reported it; ``played_s``: the same with nodes that report at once; ``sent_for_one``: messages
-    that a change to one node came to."""
+    that a change to one node came to; ``start_s``, ``start_cpu_s``: until an agent without its center
+    ran what it ran before, and its CPU time."""
 
     compute_s: tuple[float, ...]
     effective_bytes: int
@@ -47,43 +50,42 @@ class ConfigFindings:
     reported_s: tuple[float, ...]
     played_s: tuple[float, ...]
     sent_for_one: tuple[int, ...]
+    start_s: tuple[float, ...]
+    start_cpu_s: tuple[float, ...]
+
+
+def _one(name: str, what: str, unit: str, values: Sequence[float]) -> Figure:
+    return Figure(name=f"config.{name}", what=what, unit=unit, runs=Runs.of(values))
+
+
+def _judged(name: str, what: str, unit: str, bound: float, values: Sequence[float]) -> Verdict:
+    """By the worst run."""
+    return Verdict(
+        name=f"config.{name}",
+        what=what,
+        unit=unit,
+        promised=bound,
+        measured=max(values),
+        sides=(_one(f"{name}.runs", "run by run", unit, values),),
+    )
 
 
 def summarise(found: ConfigFindings) -> Outcome:
-    def one(name: str, what: str, unit: str, values: Sequence[float]) -> Figure:
-        return Figure(name=f"config.{name}", what=what, unit=unit, runs=Runs.of(values))
-
+    computed = f"effective configurations of {COMPUTED_NODES} nodes under 6 layers of 4 KiB each"
+    reported = f"a change in a group of {NODES} nodes, until all report it"
+    one = f"messages for a change that touches 1 of {NODES} nodes"
+    start = "a cut-off node's start, until its last good configuration runs"
     verdicts = (
-        Verdict(
-            name="config.compute",
-            what=f"effective configurations of {COMPUTED_NODES} nodes under 6 layers of 4 KiB "
-            "(the slowest run)",
-            unit="s",
-            promised=COMPUTE_S,
-            measured=max(found.compute_s),
-            sides=(one("compute.runs", "run by run", "s", found.compute_s),),
-        ),
-        Verdict(
-            name="config.reported",
-            what=f"a change in a group of {NODES} nodes, until all report it (the slowest run)",
-            unit="s",
-            promised=REPORTED_S,
-            measured=max(found.reported_s),
-            sides=(one("reported.runs", "run by run", "s", found.reported_s),),
-        ),
-        Verdict(
-            name="config.one",
-            what=f"messages for a change that touches 1 of {NODES} nodes (the worst run)",
-            unit="messages",
-            promised=1,
-            measured=max(found.sent_for_one),
-            sides=(one("one.runs", "run by run", "messages", found.sent_for_one),),
-        ),
+        _judged("compute", f"{computed} (the slowest run)", "s", COMPUTE_S, found.compute_s),
+        _judged("reported", f"{reported} (the slowest run)", "s", REPORTED_S, found.reported_s),
+        _judged("one", f"{one} (the worst run)", "messages", 1, found.sent_for_one),
+        _judged("start", f"{start} (the slowest of them)", "s", START_S, found.start_s),
     )
     figures = (
-        one("played", "until nodes that report at once have done so", "s", found.played_s),
-        one("accepted", "until a change to all is accepted", "s", found.accepted_s),
-        one("effective", "an effective configuration", "bytes", (found.effective_bytes,)),
+        _one("start.cpu", "CPU time of such a start", "s", found.start_cpu_s),
+        _one("played", "until nodes that report at once have done so", "s", found.played_s),
+        _one("accepted", "until a change to all is accepted", "s", found.accepted_s),
+        _one("effective", "an effective configuration", "bytes", (found.effective_bytes,)),
     )
     return Outcome(measure="config", verdicts=verdicts, figures=figures)
 
@@ -91,6 +93,7 @@ def summarise(found: ConfigFindings) -> Outcome:
 async def run(context: Context) -> Outcome:
     compute_s, size = compute(1 if context.quick else 3)
     context.say(f"{COMPUTED_NODES} nodes computed in {max(compute_s):.2f} s")
+    start_s, start_cpu_s = await start_alone(context)
     _, played, _ = await _fleet(context, agents=False)
     accepted, reported, for_one = await _fleet(context, agents=True)
     return summarise(
@@ -101,6 +104,8 @@ async def run(context: Context) -> Outcome:
             reported_s=tuple(reported),
             played_s=tuple(played),
             sent_for_one=tuple(for_one),
+            start_s=tuple(start_s),
+            start_cpu_s=tuple(start_cpu_s),
         )
     )
 

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs the system packages that the tests use, prints what it does, and does nothing where they
 # are there already: Mosquitto (the stock MQTT broker and clients) and strace (records what a process
-# does to its files, and lets its disk fail).
+# does to its files, and lets its disk fail), systemd (units are brought about by a manager of the
+# tests' own; the machine need not be booted by it).
 set -eu
 
 packages=""
@@ -16,6 +17,7 @@ need() { # need PACKAGE PROGRAM...: the package, unless one of the programs is t
 need mosquitto mosquitto /usr/sbin/mosquitto
 need mosquitto-clients mosquitto_pub
 need strace strace
+need systemd /lib/systemd/systemd /usr/lib/systemd/systemd
 [ -n "$packages" ] || exit 0
 
 echo "System packages needed by the tests:$packages"

@@ -83,3 +83,41 @@ def test_every_selector_on_the_pages_can_be_read(text: str) -> None:
 
 def test_there_are_selectors_to_read() -> None:
     assert len(selectors()) >= 12
+
+
+def farshore_lines() -> list[str]:
+    """The lines of the pages' examples that are ours, without the file that they write before."""
+    blocks = re.findall(r"```sh\n(.*?)```", ANSIBLE + SALT, re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith("farshore ")]
+
+
+@pytest.mark.processes
+def test_farshores_side_of_each_job_runs(stage: Stage) -> None:
+    """What would install packages is previewed alone: ``config set`` takes the same layer."""
+    for page in (ANSIBLE, SALT):
+        layers = [b for b in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "labels.ntp" in b]
+        assert len(layers) == 1
+        (stage.folder / "eu.yml").write_text(layers[0])
+    lines = farshore_lines()
+    assert len(lines) >= 10
+    known = stage.http.get("/api/v1/commands").json()["items"]
+    assert known, "the first steps have run before"
+    for line in lines:
+        if "config set" in line:
+            assert line.replace("config set", "config preview").split(" -m ")[0] in {
+                each.removesuffix(" eu.yml") for each in lines
+            }
+            continue
+        line = line.replace("01kx2v5q3n", known[0]["id"])
+        done = subprocess.run(
+            ["/bin/sh", "-c", line],
+            cwd=stage.folder,
+            env={**stage.environment(), "PATH": f"{BIN}:/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        # systemctl restart app has no app here, and so its node says that it failed.
+        expected = 1 if "systemctl restart app" in line else 0
+        assert done.returncode == expected, f"{line}: {done.stdout}{done.stderr}"

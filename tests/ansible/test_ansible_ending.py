@@ -85,3 +85,12 @@ def test_the_nodes_word_overrules_an_expiry_and_nothing_undoes_an_end() -> None:
     target.absorb(said("succeeded", result={"exit_code": 0}))
     target.absorb(said("running"))
     assert target.state == "succeeded"
+
+
+def test_the_end_of_a_secret_command_is_there_when_the_record_has_been_seen() -> None:
+    target = Target(id="c1")
+    target.absorb(said("succeeded", secret=True, output_left_out=1))
+    assert not target.final
+    target.absorb(said("succeeded", output=[chunk(0, "a")], result={"exit_code": 0}, history=[]))
+    assert target.final
+    assert (target.text("stdout"), target.exit_code()) == ("a", 0)

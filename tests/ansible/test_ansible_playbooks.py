@@ -69,7 +69,8 @@ def test_a_large_binary_file_goes_there_and_back(stage: Stage) -> None:
         f"""
 - copy: {{src: image, dest: "{stage.folder}/image-there"}}
 - fetch: {{src: "{stage.folder}/image-there", dest: "{stage.folder}/image-back", flat: true}}
-"""
+""",
+        FARSHORE_KEEP="1",
     )
     assert run.code == 0, run.text
     assert (stage.folder / "image-there").read_bytes() == data
@@ -94,23 +95,43 @@ def test_the_same_file_to_two_nodes_at_once_that_share_a_disk(stage: Stage) -> N
 
 def test_a_module_is_sent_to_a_node_once_in_a_run(stage: Stage) -> None:
     before = len(stage.commands())
-    run = stage.play("- command: echo 1\n- command: echo 2\n- command: echo 3")
+    run = stage.play("- command: echo 1\n- command: echo 2\n- command: echo 3", FARSHORE_KEEP="1")
     assert run.code == 0, run.text
     sizes = [len(str(command["args"])) for command in stage.commands()[before:]]
     assert sum(size > 50_000 for size in sizes) <= 2, "the module's pieces, once"
+    assert sum(sizes) > 50_000, "it was kept, and so it could be measured"
     assert sum(sizes) < 400_000
 
 
 def test_arguments_of_a_module_are_on_no_command_line(stage: Stage) -> None:
     """Another user of the node sees command lines; input and environment they do not."""
     before = len(stage.commands())
-    run = stage.play(f'- copy: {{content: "hush-hush", dest: "{stage.folder}/s"}}\n  no_log: true')
-    assert run.code == 0, run.text
-    run = stage.play("- debug: {msg: x}\n- command: {argv: [test, hush-hush, '=', hush-hush]}")
-    assert run.code == 0, run.text
+    for task in (
+        f'- copy: {{content: "hush-hush", dest: "{stage.folder}/s"}}\n  no_log: true',
+        "- debug: {msg: x}\n- command: {argv: [test, hush-hush, '=', hush-hush]}",
+    ):
+        run = stage.play(task, FARSHORE_KEEP="1")
+        assert run.code == 0, run.text
     made = stage.commands()[before:]
     assert not any("hush-hush" in str(command["args"]["argv"]) for command in made)
     assert any("hush-hush" in str(command["args"].get("env")) for command in made)
+
+
+def test_what_a_task_sends_stands_in_no_history(stage: Stage) -> None:
+    """Neither in the commands nor in the events, which are kept; the task has its answer all the same."""
+    before = len(stage.commands())
+    run = stage.play(
+        f'- copy: {{content: "hush-hush", dest: "{stage.folder}/hushed"}}\n'
+        f"- command: cat {stage.folder}/hushed\n  register: said\n"
+        "- assert: {that: said.stdout == 'hush-hush'}"
+    )
+    assert run.code == 0, run.text
+    made = stage.commands()[before:]
+    assert made
+    assert all(command["secret"] and command["args"] == {} for command in made)
+    told = stage.http.get("/api/v1/events", params={"limit": 1000}).text
+    assert made[-1]["id"] in told
+    assert not any(chunk["text"] in told for c in made for chunk in c["targets"][0]["output"])
 
 
 def test_delegation_goes_to_the_other_node(stage: Stage) -> None:
@@ -128,7 +149,7 @@ def test_an_offline_node_is_unreachable_after_its_ttl_and_runs_nothing_later(sta
     witness = stage.folder / "witness"
     started = time.monotonic()
     run = stage.play(f"- raw: touch {witness}", hosts="pi-off", FARSHORE_TTL_S="1.5")
-    assert time.monotonic() - started < 25
+    assert time.monotonic() - started < 100, "the ttl counts, not the hour that a module may take"
     assert run.code == 4, run.text
     assert "UNREACHABLE" in run.text
     assert "pi-off did not come online in time; nothing was run" in run.text
@@ -221,7 +242,7 @@ def test_become_asks_for_no_password_and_a_given_one_is_refused(stage: Stage) ->
     before = len(stage.commands())
     refused = stage.play("- command: id", *words, "-e", "ansible_become_password=secret-word")
     assert refused.code == 2
-    assert "a password for become can't be sent" in refused.text
+    assert "a password for become can't be given" in refused.text
     assert not any("secret-word" in str(c) for c in stage.commands()[before:])
 
 

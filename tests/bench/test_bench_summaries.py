@@ -50,9 +50,16 @@ def test_a_configuration_is_judged_by_its_slowest_run() -> None:
         reported_s=(1.0, 4.9),
         played_s=(0.5, 9.0),
         sent_for_one=(1, 2),
+        start_s=(0.5, 1.2),
+        start_cpu_s=(0.4, 0.4),
     )
     held = {name: each.held for name, each in verdicts(config.summarise(found)).items()}
-    assert held == {"config.compute": False, "config.reported": True, "config.one": False}
+    assert held == {
+        "config.compute": False,
+        "config.reported": True,
+        "config.one": False,
+        "config.start": False,
+    }
 
 
 def fleet_findings(cores: float, *seconds: tuple[float, float]) -> FleetFindings:

@@ -53,6 +53,8 @@ async def test_a_new_command_has_the_shape_of_the_contract(client: httpx.AsyncCl
         "expires_at": "2023-11-14T22:13:50.000Z",
         "timeout_s": 10.0,
         "by": "api",
+        "secret": False,
+        "erased": False,
         "done": False,
         "summary": {"queued": 1},
         "targets": [
@@ -242,3 +244,10 @@ async def test_bad_questions(client: httpx.AsyncClient, path: str, status: int) 
     answer = await client.get(path)
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_secret_command_is_asked_for_by_its_field(client: httpx.AsyncClient) -> None:
+    body = {"node": "pi-1", "verb": "exec", "args": {"argv": ["id"]}, "secret": True}
+    answer = await client.post("/commands", json=body)
+    assert (answer.status_code, answer.json()["secret"], answer.json()["args"]) == (201, True, {})
+    assert "argv" not in (await client.get("/commands")).text

@@ -145,3 +145,11 @@ def test_patterns_search_as_the_standard_says() -> None:
     found = schema.check({"name": "A", "free": "x", "wait_s": "1", "nam": 1}, "/d")
     assert {each.path for each in found} == {"/d/name", "/d/free", "/d/wait_s", "/d/nam"}
     assert "did you mean name" in str(found)
+
+
+def test_what_is_too_long_is_told_by_its_length_and_not_repeated() -> None:
+    ((path, message),) = violations({"files": {"/etc/a": {"content": "x" * 300_000}}})
+    assert (path, message) == (
+        "/files/~1etc~1a/content",
+        "300000 characters, expected 262144 or fewer",
+    )

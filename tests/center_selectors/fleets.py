@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 from farshore_center.nodes import store
+from farshore_center.selectors import Subject, find, matches
 from farshore_center.selectors.model import (
     Compare,
     Everything,
@@ -160,3 +161,14 @@ def store_fleet(connection: Connection, fleet: Sequence[dict[str, Any]]) -> None
     )  # fmt: skip
     found = [(node["name"], "digest", node["facts"]) for node in fleet]
     store.set_facts(connection, found, 1)
+
+
+def both(
+    connection: Connection, fleet: Sequence[dict[str, Any]], selector: Selector
+) -> tuple[set[str], set[str]]:
+    """By the database and by the predicate; nothing stays in the database."""
+    with connection.begin() as transaction:
+        store_fleet(connection, fleet)
+        by_sql = set(find(connection, selector))
+        transaction.rollback()
+    return by_sql, {node["name"] for node in fleet if matches(selector, Subject.of(node))}

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from center_selectors.fleets import FLEETS, NAMES, SELECTORS, fleet_of, store_fleet
+from center_selectors.fleets import FLEETS, NAMES, SELECTORS, both, fleet_of, store_fleet
 from farshore_center.db.engine import open_writer, parse_url
 from farshore_center.db.migrate import upgrade
 from farshore_center.nodes import store
 from farshore_center.nodes.model import node_values
-from farshore_center.selectors import Subject, expand, find, matches, parse, render
+from farshore_center.selectors import Subject, expand, matches, parse, render
 from farshore_center.selectors.model import InOverlay, Selector
 from farshore_center.selectors.predicate import text_test
 from farshore_center.selectors.sql import condition
@@ -27,17 +27,6 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]
     with engine.connect() as connection:
         yield connection
     engine.dispose()
-
-
-def both(
-    connection: Connection, fleet: list[dict[str, Any]], selector: Selector
-) -> tuple[set[str], set[str]]:
-    """By the database and by the predicate; nothing stays in the database."""
-    with connection.begin() as transaction:
-        store_fleet(connection, fleet)
-        by_sql = set(find(connection, selector))
-        transaction.rollback()
-    return by_sql, {node["name"] for node in fleet if matches(selector, Subject.of(node))}
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow], max_examples=400)
@@ -93,7 +82,7 @@ def test_values_follow_every_change(
         transaction.rollback()
 
 
-MEANINGS = [
+MEANINGS: list[tuple[str, dict[str, Any], str, bool]] = [
     ("numbers are compared as numbers", {"n": 4e9}, "fact.n>=4e9", True),
     ("10 is more than 9", {"n": 10}, "fact.n>9", True),
     ("a label that reads as a number is ordered as one", {"l": "10"}, "label.l>9", True),

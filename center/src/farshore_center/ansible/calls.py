@@ -13,7 +13,7 @@ from queue import Empty
 from typing import Any
 
 from farshore_center.ansible import script
-from farshore_center.ansible.ending import Target
+from farshore_center.ansible.ending import FINAL, Target
 from farshore_center.ansible.errors import AwayError, NotReachedError, NotRunError, RefusedError
 from farshore_center.ansible.listener import Listener
 from farshore_center.ansible.rest import Center
@@ -36,7 +36,10 @@ class Ended:
 
 
 class Commands:
-    """``ttl_s``: how long an absent node is waited for; ``timeout_s``: how long a program may run."""
+    """``ttl_s``: how long an absent node is waited for; ``timeout_s``: how long a program may run.
+
+    ``secret``: the center's history keeps neither what is sent nor what is answered.
+    """
 
     def __init__(
         self,
@@ -45,6 +48,7 @@ class Commands:
         *,
         ttl_s: float,
         timeout_s: float,
+        secret: bool = True,
         monotonic_s: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
         new_key: Callable[[], str] = lambda: f"ansible-{uuid.uuid4().hex}",
@@ -53,6 +57,7 @@ class Commands:
         self._name = node
         self._ttl_s = ttl_s
         self._timeout_s = timeout_s
+        self._secret = secret
         self._monotonic_s = monotonic_s
         self._pause = pause
         self._new_key = new_key
@@ -104,6 +109,7 @@ class Commands:
             "args": args,
             "ttl_s": self._ttl_s,
             "timeout_s": self._timeout_s,
+            "secret": self._secret,
         }
         try:
             made = self._center.post("/commands", body, self._new_key())
@@ -144,6 +150,8 @@ class Commands:
                         self._look(each)
                 elif (found := self._targets.get(str(event.get("command")))) is not None:
                     found.absorb(event["data"])
+                    if found.partial and found.state in FINAL:
+                        self._look(found)
         finally:
             self._targets.pop(target.id, None)
         why = target.why_not_run(self._name)

@@ -25,19 +25,21 @@ _SIGNALLED = 128
 
 @dataclass(slots=True, kw_only=True)
 class Target:
-    """A command at its node, as far as it is known."""
+    """A command at its node, as far as it is known. ``partial``: an event told its state alone, the
+    record has more."""
 
     id: str
     state: str = "queued"
     reason: str | None = None
     result: Mapping[str, Any] | None = None
     error: Mapping[str, Any] | None = None
+    partial: bool = False
     states: set[str] = field(default_factory=set)
     chunks: dict[tuple[str, int], str] = field(default_factory=dict)
 
     @property
     def final(self) -> bool:
-        return self.state in FINAL
+        return self.state in FINAL and not self.partial
 
     @property
     def taken(self) -> bool:
@@ -49,8 +51,9 @@ class Target:
         # Events of the center itself and the node's reports may cross; an end stays an end, but
         # the node's word overrules an expiry.
         state = str(said["state"])
-        if state in FINAL or not self.final:
+        if state in FINAL or self.state not in FINAL:
             self.state = state
+        self.partial = bool(said.get("secret"))
         self.states.add(state)
         self.reason = said.get("reason") or self.reason
         self.result = said.get("result") or self.result

@@ -62,6 +62,10 @@ async def run(
         float, typer.Option(min=0.001, metavar="SECONDS", help="How long the work may take.")
     ] = 30,
     detach: Annotated[bool, typer.Option("--detach", help="Send it and do not wait.")] = False,
+    secret: Annotated[
+        bool,
+        typer.Option("--secret", help="Arguments and output do not stay in the center's history."),
+    ] = False,
 ) -> int:
     """Let nodes execute a verb and follow it: farshore run pi-1 pi-2 exec -- uptime -p"""
     nodes, verb = split_words(words, every=every, selector=selector)
@@ -71,6 +75,7 @@ async def run(
         "args": arguments(arg or (), session.after_dashes),
         "ttl_s": ttl,
         "timeout_s": timeout,
+        **({"secret": True} if secret else {}),
     }
     async with session.connect() as client:
         try:
@@ -198,10 +203,18 @@ async def show(
         return DONE
     session.text(
         f"{clean(found['verb'])}  {clean(found['id'])}  {age(found.get('created_at'), now_ms)} ago  "
-        f"{clean(json.dumps(found.get('args') or {}, ensure_ascii=False))}"
+        f"{args_text(found)}"
     )
     progress_view.show_whole(session, found, now_ms)
     return DONE
+
+
+def args_text(found: Command) -> str:
+    if found.get("erased"):
+        return "(secret: arguments, output and results are erased)"
+    if found.get("secret"):
+        return "(secret: arguments are not shown, output and results will be erased)"
+    return clean(json.dumps(found.get("args") or {}, ensure_ascii=False))
 
 
 async def recent(

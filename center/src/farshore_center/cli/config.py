@@ -14,6 +14,7 @@ from farshore_center.cli.config_view import (
     explain_sheet,
     fault_lines,
     revisions_sheet,
+    standing,
     status_sheet,
     status_tally,
 )
@@ -61,6 +62,7 @@ async def explain(session: Session, node: NodeName) -> None:
 
     async with session.connect() as client:
         found = await client.get(f"/nodes/{segment(node)}/config", {"explain": "true"})
+        now_ms = client.now_ms()
     if session.as_json:
         session.document(found)
         return
@@ -68,8 +70,8 @@ async def explain(session: Session, node: NodeName) -> None:
         session.table(explain_sheet(found))
     else:
         session.text(f"nothing is configured for {clean(found['node'])}")
-    rev = "none" if found["rev"] is None else found["rev"]
-    session.styled(f"{clean(found['state'])}, revision {rev}", "dim")
+    for line in standing(found, now_ms):
+        session.styled(line, "dim")
 
 
 async def preview(
@@ -263,6 +265,7 @@ async def status(
     """Every node's configuration: what is desired, what it said, and what is wrong."""
     async with session.connect() as client:
         found = await client.items("/nodes", {"group": group})
+        now_ms = client.now_ms()
     if state is not None:
         found = [item for item in found if (item.get("config") or {}).get("state") == state]
     if session.as_json:
@@ -273,7 +276,7 @@ async def status(
         session.document({"items": rows, "next": None})
         return
     if found:
-        session.table(status_sheet(found))
+        session.table(status_sheet(found, now_ms))
     session.styled(status_tally(found), "dim")
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from farshore_center.cli.cells import NOTHING, age, clean, count, counted, scalar
+from farshore_center.cli.cells import NOTHING, age, clean, count, counted, scalar, span
 from farshore_center.cli.tables import Cell, Sheet, left, right, state, whole
 
 VALUE_CHARS = 80
@@ -70,6 +70,20 @@ def _whom(origin: str, head: Mapping[str, Any]) -> tuple[str, str, str]:
     return clean(origin), scalar(head.get("author")), scalar(head.get("message"))
 
 
+def standing(found: Mapping[str, Any], now_ms: int) -> Iterator[str]:
+    """How far the node is with it, where it is not there, why not, and whether an override stands."""
+    reported = found.get("reported") or {}
+    text = f"{clean(found['state'])}, revision {count(found['rev']) if found['rev'] else 'none'}"
+    running = reported.get("running_rev")
+    if running is not None and running != found["rev"]:
+        text += f"; revision {count(running)} runs" if running else "; none runs"
+    yield text
+    if (why := remark(reported)) != NOTHING:
+        yield f"  {why}"
+    if (who := override_text(reported, now_ms)) != NOTHING:
+        yield f"override: {who}"
+
+
 def follow(config: Any, pointer: str) -> Any:
     """The value that a JSON pointer shows; the center has made both."""
     for step in pointer.split("/")[1:]:
@@ -90,22 +104,33 @@ def revisions_sheet(items: Sequence[Mapping[str, Any]], now_ms: int) -> Sheet:
     return sheet
 
 
-def status_sheet(items: Sequence[Mapping[str, Any]]) -> Sheet:
+def status_sheet(items: Sequence[Mapping[str, Any]], now_ms: int) -> Sheet:
     columns = [*left("name", "group"), *whole("state"), *right("desired", "reported")]
     sheet = Sheet(columns=[*columns, *left("override", "remark")])
     for item in items:
         config = item.get("config") or {}
-        override = config.get("override") or {}
         sheet.add(
             clean(item["name"]),
             clean(item.get("group") or NOTHING),
             state(clean(config.get("state") or "none")),
             count(config.get("desired_rev")),
             count(config.get("reported_rev")),
-            scalar(override.get("author")),
+            override_text(config, now_ms),
             remark(config),
         )
     return sheet
+
+
+def override_text(config: Mapping[str, Any], now_ms: int) -> str:
+    """Whose it is, and how long it stands."""
+    override = config.get("override")
+    if not override:
+        return NOTHING
+    ends_ms = override.get("expires_ms")
+    if ends_ms is None:
+        return f"{scalar(override.get('author'))}, without an end"
+    left = span((ends_ms - now_ms) / 1000) + " left" if ends_ms > now_ms else "its time is over"
+    return f"{scalar(override.get('author'))}, {left}"
 
 
 def remark(config: Mapping[str, Any]) -> str:

@@ -26,6 +26,7 @@ class CommandBody(BaseModel):
     args: dict[str, Any] = Field(default_factory=dict)
     ttl_s: Seconds = DEFAULT_TTL_S
     timeout_s: Seconds | None = None
+    secret: bool = False
 
     def choice(self) -> NodeChoice:
         given = [
@@ -76,7 +77,8 @@ class TargetOut(BaseModel):
 
 
 class CommandSummaryOut(BaseModel):
-    """`summary` counts the targets by their state; `done`: every one is at its end."""
+    """`summary` counts the targets by their state; `done`: every one is at its end. `secret`: `args` are
+    never shown, and a while after its end output and results are `erased`."""
 
     id: str
     verb: str
@@ -85,6 +87,8 @@ class CommandSummaryOut(BaseModel):
     expires_at: str
     timeout_s: float | None
     by: str
+    secret: bool
+    erased: bool
     done: bool
     summary: dict[str, int]
 

@@ -225,6 +225,7 @@ class _Messages:
                     timeout_s=order.timeout_s,
                     iat=self._now_ms,
                     made=order.created_ms if order.created_ms < self._now_ms else None,
+                    secret=order.secret,
                 )
             )
         topic = Down(node=target.node, kind="cmd", name=order.verb).build()

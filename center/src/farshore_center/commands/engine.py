@@ -40,6 +40,7 @@ class Target:
 
     `held`: the state is of before a restore; nothing is sent until a person says so.
     `cancelling`: the node was asked to end it, by a command of its own; it is not sent again.
+    `secret`, `erased`: of the command, see its table.
     """
 
     command_id: str
@@ -57,6 +58,8 @@ class Target:
     history: tuple[Step, ...] = ()
     held: bool = False
     cancelling: bool = False
+    secret: bool = False
+    erased: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -176,7 +179,7 @@ def apply_report(target: Target, report: CommandReport, at_ms: int) -> Target:
         updated_ms=at_ms,
         epoch=report.epoch,
         seq=report.seq,
-        result=None if report.result is None else json_text(report.result),
+        result=None if report.result is None or target.erased else json_text(report.result),
         error=None if report.error is None else json_text(report.error),
         history=history,
         held=False,

@@ -9,12 +9,21 @@ from sqlmodel import Field, SQLModel
 _UNANSWERED = text("state IN ('queued', 'sent')")
 """A question must say it literally so, or the index is not used for it."""
 
+_SECRET = text("secret AND NOT erased")
+
 
 class CommandRow(SQLModel, table=True):
-    """A command; `args` is JSON text. `by` is who gave it: `field` for one given past the center."""
+    """A command; `args` is JSON text. `by` is who gave it: `field` for one given past the center.
+
+    `secret`: its arguments and what its nodes say are kept no longer than they are needed;
+    `erased`: they are gone.
+    """
 
     __tablename__ = "command"
-    __table_args__ = (Index("ix_command_created", "created_ms", "id"),)
+    __table_args__ = (
+        Index("ix_command_created", "created_ms", "id"),
+        Index("ix_command_secret", "id", sqlite_where=_SECRET, postgresql_where=_SECRET),
+    )
 
     id: str = Field(primary_key=True, max_length=64)
     verb: str = Field(max_length=64)
@@ -25,6 +34,8 @@ class CommandRow(SQLModel, table=True):
     idempotency_key: str | None = Field(default=None, max_length=255, unique=True)
     request_digest: str | None = Field(default=None, max_length=64)
     by: str = Field(max_length=64)
+    secret: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    erased: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
 
 
 class CommandTargetRow(SQLModel, table=True):

@@ -66,7 +66,7 @@ class _Bulk:
         if target is None:
             return
         after = self._now[key] = apply_report(target, report, self._now_ms)
-        output = _chunks(report)
+        output = [] if target.erased else _chunks(report)
         self._outputs += ({"command_id": report.id, "node": node, **chunk} for chunk in output)
         taken = (after.epoch, after.seq) != (target.epoch, target.seq)
         self.recorded.taken += taken
@@ -102,7 +102,10 @@ class _Bulk:
             "error": asdict(taken.error) if taken and taken.error else None,
             "output": output,
         }
-        if sum(len(chunk["text"]) for chunk in output) > EVENT_OUTPUT_CHARS:
+        if target.secret:
+            # The log of events keeps what it is told; the command's own record forgets.
+            data |= {"result": None, "secret": True}
+        if target.secret or sum(len(c["text"]) for c in output) > EVENT_OUTPUT_CHARS:
             data |= {"output": [], "output_left_out": len(output)}
         self._add("command.target", target.command_id, target.node, data)
 

@@ -43,7 +43,8 @@ class NodeChoice:
 class NewCommand:
     """`nodes` is what the choice means now; `by` is who asks.
 
-    `allow_empty`: a choice that means nobody makes a command that is done at once.
+    `allow_empty`: a choice that means nobody makes a command that is done at once. `secret`: its
+    arguments are shown to nobody, and they and what comes of them are erased when it is over.
     """
 
     choice: NodeChoice
@@ -54,6 +55,7 @@ class NewCommand:
     timeout_s: float | None = None
     by: str = "api"
     allow_empty: bool = False
+    secret: bool = False
 
     def to(self, nodes: Sequence[str]) -> "NewCommand":
         """The same for these nodes."""
@@ -71,6 +73,7 @@ class CheckedCommand:
     timeout_s: float
     by: str
     digest: str
+    secret: bool = False
 
 
 def checked(request: NewCommand) -> CheckedCommand:
@@ -90,6 +93,7 @@ def checked(request: NewCommand) -> CheckedCommand:
         timeout_s=verb.timeout_s if timeout_s is None else timeout_s,
         by=request.by,
         digest=digest(request),
+        secret=request.secret,
     )
 
 
@@ -134,6 +138,8 @@ def digest(request: NewCommand) -> str:
         "ttl_s": float(request.ttl_s),
         "timeout_s": None if request.timeout_s is None else float(request.timeout_s),
     }
+    if request.secret:
+        asked["secret"] = True  # a key that was given before there was this stays valid
     try:
         text = orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)
     except (TypeError, ValueError) as exc:

@@ -45,6 +45,7 @@ def command_routes(service: CommandService, resolve_nodes: ResolveNodes) -> APIR
             ttl_s=body.ttl_s,
             timeout_s=body.timeout_s,
             allow_empty=body.allow_empty,
+            secret=body.secret,
         )
         if idempotency_key is not None:
             earlier = await service.find_repeated(request, idempotency_key)

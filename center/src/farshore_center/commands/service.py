@@ -20,6 +20,7 @@ from farshore_center.api.problems import Problem
 from farshore_center.commands import engine, store
 from farshore_center.commands.dispatch import Dispatcher, Downlink
 from farshore_center.commands.engine import Target
+from farshore_center.commands.erasing import Eraser
 from farshore_center.commands.reports import drafts_of, record_many
 from farshore_center.commands.request import (
     NOT_VALID,
@@ -56,20 +57,24 @@ class CommandService:
         self._events = events
         self._now_ms = now_ms
         self._ids = ids
+        settings = settings or CommandSettings()
+        self._eraser = Eraser(database, now_ms=now_ms, settings=settings)
         self._dispatcher = Dispatcher(
             database,
             events,
             downlink,
             online,
             now_ms=now_ms,
-            settings=settings or CommandSettings(),
+            settings=settings,
         )
         self._created = self._cancelled = self._reports = self._strays = 0
         self._under_way: set[asyncio.Task[Any]] = set()
 
     async def run(self) -> None:
-        """Sends and expires until it is cancelled; what was unanswered at the start included."""
-        await self._dispatcher.run()
+        """Sends, expires and erases until it is cancelled; what is left of an earlier life included."""
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._dispatcher.run())
+            both.create_task(self._eraser.run())
 
     def node_arrived(self, node: str) -> None:
         """On a node's birth: what waits for it is sent at once."""
@@ -96,6 +101,8 @@ class CommandService:
             log.info("command created", command=view.id, verb=view.verb, targets=len(command.nodes))
             self._events.announce(events)
             self._dispatcher.look_now((view.id, node) for node in command.nodes)
+            if command.secret:
+                self._eraser.there_is_one()
         return view
 
     def _add(
@@ -247,6 +254,7 @@ def _new(
         "expires_ms": expires_ms,
         "timeout_s": command.timeout_s,
         "by": command.by,
+        "secret": command.secret,
     }
     views = [TargetView(target=target) for target in targets]
     summary = {"queued": len(targets)} if targets else {}
@@ -259,7 +267,8 @@ def _earlier(conn: Connection, key: str | None, asked: str) -> CommandView | Non
     if made is None:
         return None
     command_id, digest_then = made
-    if digest_then != asked:
+    # Of an erased command nobody knows any more what was asked.
+    if digest_then is not None and digest_then != asked:
         raise Problem(
             status=422,
             title="The key was used for another request",

@@ -8,8 +8,12 @@ class CommandSettings:
     """`resend_after_s` doubles with every sending, up to `resend_most_s`.
 
     `send_timeout_s`: how long the downlink may take for one message before it counts as stuck.
+    `secret_kept_s`: how long who gave a secret command has, after its end, to read what came of it;
+    `secret_look_s`: how often those that are over are looked for, while there are any.
     """
 
     resend_after_s: float = 10.0
     resend_most_s: float = 60.0
     send_timeout_s: float = 10.0
+    secret_kept_s: float = 600.0
+    secret_look_s: float = 30.0

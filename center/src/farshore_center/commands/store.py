@@ -46,6 +46,7 @@ class Order:
     args: str
     timeout_s: float | None
     created_ms: int
+    secret: bool
 
 
 def add_commands(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -156,6 +157,7 @@ def orders(conn: Connection, command_ids: Iterable[str]) -> dict[str, Order]:
             commands.c.args,
             commands.c.timeout_s,
             commands.c.created_ms,
+            commands.c.secret,
         ).where(commands.c.id.in_(chunk))
         for row in conn.execute(question):
             found[row.id] = Order(
@@ -163,6 +165,7 @@ def orders(conn: Connection, command_ids: Iterable[str]) -> dict[str, Order]:
                 args=row.args,
                 timeout_s=row.timeout_s,
                 created_ms=row.created_ms,
+                secret=bool(row.secret),
             )
     return found
 
@@ -245,12 +248,15 @@ def _view(
         by=row.by,
         summary=summary,
         targets=views,
+        secret=bool(row.secret),
+        erased=bool(row.erased),
     )
 
 
 def _targets() -> Select[Any]:
-    return select(targets, commands.c.expires_ms).join_from(
-        targets, commands, commands.c.id == targets.c.command_id
+    known = commands.c
+    return select(targets, known.expires_ms, known.secret, known.erased).join_from(
+        targets, commands, known.id == targets.c.command_id
     )
 
 
@@ -271,6 +277,8 @@ def _target(row: Row[Any]) -> Target:
         history=tuple(Step(state, at, bool(said)) for state, at, said in orjson.loads(row.history)),
         held=bool(row.held),
         cancelling=bool(row.cancelling),
+        secret=bool(row.secret),
+        erased=bool(row.erased),
     )
 
 

@@ -35,7 +35,8 @@ class TargetView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandView:
-    """`args` is JSON text; `targets` None: not asked for. `repeated`: an earlier request made it."""
+    """`args` is JSON text, and not shown of a `secret` one; `targets` None: not asked for. `repeated`:
+    an earlier request made it."""
 
     id: str
     verb: str
@@ -47,6 +48,8 @@ class CommandView:
     summary: Mapping[str, int]
     targets: Sequence[TargetView] | None = None
     repeated: bool = False
+    secret: bool = False
+    erased: bool = False
 
     @property
     def done(self) -> bool:
@@ -57,11 +60,13 @@ class CommandView:
         document: dict[str, Any] = {
             "id": self.id,
             "verb": self.verb,
-            "args": orjson.Fragment(self.args),
+            "args": {} if self.secret else orjson.Fragment(self.args),
             "created_at": rfc3339(self.created_ms),
             "expires_at": rfc3339(self.expires_ms),
             "timeout_s": self.timeout_s,
             "by": self.by,
+            "secret": self.secret,
+            "erased": self.erased,
             "done": self.done,
             "summary": dict(self.summary),
         }

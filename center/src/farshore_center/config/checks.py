@@ -99,7 +99,9 @@ class Checker:
 def _size(config: Effective) -> Found:
     text = config.canonical
     if len(text) > MAX_CONFIG_BYTES:
-        return (Violation(path="", message=f"{len(text)} bytes, expected {MAX_CONFIG_BYTES}"),)
+        return (
+            Violation(path="", message=f"{len(text)} bytes, expected {MAX_CONFIG_BYTES} or fewer"),
+        )
     most = MAX_MESSAGE_BYTES - ENVELOPE_BYTES
     # What fits as it is fits packed.
     if len(text) > most and (packed := len(pack_body(text))) > most:

@@ -245,6 +245,8 @@ def _stranger(key: str, known: list[str]) -> str:
 
 
 def _message(error: Any) -> str:
+    if error.validator == "maxLength":
+        return f"{len(error.instance)} characters, expected {error.validator_value} or fewer"
     text = str(error.message)
     if len(text) > _MESSAGE_CHARS:
         text = f"{text[:100]} … {text[-(_MESSAGE_CHARS - 103) :]}"

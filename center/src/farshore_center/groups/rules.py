@@ -42,7 +42,7 @@ def check_known(tree: GroupTree, path: str, *, field: str, remedy: str) -> None:
 def check_parent(tree: GroupTree, path: str, *, field: str) -> None:
     parent = parent_of(path)
     if parent not in tree:
-        remedy = f"a group in one that exists; parents=true makes {parent} too"
+        remedy = f"a group in one that exists; parents=true (--parents) makes {parent} too"
         check_known(tree, parent, field=field, remedy=remedy)
 
 

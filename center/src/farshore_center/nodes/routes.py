@@ -137,7 +137,7 @@ def node_routes(
         _check_patch(patch)
         if patch.group is not None:
             if not parents:
-                remedy = "a group that exists; parents=true makes it"
+                remedy = "a group that exists; parents=true (--parents) makes it"
                 check_known(service.tree, patch.group, field="group", remedy=remedy)
             service.tree.grow(patch.group, service.now_ms(), "person")
         before = {name: getattr(entry, name) for name in _OF_PEOPLE}

@@ -18,6 +18,7 @@ from farshore_edge.errors import RecordError
 from farshore_edge.outbox import Outbox
 
 ERROR_CHARS = 1_000
+_SECRET = ("output", "result")
 CLOCK_MARGIN_MS = 5_000
 """How far off the node's idea of the center's time may be."""
 
@@ -27,6 +28,7 @@ class Entry:
     """A command in the making: its state, and the states passed since its last report.
 
     ``from_memory``: the ledger can't be written; what is said of it does not wait for the disk.
+    ``secret``: what it came to is sent, and not remembered.
     """
 
     id: str
@@ -36,6 +38,7 @@ class Entry:
     at_ms: int = 0
     via: list[tuple[str, int]] = field(default_factory=list)
     from_memory: bool = False
+    secret: bool = False
 
     def move(self, state: str, at_ms: int) -> None:
         """Takes the next state; a pair that the lifecycle's table does not hold raises."""
@@ -130,8 +133,9 @@ class Ledger:
             body["result"] = result
         if error is not None:
             body["error"] = {"code": error.code, "message": error.message[:ERROR_CHARS]}
+        kept = {k: v for k, v in body.items() if not (entry.secret and k in _SECRET)}
         try:
-            row = _row(entry, encode(body) if keep else None)
+            row = _row(entry, encode(kept) if keep else None)
         except LocalProtocolError as exc:
             raise RecordError(str(exc)) from exc
         via, entry.via = entry.via, []

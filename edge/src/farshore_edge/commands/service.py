@@ -115,7 +115,9 @@ class CommandService:
             log.error("a command broke", extra={"command": command_id}, exc_info=task.exception())
 
     async def _process(self, verb: str, command: Command, refusal: Refused | None) -> None:
-        entry = Entry(id=command.id or "", verb=verb, request=encode(command))
+        entry = Entry(
+            id=command.id or "", verb=verb, request=encode(command), secret=command.secret
+        )
         try:
             recorded = self._ledger.find(entry.id)
         except DatabaseError as exc:
@@ -300,6 +302,7 @@ class CommandService:
             log.error("a recorded command can't be read", extra={"command": entry.id}, exc_info=exc)
             await self._report_died(entry)
             return
+        entry.secret = command.secret
         # It was in time when it came.
         verdict = self._judge(entry.verb, replace(command, iat=None))
         if isinstance(verdict, Refused):
@@ -317,6 +320,7 @@ class CommandService:
             entry.move("interrupted", self._now_ms())
             await self._report_died(entry)
             return
+        entry.secret = command.secret
         verdict = self._judge(entry.verb, replace(command, iat=None))
         if isinstance(verdict, Refused):
             await self._refuse(entry, verdict)

@@ -12,24 +12,24 @@ from dataclasses import replace
 from typing import Any
 
 from farshore_protocol.codec import decode
-from farshore_protocol.config.messages import ConfigError, DesiredConfig, Override
+from farshore_protocol.config.messages import DesiredConfig, Override
 from farshore_protocol.telemetry import inflate
 
-from farshore_edge.config import decision, reports
+from farshore_edge.config import decision
+from farshore_edge.config.attempts import Attempts
 from farshore_edge.config.drift import Drift
 from farshore_edge.config.journal import Journal
 from farshore_edge.config.model import ConfigHandler, Site, Tell, Version
+from farshore_edge.config.overriding import Overriding
 from farshore_edge.config.parts import ConfigParts, Place
 from farshore_edge.config.registry import Registry
-from farshore_edge.config.store import EMPTY_DIGEST
 from farshore_edge.config.teller import Teller
-from farshore_edge.config.transaction import Cut, Outcome, Transactor
+from farshore_edge.config.transaction import Outcome, Transactor
 from farshore_edge.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
 
 RETRY_S = 5.0
-EXPIRY_RETRY_S = 60.0
 LONGEST_WAIT_S = 3600.0
 STOP_WITHIN_S = 5.0
 
@@ -54,7 +54,6 @@ class ConfigService:
         self._node = node
         self._first_place = place
         self._facts = facts
-        self._now_ms = now_ms
         self._moved = moved
         self._journal = Journal(parts.store)
         self._registry = Registry((*parts.handlers, own), parts.discover)
@@ -68,14 +67,14 @@ class ConfigService:
             monotonic_s=monotonic_s,
         )
         self._incoming: DesiredConfig | None = None
-        self._waiting: list[tuple[Override | None, bool, asyncio.Future[Outcome]]] = []
+        self._waiting: list[tuple[Override | None, asyncio.Future[Outcome]]] = []
         self._retries: list[asyncio.Future[None]] = []
-        self._cut = Cut()
-        self._trying: Version | None = None
+        self._attempts = Attempts(self._journal, self._transactor, self._drift, self._teller)
+        self._overriding = Overriding(
+            self._journal, self._attempts, self._teller, first_place=place, now_ms=now_ms
+        )
         self._wake = asyncio.Event()
-        self._tried = False
         self._stopping = False
-        self._expiry_due_ms = 0
         self._worker: asyncio.Task[Any] | None = None
 
     # What it says of itself
@@ -119,12 +118,8 @@ class ConfigService:
             return
         self._incoming = desired
         newer = decision.decide(self._journal.state, desired) == "take"
-        if (
-            newer
-            and self._trying is not None
-            and not self._trying.same(self._with_override(desired))
-        ):
-            self._cut.set()
+        if newer:
+            self._attempts.cut_for(self._with_override(desired))
         self._wake.set()
 
     def _with_override(self, desired: DesiredConfig) -> Version:
@@ -133,7 +128,7 @@ class ConfigService:
     async def set_override(self, override: Override | None) -> Outcome:
         """Sets or (None) clears it, as a transaction of its own."""
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._waiting.append((override, False, answer))
+        self._waiting.append((override, answer))
         self._wake.set()
         return await answer
 
@@ -181,7 +176,7 @@ class ConfigService:
             log.info("the last good configuration runs", extra={"rev": running.rev})
         if outcome is not None:
             log.info("an attempt has ended before", extra={"state": outcome.state})
-            await self._conclude(outcome)
+            await self._attempts.conclude(outcome)
 
     async def _run_volatile(self, running: Version, config: Mapping[str, Any]) -> None:
         """What ended with the last life of the agent; the rest is the first look's business."""
@@ -200,13 +195,14 @@ class ConfigService:
         await self._take_retries()
         await self._reconcile()
         while self._waiting and not self._stopping:
-            override, expired, answer = self._waiting.pop(0)
-            outcome = await self._override(override, expired=expired)
+            override, answer = self._waiting.pop(0)
+            outcome = await self._overriding.bring(override)
             if not answer.done():
                 answer.set_result(outcome)
-        await self._expire()
+        if not self._stopping:
+            await self._overriding.expire()
         await self._reconcile()
-        tried, self._tried = self._tried, False
+        tried = self._attempts.take_tried()
         running = self.running
         config = None if running is None else self._journal.effective(running)
         # After an attempt the look is left to the next turn: the report goes first.
@@ -220,9 +216,8 @@ class ConfigService:
         waits = [LONGEST_WAIT_S]
         if running is not None:
             waits.append(self._drift.wait_s())
-            if running.override is not None and running.override.expires_ms is not None:
-                due_ms = max(running.override.expires_ms, self._expiry_due_ms)
-                waits.append(max(0.0, (due_ms - self._now_ms()) / 1000))
+        if (expiry_s := self._overriding.wait_s()) is not None:
+            waits.append(expiry_s)
         return max(0.01, min(waits))
 
     async def _take_incoming(self) -> None:
@@ -277,84 +272,7 @@ class ConfigService:
         if config is None:
             return  # its file is lost: the center will send it again
         if self._incoming is None:
-            await self._attempt(target, config, remember=True)
-
-    async def _attempt(
-        self,
-        version: Version,
-        config: Mapping[str, Any],
-        *,
-        remember: bool,
-        notice: dict[str, Any] | None = None,
-    ) -> Outcome:
-        self._cut = Cut()
-        self._trying, self._tried = (version if remember else None), True
-        try:
-            outcome = await self._transactor.attempt(
-                version, config, self._cut, remember=remember, notice=notice
-            )
-        finally:
-            self._trying = None
-        log.info(
-            "a configuration was tried",
-            extra={
-                "rev": version.rev,
-                "state": outcome.state,
-                "error": None if outcome.error is None else outcome.error.message,
-            },
-        )
-        if outcome.state == "applied":
-            self._drift.settled()
-        else:
-            self._drift.runs()  # what runs was touched: it is looked at once more
-        await self._conclude(outcome, told=remember)
-        return outcome
-
-    async def _conclude(self, outcome: Outcome, *, told: bool = True) -> None:
-        """Tells how the attempt in the journal has ended; only then it is forgotten."""
-        attempt = self._journal.state.attempt
-        applied = outcome.state == "applied"
-        if applied and attempt is not None and attempt.notice is not None:
-            await self._teller.record("events", "evt/override", attempt.notice)
-        if applied or (told and outcome.state != "superseded"):
-            await self._teller.report()
-        await self._journal.settle()
-
-    # The override
-
-    async def _override(self, override: Override | None, *, expired: bool) -> Outcome:
-        base = self.running or Version(
-            rev=0,
-            digest=EMPTY_DIGEST,
-            group=self._first_place.group,
-            labels=dict(self._first_place.labels),
-        )
-        before, version = base.override, replace(base, override=override)
-        if override is None and before is None:
-            return Outcome(state="applied")
-        config = self._journal.effective(version)
-        if config is None:
-            error = ConfigError(stage="received", code="lost", message="what runs can't be read")
-            return Outcome(state="failed", error=error)
-        notice = None
-        if override is not None:
-            notice = reports.override_event("set", override)
-        elif before is not None:
-            notice = reports.override_event("expired" if expired else "cleared", before)
-        outcome = await self._attempt(version, config, remember=False, notice=notice)
-        if expired and before is not None and outcome.error is not None:
-            body = reports.override_event("expiry_failed", before, error=outcome.error.message)
-            await self._teller.record("events", "evt/override", body)
-        return outcome
-
-    async def _expire(self) -> None:
-        override, now_ms = self.override(), self._now_ms()
-        if override is None or override.expires_ms is None or self._stopping:
-            return
-        if now_ms < max(override.expires_ms, self._expiry_due_ms):
-            return
-        self._expiry_due_ms = now_ms + int(EXPIRY_RETRY_S * 1000)
-        await self._override(None, expired=True)
+            await self._attempts.make(target, config, remember=True)
 
     # Ending
 
@@ -362,13 +280,13 @@ class ConfigService:
         """The attempt under way ends at its next step, undone; a step that hangs is left to the
         journal, and so to the next start."""
         self._stopping = True
-        self._cut.set()
+        self._attempts.cut()
         self._wake.set()
         if self._worker is not None and self._worker is not asyncio.current_task():
             await asyncio.wait([self._worker], timeout=STOP_WITHIN_S)
             self._worker.cancel()
             await asyncio.wait([self._worker], timeout=STOP_WITHIN_S)
-        for _, _, answer in self._waiting:
+        for _, answer in self._waiting:
             answer.cancel()
         for retry in self._retries:
             retry.cancel()

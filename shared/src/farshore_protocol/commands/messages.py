@@ -32,7 +32,8 @@ class Command:
     ``ttl_s`` counts from the receipt at the node, so it needs no common clock; ``iat`` (the
     sender's wall clock, ms) lets a node that knows the center's time refuse what was long under way.
     ``made``, where it is earlier, is when the command was made, by the same clock: it is the same in
-    every attempt, and tells a node that has lost its ledger what it may have run before.
+    every attempt, and tells a node that has lost its ledger what it may have run before. ``secret``:
+    the node keeps nothing of what was asked and what it came to, beyond the report that it sends.
     """
 
     id: CommandId | None = None
@@ -41,6 +42,7 @@ class Command:
     timeout_s: Seconds | None = None
     iat: WallMillis | None = None
     made: WallMillis | None = None
+    secret: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

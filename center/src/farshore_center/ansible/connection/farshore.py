@@ -39,7 +39,8 @@ DOCUMENTATION = """
     description:
         - Runs tasks on nodes that no SSH reaches. A node needs its agent, a POSIX shell, gzip, base64
           and sha256sum; most modules need Python there as always.
-        - The center's history of commands holds what is sent, the arguments of modules included.
+        - What is sent and answered is erased from the center's history of commands ten minutes after
+          its end, and shown to nobody in it; see the option keep.
     options:
         node:
             description: The node's name.
@@ -80,6 +81,19 @@ DOCUMENTATION = """
                   key: timeout_s
             vars:
                 - name: farshore_timeout_s
+        keep:
+            description:
+                - Whether the center's history of commands keeps what is sent and answered, secrets
+                  included, to find out what went wrong.
+            type: boolean
+            default: false
+            env:
+                - name: FARSHORE_KEEP
+            ini:
+                - section: farshore
+                  key: keep
+            vars:
+                - name: farshore_keep
         remote_folder:
             description: Where a node keeps modules and pieces of files, at most for about a day.
             default: ~/.ansible/farshore
@@ -118,8 +132,9 @@ class Connection(ConnectionBase):  # type: ignore[misc] # Ansible has no types
         ttl_s = float(self.get_option("ttl_s"))
         center = Center(str(self.get_option("url")), patience_s=ttl_s)
         timeout_s = float(self.get_option("timeout_s"))
+        secret = not self.get_option("keep")
         return Node(
-            Commands(center, self._name, ttl_s=ttl_s, timeout_s=timeout_s),
+            Commands(center, self._name, ttl_s=ttl_s, timeout_s=timeout_s, secret=secret),
             folder=str(self.get_option("remote_folder")),
             known=Path(DEFAULT_LOCAL_TMP),
         )
@@ -130,9 +145,9 @@ class Connection(ConnectionBase):  # type: ignore[misc] # Ansible has no types
         super().exec_command(cmd, in_data=in_data, sudoable=sudoable)
         if sudoable and self.become is not None and self.become.expect_prompt():
             raise AnsibleError(
-                "a password for become can't be sent to a Farshore node: the center's history of "
-                "commands would keep it. Let the agent's user become without one (NOPASSWD), or "
-                "run the agent as the user that tasks need"
+                "a password for become can't be given at a Farshore node: a command has no terminal "
+                "in which somebody could answer. Let the agent's user become without one "
+                "(NOPASSWD), or run the agent as the user that tasks need"
             )
         node = self._at_node()
         display.vvv(f"EXEC {cmd}", host=self._name)

@@ -59,10 +59,7 @@ class Services:
     async def _plan_unit(
         self, unit: str, entry: ServiceDocument, at: str, site: Site
     ) -> list[Change]:
-        before = {
-            "enabled": await self._is("is-enabled", unit, {"enabled", "enabled-runtime"}),
-            "running": await self._is("is-active", unit, {"active", "activating", "reloading"}),
-        }
+        before = await self._state(unit)
         want = {
             key: value
             for key, value in (("enabled", entry.enabled), ("running", entry.running))
@@ -95,6 +92,12 @@ class Services:
             )
         return changes
 
+    async def _state(self, unit: str) -> dict[str, bool]:
+        return {
+            "enabled": await self._is("is-enabled", unit, {"enabled", "enabled-runtime"}),
+            "running": await self._is("is-active", unit, {"active", "activating", "reloading"}),
+        }
+
     async def _is(self, question: str, unit: str, yes: set[str]) -> bool:
         ended = await self._programs.run(
             [self._systemctl, question, "--", unit], timeout_s=TIMEOUT_S
@@ -116,7 +119,10 @@ class Services:
             await self._do(RELOADS, None, change)
             await self._do("restart", change.name, change)
         else:
-            await self._bring(change, {key: change.before[key] for key in change.want})
+            # What is as it was is left alone: a unit that does not exist can't even be stopped.
+            now = await self._state(change.name)
+            back = {key: change.before[key] for key in change.want}
+            await self._bring(change, {k: was for k, was in back.items() if now[k] != was})
 
     async def _bring(self, change: Change, state: dict[str, Any]) -> None:
         if "enabled" in state:
