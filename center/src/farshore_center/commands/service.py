@@ -20,6 +20,7 @@ from farshore_center.api.problems import Problem
 from farshore_center.commands import engine, store
 from farshore_center.commands.dispatch import Dispatcher, Downlink
 from farshore_center.commands.engine import Target
+from farshore_center.commands.questions import Questions
 from farshore_center.commands.reports import drafts_of, record_many
 from farshore_center.commands.request import (
     NOT_VALID,
@@ -56,24 +57,24 @@ class CommandService:
         self._events = events
         self._now_ms = now_ms
         self._ids = ids
+        settings = settings or CommandSettings()
         self._dispatcher = Dispatcher(
-            database,
-            events,
-            downlink,
-            online,
-            now_ms=now_ms,
-            settings=settings or CommandSettings(),
+            database, events, downlink, online, now_ms=now_ms, settings=settings
         )
+        self._questions = Questions(database, downlink, online, now_ms=now_ms, settings=settings)
         self._created = self._cancelled = self._reports = self._strays = 0
         self._under_way: set[asyncio.Task[Any]] = set()
 
     async def run(self) -> None:
         """Sends and expires until it is cancelled; what was unanswered at the start included."""
-        await self._dispatcher.run()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._dispatcher.run(), name="dispatcher of commands")
+            group.create_task(self._questions.run(), name="questions about commands")
 
     def node_arrived(self, node: str) -> None:
-        """On a node's birth: what waits for it is sent at once."""
+        """On a node's birth: what waits for it is sent at once; what it has is asked for later."""
         self._dispatcher.node_arrived(node)
+        self._questions.node_arrived(node)
 
     async def create(self, request: NewCommand, idempotency_key: str | None = None) -> CommandView:
         """Makes a command, or finds the one that the key has made before (`repeated`)."""
@@ -212,6 +213,7 @@ class CommandService:
             "reports": self._reports,
             "strays": self._strays,
             "waiting": self._dispatcher.waiting,
+            "asked": self._questions.asked,
             **asdict(self._dispatcher.counts),
         }
 

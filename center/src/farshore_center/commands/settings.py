@@ -8,8 +8,12 @@ class CommandSettings:
     """`resend_after_s` doubles with every sending, up to `resend_most_s`.
 
     `send_timeout_s`: how long the downlink may take for one message before it counts as stuck.
+    `ask_after_s` after its birth a node is asked for what it has taken and not ended, and every
+    `ask_again_s` after that.
     """
 
     resend_after_s: float = 10.0
     resend_most_s: float = 60.0
     send_timeout_s: float = 10.0
+    ask_after_s: float = 10.0
+    ask_again_s: float = 600.0

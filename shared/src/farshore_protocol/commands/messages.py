@@ -33,6 +33,7 @@ class Command:
     sender's wall clock, ms) lets a node that knows the center's time refuse what was long under way.
     ``made``, where it is earlier, is when the command was made, by the same clock: it is the same in
     every attempt, and tells a node that has lost its ledger what it may have run before.
+    ``ask``: nothing is to be run; the node says what it has recorded of the id.
     """
 
     id: CommandId | None = None
@@ -41,6 +42,7 @@ class Command:
     timeout_s: Seconds | None = None
     iat: WallMillis | None = None
     made: WallMillis | None = None
+    ask: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
