@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from farshore_sim.world.faults import KINDS
 
 from soak.__main__ import options
 
@@ -27,6 +28,16 @@ def test_every_promise_has_its_limits_and_a_test() -> None:
         for part in (r"\*\*.+?\*\*", r"\*Rests on\*: \S", r"\*Limits\*: \S"):
             assert re.search(part, text, re.DOTALL), f"{title}: {part}"
         assert re.search(r"\*Held by\*: `tests/", text), title
+
+
+def test_every_kind_of_fault_that_a_world_makes_stands_in_the_table() -> None:
+    table = PAGE.read_text().split("## Every fault, and who makes it")[1]
+    named = {
+        kind
+        for row in re.findall(r"^\| .* \| (.+) \|$", table, re.MULTILINE)
+        for kind in re.findall(r"`([a-z_]+)`", row)
+    }
+    assert named == {name for name, kind in KINDS.items() if not kind.load}
 
 
 def _anchors(page: Path) -> set[str]:
