@@ -47,12 +47,14 @@ format: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m bench $(ARGS)
 
-SEEDS ?= 1000
+SEEDS  ?= 1000
+REPORT ?=
+REPORTED = $(if $(REPORT),--report $(REPORT))
 soak: $(STAMP) system
-	$(BIN)/python -m soak world --seeds $(SEEDS) $(ARGS)
-	$(BIN)/python -m soak kills
-	$(BIN)/python -m soak brokers
-	$(BIN)/python -m soak config
+	$(BIN)/python -m soak world --seeds $(SEEDS) $(REPORTED) $(ARGS)
+	$(BIN)/python -m soak kills $(REPORTED)
+	$(BIN)/python -m soak brokers $(REPORTED)
+	$(BIN)/python -m soak config $(REPORTED)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

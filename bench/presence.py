@@ -30,6 +30,7 @@ ROUNDS = 4
 KILLED_S = 1.0
 SILENT_S = 3 * HEARTBEAT_S
 BACK_S = 10.0
+ANSWER_S = 2.0
 SETTLE_S = 10.0
 POLL_S = 0.25
 
@@ -93,6 +94,13 @@ def summarise(found: PresenceFindings) -> Outcome:
                 BACK_S,
                 found.back,
                 (found.back,),
+            ),
+            verdict(
+                "answers",
+                "the center answers while all come back (the slowest answer)",
+                ANSWER_S,
+                max(*found.healthz, *found.nodes),
+                (*found.healthz, *found.nodes),
             ),
         ),
         figures=(

@@ -134,7 +134,12 @@ def test_sizes_are_told_for_each_value() -> None:
 
 
 def absences(
-    *, killed: tuple[float, ...] = (0.1,), frozen: float = 4, cut: float = 4, back: float = 5
+    *,
+    killed: tuple[float, ...] = (0.1,),
+    frozen: float = 4,
+    cut: float = 4,
+    back: float = 5,
+    answer: float = 0.02,
 ) -> PresenceFindings:
     return PresenceFindings(
         killed=killed,
@@ -144,7 +149,7 @@ def absences(
         back=back,
         arrivals=300,
         healthz=(0.01, 0.3),
-        nodes=(0.02,),
+        nodes=(0.02, answer),
     )
 
 
@@ -157,8 +162,17 @@ def absences(
         (absences(frozen=6.01), ["presence.frozen"]),
         (absences(cut=6.01), ["presence.cut"]),
         (absences(back=10.01), ["presence.back"]),
+        (absences(answer=2.01), ["presence.answers"]),
     ],
-    ids=["all soon", "one of a hundred late", "two of a hundred", "frozen", "cut off", "back"],
+    ids=[
+        "all soon",
+        "one of a hundred late",
+        "two of a hundred",
+        "frozen",
+        "cut off",
+        "back",
+        "answers",
+    ],
 )
 def test_presence_is_judged_by_99_of_100_kills_and_by_the_slowest_silence(
     findings: PresenceFindings, broken: list[str]

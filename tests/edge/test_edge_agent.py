@@ -231,6 +231,24 @@ async def test_a_cut_link_loses_nothing_and_its_numbers_grow(world: World) -> No
     assert states == [("online", conns[0]), ("offline", conns[0]), ("online", conns[1])]
 
 
+async def test_a_backlog_takes_the_share_of_the_window_that_is_set(world: World) -> None:
+    agent = world.start(backlog_share=0.5, sample_interval_s=3600, batch_s=3600)
+    await eventually(lambda: world.words("rep/facts"))
+    world.bus.set_up(False)
+    await eventually(lambda: not agent.connected)
+    for number in range(40):
+        await agent.outbox.append("events", "evt/old", {"data": {"n": number}})
+    world.acknowledges = False
+    world.bus.set_up(True)
+    await eventually(lambda: len(world.words("birth")) == 2)
+    streams = world.words("birth")[-1]["streams"]
+    world.say("ack", {s: {"epoch": h["epoch"], "head": h["head"]} for s, h in streams.items()})
+    await eventually(lambda: len(world.words("evt/old")) >= 16)
+    await agent.outbox.append("events", "evt/live", {"data": {}})
+    await eventually(lambda: world.words("evt/live"))
+    assert len(world.words("evt/old")) == 16, "half of 32; the default would send 9"
+
+
 async def test_a_false_offline_is_repaired_once_it_is_seen(world: World) -> None:
     agent = world.start()
     await eventually(lambda: agent.connected)

@@ -508,3 +508,47 @@ async def _after(event: asyncio.Event, work: Awaitable[None]) -> None:
 def _change(state: str, verb: str, request_bytes: bytes) -> Change:
     row = CommandRow(id="c1", verb=verb, state=state, at_ms=1, request=request_bytes)
     return Change(commands=[row])
+
+
+async def test_a_question_about_an_unknown_command_runs_nothing_now_or_later(bench: Bench) -> None:
+    """The node's ledger is gone: nobody knows what was done, and a late copy must not do it again."""
+    bench.take("exec", id="c1", args=EXEC, ask=True)
+    await bench.idle()
+    assert bench.way("c1") == ["interrupted"]
+    (answer,) = bench.reports("c1")
+    assert answer.error is not None
+    assert answer.error.code == "ledger_lost"
+    bench.take("exec", id="c1", args=EXEC)
+    await bench.idle()
+    assert bench.runs == []
+
+
+async def test_a_question_about_what_has_ended_is_answered_with_the_end(bench: Bench) -> None:
+    bench.may_end.set()
+    bench.take("exec", id="c1", args=EXEC)
+    await bench.idle()
+    bench.take("exec", id="c1", ask=True)
+    await bench.idle()
+    assert [report.state for report in bench.reports("c1")] == ["succeeded", "succeeded"]
+    assert len(bench.runs) == 1
+
+
+async def test_a_question_about_what_runs_is_answered_by_its_end(bench: Bench) -> None:
+    bench.take("exec", id="c1", args=EXEC)
+    await eventually(lambda: bench.runs)
+    bench.take("exec", id="c1", ask=True)
+    bench.may_end.set()
+    await bench.idle()
+    assert bench.way("c1") == ["accepted", "running", "succeeded"]
+
+
+async def test_while_the_ledger_cant_be_read_a_question_has_no_answer(bench: Bench) -> None:
+    """It may hold the command; the center asks again."""
+    bench.disk.reads_fail = True
+    bench.take("exec", id="c1", args=EXEC, ask=True)
+    await bench.idle()
+    bench.disk.reads_fail = False
+    assert bench.reports("c1") == []
+    bench.take("exec", id="c1", args=EXEC, ask=True)
+    await bench.idle()
+    assert bench.way("c1") == ["interrupted"]

@@ -31,6 +31,7 @@ SAMPLES: dict[str, tuple[Any, Any, Any]] = {
     "backoff_first_s": (1, "2.5", "3"),
     "backoff_max_s": (1, "2.5", "3"),
     "spill_after_s": (0, "2.5", "3"),
+    "backlog_share": (0.2, "0.4", "0.5"),
     "outbox_max_bytes": (2**20, "2000000", "3000000"),
     "metrics_max_records": (10, "20", "30"),
     "metrics_max_age_s": (60, "70.5", "80"),

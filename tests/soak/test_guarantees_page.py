@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from farshore_sim.world.faults import KINDS
 
 from soak.__main__ import options
 
@@ -29,6 +30,16 @@ def test_every_promise_has_its_limits_and_a_test() -> None:
         assert re.search(r"\*Held by\*: `tests/", text), title
 
 
+def test_every_kind_of_fault_that_a_world_makes_stands_in_the_table() -> None:
+    table = PAGE.read_text().split("## Every fault, and who makes it")[1]
+    named = {
+        kind
+        for row in re.findall(r"^\| .* \| (.+) \|$", table, re.MULTILINE)
+        for kind in re.findall(r"`([a-z_]+)`", row)
+    }
+    assert named == {name for name, kind in KINDS.items() if not kind.load}
+
+
 def _anchors(page: Path) -> set[str]:
     titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
@@ -45,22 +56,34 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             assert anchor in _anchors(target), f"{file}#{anchor}"
 
 
-def test_every_option_stands_on_the_page(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_option_stands_on_the_page_with_its_soaks(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    soaks = ("world", "kills", "brokers", "config")
     found = set()
-    for soak in ("world", "kills", "brokers", "config"):
+    for soak in soaks:
         with pytest.raises(SystemExit):
             options([soak, "--help"])
-        found |= set(re.findall(r"(--[a-z-]+)", capsys.readouterr().out))
-    told = set(re.findall(r"^\| `(--[a-z-]+)", SOAKS.read_text(), re.MULTILINE))
-    assert told == found - {"--help"}
+        named = set(re.findall(r"(--[a-z-]+)", capsys.readouterr().out)) - {"--help"}
+        found |= {(option, soak) for option in named}
+    told = set()
+    for row in re.findall(r"^\| `--.*$", SOAKS.read_text(), re.MULTILINE):
+        names, _, of, meaning = (cell.strip() for cell in row.strip("|").split("|"))
+        options_told = re.findall(r"^`(--[a-z-]+)", names) + re.findall(
+            r"and `(--[a-z-]+)", meaning
+        )
+        of = ", ".join(soaks) if of == "all" else of
+        told |= {(option, soak) for option in options_told for soak in of.split(", ")}
+    assert told == found
 
 
-@pytest.mark.parametrize("name", ["kills", "brokers", "config"])
+@pytest.mark.parametrize("name", sorted(path.stem for path in SOAKS.parent.glob("*.json")))
 def test_a_report_in_the_repository_names_no_place_and_no_violation(name: str) -> None:
     text = SOAKS.with_name(f"{name}.json").read_text()
     report = json.loads(text)
     assert report["soak"] == name
+    assert f"]({name}.md)" in SOAKS.read_text()
     assert report["violations"] == []
-    assert report["commit"]
+    assert re.fullmatch("[0-9a-f]{12}", report["commit"]), "of a commit, and of nothing else"
     assert "/tmp" not in text  # noqa: S108 # that is what is looked for
     assert "/home" not in text

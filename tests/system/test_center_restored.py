@@ -69,6 +69,19 @@ def appending(journal: Path, word: str) -> dict[str, Any]:
     return {"argv": [sys.executable, "-S", "-c", f"open({str(journal)!r},'a').write('{word}\\n')"]}
 
 
+def waiting_for(file: Path) -> dict[str, Any]:
+    wait = f"import os, time\nwhile not os.path.exists({str(file)!r}): time.sleep(0.05)"
+    return {"argv": [sys.executable, "-S", "-c", wait]}
+
+
+async def in_state(center: CenterProgram, command: str, state: str) -> None:
+    async def look() -> bool:
+        summary: dict[str, int] = (await center.get(f"/commands/{command}"))["summary"]
+        return set(summary) == {state}
+
+    await until(look, f"{command} to be {state}")
+
+
 async def add_up(center: CenterProgram, agent: AgentProgram) -> dict[str, int]:
     """accepted ∪ lost == 1..head, with the right reason; how many were lost, by stream."""
     epochs = at_the_agent(agent)
@@ -109,11 +122,16 @@ async def test_a_restored_center(
     assert agents["pi-3"].end() == 0
     journal = tmp_path / "journal"
     queued = await center.command("pi-3", "exec", appending(journal, "queued"), ttl_s=600)
+    go_on = tmp_path / "go-on"
+    running = await center.command("pi-2", "exec", waiting_for(go_on), ttl_s=600)
+    await in_state(center, running["id"], "running")
     back_up(center, tmp_path / "backup.db")
 
     # The future that will be lost: records, a command of its own, and the one that was queued.
     agents["pi-3"].start()
     await center.done(queued["id"])
+    go_on.touch()
+    await center.done(running["id"])
     own = await center.command("pi-1", "exec", appending(journal, "own"), ttl_s=600)
     await center.done(own["id"])
     await more_accepted(center, "pi-1", 4)
@@ -144,6 +162,10 @@ async def test_a_restored_center(
     done = await center.done(queued["id"])
     assert done["summary"] == {"succeeded": 1}, "the node answers with what it has recorded"
     assert collections.Counter(journal.read_text().split()) == {"queued": 1, "own": 1}
+
+    # Only the lost future had heard how this one ended; its node is asked, and tells.
+    done = await center.done(running["id"])
+    assert done["summary"] == {"succeeded": 1}
 
     lost = {}
     for agent in agents.values():

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from farshore_center.commands import engine as command_engine
 from farshore_center.commands import store as command_store
+from farshore_center.commands.questions import Questions
 from farshore_center.identity.service import IdentityService
 from farshore_center.ingest import service as ingest_service
 from farshore_center.ingest import store as ingest_store
@@ -229,6 +230,10 @@ def disk_that_went_back_not_noticed(patch: Patch) -> None:
     patch.setattr(Gate, "rewound", lambda _self: False)
 
 
+def open_commands_not_asked_for(patch: Patch) -> None:
+    patch.setattr(Questions, "node_arrived", lambda _self, _node: None)
+
+
 MUTANTS: dict[str, Callable[[Patch], None]] = {
     mutant.__name__: mutant
     for mutant in (
@@ -253,6 +258,7 @@ MUTANTS: dict[str, Callable[[Patch], None]] = {
         restore_not_recognised,
         no_birth_for_a_center_that_comes,
         disk_that_went_back_not_noticed,
+        open_commands_not_asked_for,
     )
 }
 

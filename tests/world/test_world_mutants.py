@@ -25,6 +25,7 @@ HINTS = {
     "memory_not_written_at_stop": 69,
     "no_birth_for_a_center_that_comes": 41,
     "disk_that_went_back_not_noticed": 13,
+    "open_commands_not_asked_for": 5,
 }
 """Where the search begins, so that it is short; it goes on when the seed has become another world."""
 

@@ -25,7 +25,7 @@ from farshore_protocol.messages import (
     TimeAnswer,
 )
 from farshore_protocol.messages import Presence as PresenceMessage
-from farshore_protocol.stream import Ack, Sender
+from farshore_protocol.stream import Ack, Sender, SenderSettings
 from farshore_protocol.topics import CenterState, Down, GroupCommand, Up, node_filters, parse
 
 from farshore_edge import VERSION
@@ -99,7 +99,7 @@ class Agent:
 
     def _wire(self) -> None:
         settings, clock = self.settings, self._clock
-        sender = Sender()
+        sender = Sender(SenderSettings(backlog_share=settings.backlog_share))
         self.outbox = Outbox(
             self._database,
             sender,

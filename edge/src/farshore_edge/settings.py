@@ -41,6 +41,7 @@ class Settings:
     backoff_first_s: float = 2.0
     backoff_max_s: float = 120.0
     spill_after_s: float = 30.0
+    backlog_share: float = 0.3
     outbox_max_bytes: int = 256 * 1024 * 1024
     metrics_max_records: int = 1_000_000
     metrics_max_age_s: float = 90 * DAY_S
@@ -97,6 +98,7 @@ DOCS: Mapping[str, str] = {
     "backoff_first_s": "the ceiling of the first wait before connecting again; it doubles",
     "backoff_max_s": "the ceiling of all waits before connecting again",
     "spill_after_s": "seconds that samples may wait in memory for the center; 0 writes them to disk at once",
+    "backlog_share": "the part of what is under way that a backlog may take beside live records",
     "outbox_max_bytes": "what the outbox may hold in all before the oldest samples are thinned",
     "metrics_max_records": "batches of samples that may wait before the oldest are thinned",
     "metrics_max_age_s": "seconds after which waiting samples are thinned, by a clock that was checked",
@@ -123,6 +125,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "backoff_first_s": (0.05, 3600),
     "backoff_max_s": (0.05, 86_400),
     "spill_after_s": (0, 3600),
+    "backlog_share": (0.05, 0.95),
     "outbox_max_bytes": (1024 * 1024, 2**50),
     **{f"{stream}_max_bytes": (64 * 1024, 2**50) for stream in ("results", "events", "reports")},
     **{f"{stream}_max_records": (10, 10**9) for stream in STREAMS},

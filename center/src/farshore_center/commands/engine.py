@@ -10,7 +10,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
-from farshore_protocol.commands import TARGET, CommandReport, reachable
+from farshore_protocol.commands import NODE_COMMAND, TARGET, CommandReport, reachable
 from farshore_protocol.commands.lifecycle import FINAL
 
 from farshore_center.events.document import json_text
@@ -19,6 +19,9 @@ NOT_ONLINE = "node was not online"
 NO_ANSWER = "no answer"
 CANCELLED = "cancelled before it was sent"
 HELD = "held: the center was restored from a backup"
+
+TAKEN = tuple(state for state in NODE_COMMAND.table if state not in FINAL)
+"""The node has it, and has not told an end."""
 
 MAX_STEPS = 100
 """A node that reports without end does not make a history without end: the newest are kept."""

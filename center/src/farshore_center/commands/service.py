@@ -21,6 +21,7 @@ from farshore_center.commands import engine, store
 from farshore_center.commands.dispatch import Dispatcher, Downlink
 from farshore_center.commands.engine import Target
 from farshore_center.commands.erasing import Eraser
+from farshore_center.commands.questions import Questions
 from farshore_center.commands.reports import drafts_of, record_many
 from farshore_center.commands.request import (
     NOT_VALID,
@@ -60,25 +61,24 @@ class CommandService:
         settings = settings or CommandSettings()
         self._eraser = Eraser(database, now_ms=now_ms, settings=settings)
         self._dispatcher = Dispatcher(
-            database,
-            events,
-            downlink,
-            online,
-            now_ms=now_ms,
-            settings=settings,
+            database, events, downlink, online, now_ms=now_ms, settings=settings
         )
+        self._questions = Questions(database, downlink, online, now_ms=now_ms, settings=settings)
         self._created = self._cancelled = self._reports = self._strays = 0
         self._under_way: set[asyncio.Task[Any]] = set()
 
     async def run(self) -> None:
-        """Sends, expires and erases until it is cancelled; what is left of an earlier life included."""
-        async with asyncio.TaskGroup() as both:
-            both.create_task(self._dispatcher.run())
-            both.create_task(self._eraser.run())
+        """Sends, expires, asks and erases until it is cancelled; what is left of an earlier life
+        included."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._dispatcher.run(), name="dispatcher of commands")
+            group.create_task(self._questions.run(), name="questions about commands")
+            group.create_task(self._eraser.run(), name="eraser of secret commands")
 
     def node_arrived(self, node: str) -> None:
-        """On a node's birth: what waits for it is sent at once."""
+        """On a node's birth: what waits for it is sent at once; what it has is asked for later."""
         self._dispatcher.node_arrived(node)
+        self._questions.node_arrived(node)
 
     async def create(self, request: NewCommand, idempotency_key: str | None = None) -> CommandView:
         """Makes a command, or finds the one that the key has made before (`repeated`)."""
@@ -219,6 +219,7 @@ class CommandService:
             "reports": self._reports,
             "strays": self._strays,
             "waiting": self._dispatcher.waiting,
+            "asked": self._questions.asked,
             **asdict(self._dispatcher.counts),
         }
 

@@ -10,6 +10,8 @@ class CommandSettings:
     `send_timeout_s`: how long the downlink may take for one message before it counts as stuck.
     `secret_kept_s`: how long who gave a secret command has, after its end, to read what came of it;
     `secret_look_s`: how often those that are over are looked for, while there are any.
+    `ask_after_s` after its birth a node is asked for what it has taken and not ended, and every
+    `ask_again_s` after that.
     """
 
     resend_after_s: float = 10.0
@@ -17,3 +19,5 @@ class CommandSettings:
     send_timeout_s: float = 10.0
     secret_kept_s: float = 600.0
     secret_look_s: float = 30.0
+    ask_after_s: float = 10.0
+    ask_again_s: float = 600.0

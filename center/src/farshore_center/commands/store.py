@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from farshore_center.commands.engine import Step, Target
+from farshore_center.commands.engine import TAKEN, Step, Target
 from farshore_center.commands.model import commands, outputs, targets
 from farshore_center.commands.schedule import Key
 from farshore_center.commands.views import CommandView, TargetView
@@ -117,6 +117,19 @@ def unanswered(conn: Connection) -> list[tuple[str, str, int]]:
         .where(_waiting())
     )
     return [(row.command_id, row.node, row.expires_ms) for row in conn.execute(question)]
+
+
+def taken(conn: Connection, nodes: Iterable[str]) -> list[Key]:
+    """What these nodes have taken and not ended, as far as the center knows."""
+    found: list[Key] = []
+    for chunk in _chunks(nodes):
+        question = (
+            select(targets.c.command_id, targets.c.node)
+            .where(targets.c.node.in_(chunk), targets.c.state.in_(TAKEN))
+            .order_by(targets.c.node, targets.c.command_id)
+        )
+        found += [(row.command_id, row.node) for row in conn.execute(question)]
+    return found
 
 
 def _waiting() -> ColumnElement[bool]:

@@ -42,6 +42,10 @@ LEDGER_LOST = (
     "the node's ledger of commands was damaged and begun anew: this command was made before that, "
     "and may have been run already; make it anew if it is still wanted"
 )
+NOT_IN_LEDGER = (
+    "the node's ledger does not hold this command any more (its disk was replaced or set back): it is "
+    "not known what was done"
+)
 LEDGER_UNWRITABLE = (
     "the node's disk can't be written, so it could not remember the command and might run it twice"
 )
@@ -126,6 +130,9 @@ class CommandService:
         if recorded is not None:
             await self._ledger.repeat(recorded)
             return
+        if command.ask:
+            await self._not_in_ledger(entry)
+            return
         received_s = self._monotonic_s()
         verdict = refusal or self._judge(verb, command)
         if isinstance(verdict, Accepted) and not await self._may_be_new(verdict, command):
@@ -134,6 +141,15 @@ class CommandService:
             await self._refuse(entry, verdict)
             return
         await self._in_turn(entry, verdict, command, lambda: self._monotonic_s() - received_s)
+
+    async def _not_in_ledger(self, entry: Entry) -> None:
+        """The center asked for what it knows to have been taken here. The word is recorded, so that a
+        late copy of the command is not run after it."""
+        if entry.from_memory or self._ledger.failing():
+            return  # what can't be read now may hold it; the center asks again
+        entry.move("interrupted", self._now_ms())
+        error = CommandError(code="ledger_lost", message=NOT_IN_LEDGER)
+        await self._ledger.report(entry, error=error)
 
     async def _in_turn(
         self, entry: Entry, verdict: Accepted, command: Command, waited: Callable[[], float]

@@ -28,18 +28,32 @@ EMPTY_DIGEST = digest(EMPTY)
 
 def write_durably(path: Path, payload: bytes) -> None:
     """The whole payload or what was there before, whatever happens."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not path.parent.is_dir():
+        _make_folder(path.parent)
     staged = path.with_name(path.name + ".new")
     with staged.open("wb") as file:
         file.write(payload)
         file.flush()
         os.fsync(file.fileno())
     staged.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    _sync(path.parent)
+
+
+def _make_folder(folder: Path) -> None:
+    """With what is missing above it; a power loss takes none of them away again. One that is there
+    already is synced as well: its maker may have died before that."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for each in missing or [folder]:
+        _sync(each.parent)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)
 
 
 class FileStore:
@@ -49,7 +63,7 @@ class FileStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         with contextlib.suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _make_folder(folder)
 
     @property
     def _state(self) -> Path:

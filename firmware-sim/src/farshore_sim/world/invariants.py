@@ -80,7 +80,8 @@ class Invariants:
         topic = parse(message.topic)
         if isinstance(topic, Down) and topic.kind == "cmd" and topic.name == "exec":
             order = json.loads(inflate(message.payload))
-            self._witness.commands[order["args"]["argv"][1]] = order["id"]
+            if not order["ask"]:
+                self._witness.commands[order["args"]["argv"][1]] = order["id"]
         if not isinstance(topic, Up) or topic.kind not in STREAM_OF:
             return
         try:
@@ -274,16 +275,17 @@ class Invariants:
             if numbers:
                 self._witness.violated(invariant, f"{what}: {word}: {numbers[:10]}")
 
+    def _node(self, name: str) -> SimulatedNode:
+        return next(node for node in self._nodes if node.name == name)
+
     def forgotten(self, name: str, command_id: str) -> bool:
         """Whether the node's ledger, or its last word, is gone with its disk."""
-        node = next(node for node in self._nodes if node.name == name)
-        disk = node.disk
-        return node.retired or disk.generation > 0 or command_id in disk.forgot
+        node = self._node(name)
+        return node.retired or node.disk.generation > 0 or command_id in node.disk.forgot
 
-    def endless(self, name: str, command_id: str) -> bool:
-        """Whether nobody will tell the center how it ended what the node has taken: the node did
-        not keep it, or told a center whose future was lost."""
-        return self.forgotten(name, command_id) or (command_id, name) in self._restores.ended
+    def endless(self, name: str) -> bool:
+        """Whether nobody will tell the center how it ended what the node has taken."""
+        return self._node(name).retired
 
     def _commands(self) -> None:
         """I4: what the center shows of a command is what happened."""
@@ -294,7 +296,7 @@ class Invariants:
             what = f"{command_id} at {name}: {state}"
             forgotten = self.forgotten(name, command_id)
             waiting = state in ("queued", "sent")
-            if state not in FINAL and (waiting or not self.endless(name, command_id)):
+            if state not in FINAL and (waiting or not self.endless(name)):
                 self._witness.violated("I4", f"{what}, which is no end")
             argv = json.loads(args).get("argv")
             if verb != "exec" or argv is None:  # a restored center hears of ids that it never gave

@@ -7,7 +7,6 @@ that prove a restore to the center, and that nothing of before is sent until a p
 import sqlite3
 
 import msgspec
-from farshore_protocol.commands.lifecycle import FINAL
 from farshore_protocol.errors import RemoteProtocolError
 from farshore_protocol.link import Message
 from farshore_protocol.messages import Birth, CenterMark
@@ -24,17 +23,13 @@ _BIRTH = msgspec.json.Decoder(Birth)
 
 
 class Restores:
-    """``happened``: how often. ``futures``: what the center had settled in all that was lost.
-
-    ``ended``: command targets (id, node) whose end only a lost future knew.
-    """
+    """``happened``: how often. ``futures``: what the center had settled in all that was lost."""
 
     def __init__(self, store: CenterStore, witness: Witness) -> None:
         self._store = store
         self._witness = witness
         self.happened = 0
         self.futures: dict[StreamKey, RangeSet] = {}
-        self.ended: set[tuple[str, str]] = set()
         self._before: dict[str, int] = {}
         self._known: dict[str, int] = {}
         self._waiting: set[tuple[str, str]] = set()
@@ -51,11 +46,6 @@ class Restores:
             future = self.futures.setdefault((node, stream, epoch), RangeSet())
             for ranges in settled:
                 future.update(RangeSet(msgspec.json.decode(ranges)))
-        for command, node, state in self._store.rows(
-            "SELECT command_id, node, state FROM command_target"
-        ):
-            if state in FINAL:
-                self.ended.add((command, node))
         self._before = self._epochs()
         self._store.set_back(copy)
         self.happened += 1
@@ -92,7 +82,10 @@ class Restores:
             if self._proves(birth.center):
                 self._told_by.add(topic.node)
         elif isinstance(topic, Down) and topic.kind == "cmd":
-            command = str(msgspec.json.decode(inflate(message.payload))["id"])
+            word = msgspec.json.decode(inflate(message.payload))
+            if word.get("ask"):
+                return  # nothing is run because of a question
+            command = str(word["id"])
             held = (command, topic.node) in self._waiting
             late = self._witness.time_s() < self._at_s + LATE_S
             if held and not late and (self._said or topic.node in self._told_by):

@@ -205,7 +205,7 @@ class World:
             "SELECT command_id, node, state FROM command_target "
             "WHERE state IN ('queued', 'sent', 'received', 'accepted', 'running')"
         ):
-            if state in ("queued", "sent") or not self.invariants.endless(node, command_id):
+            if state in ("queued", "sent") or not self.invariants.endless(node):
                 return f"command {command_id} at {node} is {state}"
         return None
 

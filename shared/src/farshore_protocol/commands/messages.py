@@ -34,6 +34,7 @@ class Command:
     ``made``, where it is earlier, is when the command was made, by the same clock: it is the same in
     every attempt, and tells a node that has lost its ledger what it may have run before. ``secret``:
     the node keeps nothing of what was asked and what it came to, beyond the report that it sends.
+    ``ask``: nothing is to be run; the node says what it has recorded of the id.
     """
 
     id: CommandId | None = None
@@ -43,6 +44,7 @@ class Command:
     iat: WallMillis | None = None
     made: WallMillis | None = None
     secret: bool = False
+    ask: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
