@@ -156,7 +156,8 @@ def test_ctrl_c_detaches_and_cancels_nothing(
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 130
-    assert f"See it again: farshore --url {center.url} command c1" in err
+    assert f"see it again: farshore --url {center.url} command c1 --follow\n" in err
+    assert f"cancel it:    farshore --url {center.url} cancel c1\n" in err
     assert "Traceback" not in err
     assert not [path for _, path, _, _ in center.asked if path.endswith("/cancel")]
     if as_json:

@@ -6,6 +6,8 @@ Each kind of part has a sign of its own, so that a bar can be read without its c
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from farshore_center.cli.tables import Cell
+
 DONE, BAD, BUSY, REST, OPEN = "█", "✗", "▒", "░", "·"
 """Succeeded; ended otherwise; under way; given back or left out; not begun."""
 
@@ -16,12 +18,7 @@ class Part(NamedTuple):
     style: str = ""
 
 
-class Piece(NamedTuple):
-    text: str
-    style: str
-
-
-def bar(parts: Sequence[Part], width: int) -> list[Piece]:
+def bar(parts: Sequence[Part], width: int) -> list[Cell]:
     """The parts in their order over ``width`` cells; the smallest part is still one cell.
 
     A part of many is never rounded to the whole: what is not complete does not look so.
@@ -29,10 +26,10 @@ def bar(parts: Sequence[Part], width: int) -> list[Piece]:
     shown = [part for part in parts if part.number > 0]
     total = sum(part.number for part in shown)
     if not total:
-        return [Piece(OPEN * width, "dim")]
+        return [Cell(OPEN * width, "dim")]
     cells = _cells([part.number for part in shown], total, width)
     return [
-        Piece(part.sign * count, part.style)
+        Cell(part.sign * count, part.style)
         for part, count in zip(shown, cells, strict=True)
         if count
     ]
@@ -49,10 +46,6 @@ def _cells(numbers: Sequence[int], total: int, width: int) -> list[int]:
         able = [i for i in range(len(cells)) if cells[i] > least]
         cells[max(able, key=lambda i: cells[i] - exact[i])] -= 1
     return cells
-
-
-def text_of_bar(pieces: Sequence[Piece]) -> str:
-    return "".join(piece.text for piece in pieces)
 
 
 SIGNS: Mapping[str, str] = {

@@ -76,9 +76,10 @@ class Listener:
 
 async def follow(client: CenterClient, command: Command, watcher: Watcher) -> Command:
     """The command's record once every target is in a final state; ``watcher`` sees it grow."""
-    listener = Listener(client, {"command": command["id"]})
+    command_id = command["id"]
+    listener = Listener(client, {"command": command_id})
     task = asyncio.create_task(listener.run())
-    look = Look(client, f"/commands/{segment(command['id'])}", watcher)
+    look = Look(client, f"/commands/{segment(command_id)}", watcher)
     try:
         watcher.show(command)
         # A command may be done at once (no node to ask), but only its record has every output.

@@ -59,7 +59,8 @@ def _moved(target: Target, event: Mapping[str, Any]) -> Target:
     return {
         **target,
         "state": state,
-        "reason": data.get("reason") or (None if state != target["state"] else target.get("reason")),
+        "reason": data.get("reason")
+        or (None if state != target["state"] else target.get("reason")),
         "updated_at": event.get("at") or target.get("updated_at"),
         "result": data.get("result") or target.get("result"),
         "error": data.get("error") or target.get("error"),
