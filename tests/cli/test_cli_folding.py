@@ -3,7 +3,7 @@
 import pytest
 from farshore_center.cli.bars import BAD, BUSY, DONE, OPEN, Part, bar, parts_of
 from farshore_center.cli.folding import MAX_UNFOLDED, fold, folded, shortened, unfold
-from farshore_center.cli.screen import columns, cut, plain, width_of_line, wrapped
+from farshore_center.cli.screen import Line, columns, cut, plain, width_of_line, wrapped
 from farshore_center.cli.tables import Cell
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -105,5 +105,5 @@ def test_a_wrapped_sentence_has_all_its_words(text: str, width: int) -> None:
 
 
 def test_columns_stand_below_each_other() -> None:
-    rows = [["a", "1", "x"], [Cell("bbb", "red"), "22", ""]]
+    rows: list[Line] = [["a", "1", "x"], [Cell("bbb", "red"), "22", ""]]
     assert plain(columns(rows, right=[1])) == "a     1  x\nbbb  22"

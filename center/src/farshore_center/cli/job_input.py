@@ -7,10 +7,9 @@ names by the field; here is refused only what can't be read at all.
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
-from farshore_center.cli.cells import clean, instant_ms, parse_duration
+from farshore_center.cli.cells import clean, instant_ms, instant_text, parse_duration
 from farshore_center.cli.commands import address, arguments, is_selector, named_nodes
 from farshore_center.cli.errors import BadUsageError
 from farshore_center.cli.job_options import JobOptions
@@ -196,13 +195,13 @@ def instant(option: str, text: str, now_ms: int) -> str:
     if instant_ms(text) is not None:
         return text
     try:
-        at_s = now_ms / 1000 + parse_duration(text)
+        at_ms = now_ms + round(parse_duration(text) * 1000)
     except ValueError:
         raise BadUsageError(
             f"{option} {clean(text)!r}: expected a time with its zone, for example "
             "2026-03-01T10:00:00Z, or a duration from now such as 2h"
         ) from None
-    return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds")
+    return instant_text(at_ms)
 
 
 def size(option: str, text: str) -> int | str:

@@ -8,7 +8,7 @@ import typer
 from farshore_center.cli.cells import clean, counted
 from farshore_center.cli.config_layer import Author, who
 from farshore_center.cli.errors import DONE
-from farshore_center.cli.job_view import Job
+from farshore_center.cli.job_waves import Job
 from farshore_center.cli.progress import summary_text
 from farshore_center.cli.session import Session, command
 
@@ -97,7 +97,7 @@ async def _steer(
 
     body = {"author": who(author), **({} if message is None else {"message": message}), **more}
     async with session.connect() as client:
-        found = await client.post(f"/jobs/{segment(job_id)}/{way}", body)
+        found = await client.post(f"/jobs/{segment(job_id)}" + f"/{way}", body)
         if follow:
             return await to_the_end(session, client, found)
     if session.as_json:
@@ -109,9 +109,8 @@ async def _steer(
 
 def steered(job: Job) -> str:
     """What became of a job that a person steered."""
-    text = f"{clean(job['id'])}  {clean(job['name'])}: {clean(job['state'])}"
-    if job.get("waits_for"):
-        text += f"; waits for {clean(job['waits_for'])}"
+    why = f", {clean(job['reason'])}" if job.get("reason") else ""
+    text = f"{clean(job['id'])}  {clean(job['name'])}: {clean(job['state'])}{why}"
     kept = job.get("stays")
     if isinstance(kept, Mapping):
         text += "\n" + stays_text(kept)

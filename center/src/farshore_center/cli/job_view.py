@@ -7,29 +7,16 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from farshore_center.cli.bars import bar, parts_of
-from farshore_center.cli.cells import NOTHING, age, clean, counted, instant_ms, scalar, span
+from farshore_center.cli.cells import NOTHING, age, clean, counted, instant_ms, scalar, span, took
 from farshore_center.cli.gather import Answer, heading
-from farshore_center.cli.run_panel import counts_line
-from farshore_center.cli.screen import Line, columns, cut, wrapped
+from farshore_center.cli.job_waves import OVER, Job, wave_lines, without
+from farshore_center.cli.screen import Line, cut, wrapped
 from farshore_center.cli.tables import STATE_STYLES, Cell, state
-
-Job = Mapping[str, Any]
-Wave = Mapping[str, Any]
-JobNode = Mapping[str, Any]
-
-OVER = ("succeeded", "aborted", "rolled_back")
-"""States of a job in which nothing more happens unless a person asks for a rollback."""
-
-BAD = ("failed", "timed_out", "silent", "rejected", "interrupted", "cancelled", "undo_failed")
-"""Ends of a node in a job that count against it."""
 
 UNTOUCHED = ("waiting", "left")
 FEW_WAVES = 12
 """More than these are put together at both ends of where the job is."""
 
-_NOT_ENDED = ("waiting", "active", "retrying", "undoing")
-_LEAST_BAR, _MOST_BAR, _LEAST_NOTE = 12, 60, 10
 _INDENT = "           "
 
 
@@ -59,6 +46,7 @@ def _heading(job: Job, now_ms: int, width: int) -> list[Line]:
         [Cell(clean(job["name"]), "bold"), f"  {clean(job['id'])}  ", state(clean(job["state"]))],
         *_field("does", what(job), width),
         *_field("to", f"{clean(job['selector'])} ({counted(job['total'], 'node')}{kind})", width),
+        *_field("rules", rules_text(job["rules"]), width),
         *_field("made", f"{who}: {message}" if message else who, width),
     ]
 
@@ -90,105 +78,33 @@ def _command(payload: Mapping[str, Any]) -> str:
     return clean(" ".join([payload["verb"], *others, *words]))
 
 
-# Waves
+def rules_text(rules: Mapping[str, Any]) -> str:
+    """The rules that say something, in the order in which a wave meets them."""
+    waves, success = rules.get("waves") or {}, rules.get("success") or {}
+    factor = waves.get("factor", 1)
+    said = [
+        "waves " + ", ".join(map(str, waves.get("sizes") or ("100%",)))
+        + (f", then each x{factor:g}" if factor != 1 else ""),
+        *(f"window {each['cron']} for {span(each['duration_s'])}" for each in rules["windows"]),
+        f"at most {rules['at_once']:,} at once",
+        *([f"{rules['at_once_per_group']:,} a group"] if rules["at_once_per_group"] else ()),
+        *(f"{each['most']} disrupted in {each['group'] or 'all'}" for each in rules["budgets"]),
+        f"{success.get('percent', 100):g}% must succeed",
+        *([f"{rules['retries']} retries"] if rules["retries"] else ()),
+        *([f"soak {span(rules['soak_s'])}"] if rules["soak_s"] else ()),
+        *(f"gate {gate_text(each)}" for each in rules["gates"]),
+        *(["approval"] if rules["approval"] else ()),
+    ]  # fmt: skip
+    return clean("; ".join(said))
 
 
-def wave_lines(job: Job, now_ms: int, width: int, at_most: int) -> list[Line]:
-    """A bar for each wave and one for all of it, below each other."""
-    waves = few(job["waves"], at_most)
-    rows = [(_wave_name(each), each["counts"], _wave_size(each)) for each in waves]
-    rows.append(("all", job["counts"], job["total"]))
-    notes: list[Line] = [wave_note(job, each, now_ms) for each in waves]
-    notes.append(counts_line(_without(job["counts"], ("waiting",))))
-    heads = columns([[name, _ended_of(counts, size)] for name, counts, size in rows], right=[1])
-    head = max(sum(len(str(piece)) for piece in _texts(line)) for line in heads)
-    note = min(max(_width(line) for line in notes), max(_LEAST_NOTE, width // 2 - head))
-    cells = min(_MOST_BAR, max(_LEAST_BAR, width - head - note - 4))
-    return [
-        [*line, "  ", *bar(_parts(counts, size), cells), "  ", *text]
-        for line, (_, counts, size), text in zip(heads, rows, notes, strict=True)
-    ]
-
-
-def _texts(line: Line) -> list[str]:
-    return [piece.text if isinstance(piece, Cell) else piece for piece in line]
-
-
-def _width(line: Line) -> int:
-    return sum(map(len, _texts(line)))
-
-
-def few(waves: Sequence[Wave], at_most: int) -> list[Wave]:
-    """The waves around the one that is open; those before and behind it put together."""
-    if len(waves) <= at_most:
-        return list(waves)
-    room = max(1, at_most - 2)
-    here = sum(each["state"] == "ended" for each in waves)
-    first = min(max(0, here - room // 2), len(waves) - room)
-    before, shown, after = waves[:first], waves[first : first + room], waves[first + room :]
-    return [*_together(before), *shown, *_together(after)]
-
-
-def _together(waves: Sequence[Wave]) -> list[Wave]:
-    if len(waves) < 2:
-        return list(waves)
-    counts: dict[str, int] = {}
-    for wave in waves:
-        for name, number in wave["counts"].items():
-            counts[name] = counts.get(name, 0) + number
-    nodes = sum(map(_wave_size, waves))
-    return [{**waves[-1], "first": waves[0]["number"], "nodes": nodes, "counts": counts}]
-
-
-def _wave_name(wave: Wave) -> str:
-    first = wave.get("first", wave["number"])
-    return f"wave {wave['number']}" if first == wave["number"] else f"{first}-{wave['number']}"
-
-
-def _wave_size(wave: Wave) -> int:
-    return int(wave["nodes"])
-
-
-def _ended_of(counts: Mapping[str, int], size: int) -> str:
-    ended = sum(number for name, number in counts.items() if name not in (*_NOT_ENDED, "left"))
-    return f"{ended:,}/{size:,}"
-
-
-def _parts(counts: Mapping[str, int], size: int) -> list[Any]:
-    missing = size - sum(number for name, number in counts.items() if name != "left")
-    known = _without(counts, ("left",))
-    return parts_of({**known, "waiting": known.get("waiting", 0) + max(0, missing)}, STATE_STYLES)
-
-
-def _without(counts: Mapping[str, int], names: Sequence[str]) -> dict[str, int]:
-    return {name: number for name, number in counts.items() if number and name not in names}
-
-
-def wave_note(job: Job, wave: Wave, now_ms: int) -> Line:
-    """How far a wave is, with what is wrong with it."""
-    bad = _without(wave["counts"], [name for name in wave["counts"] if name not in BAD])
-    words: list[str | Cell] = []
-    if wave["state"] == "planned":
-        return [Cell("planned", "dim")]
-    if wave["state"] == "ended":
-        left_ms = soak_left_ms(job, wave, now_ms)
-        words.append(f"soaks for {span(left_ms / 1000)} more" if left_ms else "ended")
-    else:
-        active = sum(wave["counts"].get(name, 0) for name in ("active", "retrying"))
-        words.append(Cell(f"{active:,} under way" if active else "open", "yellow"))
-    if wave.get("approved_by"):
-        words.append(f", approved by {clean(wave['approved_by'])}")
-    for name, number in bad.items():
-        words += [", ", Cell(f"{number:,} {clean(name)}", STATE_STYLES.get(name, ""))]
-    return words
-
-
-def soak_left_ms(job: Job, wave: Wave, now_ms: int) -> int:
-    """How long the job's last wave is watched still; 0: not at all."""
-    ended_ms = instant_ms(wave.get("ended_at"))
-    if job["state"] != "running" or wave["number"] != job["wave"] or ended_ms is None:
-        return 0
-    return max(0, ended_ms + round(float(job["rules"].get("soak_s") or 0) * 1000) - now_ms)
+def gate_text(gate: Mapping[str, Any]) -> str:
+    if "selector" in gate:
+        share = gate.get("percent", 100)
+        return str(gate["selector"]) if share == 100 else f"{share:g}% {gate['selector']}"
+    plus = gate.get("plus", 0)
+    more = f" {'-' if plus < 0 else '+'} {abs(plus):g}" if plus else ""
+    return f"{gate['series']} {gate['op']} {gate.get('factor', 1):g}x{more}"
 
 
 # Why, what next
@@ -196,9 +112,12 @@ def soak_left_ms(job: Job, wave: Wave, now_ms: int) -> int:
 
 def _outcome(job: Job, now_ms: int, width: int) -> list[Line]:
     lines: list[Line] = []
-    if job.get("reason"):
-        name = "why" if job["state"] in (*OVER, "paused") else "stopped"
-        name = "asks" if job["state"] == "awaiting_approval" else name
+    if job.get("ended_at"):
+        length = took(job.get("started_at"), instant_ms(job["ended_at"]))
+        lines += _field("ended", f"{when(job['ended_at'], now_ms)}, after {length}", width)
+    # What a job asks a person for, `waits_for` says already.
+    if job.get("reason") and job["state"] != "awaiting_approval":
+        name = "stopped" if job["state"] == "halted" else "why"
         style = STATE_STYLES.get(job["state"], "")
         lines += _field(name, clean(job["reason"]), width, style)
     if job.get("waits_for"):
@@ -228,7 +147,7 @@ def when(text: str, now_ms: int) -> str:
 
 def stays(job: Job) -> str:
     """What a job that was stopped has done, and leaves as it is."""
-    done = _without(job["counts"], UNTOUCHED)
+    done = without(job["counts"], UNTOUCHED)
     told = ", ".join(f"{number:,} {clean(name)}" for name, number in done.items())
     untouched = job["total"] - job["touched"]
     return (

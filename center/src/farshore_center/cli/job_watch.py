@@ -10,12 +10,13 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
-from farshore_center.cli.cells import clean, counted, span
+from farshore_center.cli.cells import clean, counted, instant_text, span
 from farshore_center.cli.client import CenterClient, segment
 from farshore_center.cli.errors import DONE, FAILED, UnreachableError
 from farshore_center.cli.follow import Listener, Look
-from farshore_center.cli.gather import Answer, gathered
-from farshore_center.cli.job_view import BAD, OVER, Job, job_lines
+from farshore_center.cli.gather import MANY_GROUPS, Answer, gathered
+from farshore_center.cli.job_view import job_lines
+from farshore_center.cli.job_waves import BAD, OVER, Job
 from farshore_center.cli.live import Screen
 from farshore_center.cli.progress import summary_text
 from farshore_center.cli.screen import Line, plain, rich_text
@@ -72,7 +73,8 @@ class Happenings(Watch):
     """A line for each thing that happened: for a pipe."""
 
     def show(self, job: Job) -> None:
-        for line in happened(self.last, job):
+        now = instant_text(self.client.now_ms())
+        for line in happened(self.last, job, now):
             self.session.text(line)
         super().show(job)
 
@@ -127,8 +129,8 @@ def of(session: Session, client: CenterClient) -> Watch:
     return Happenings(session, client)
 
 
-def happened(before: Job | None, job: Job) -> Iterator[str]:
-    """What is new in a job's record, oldest first."""
+def happened(before: Job | None, job: Job, now: str) -> Iterator[str]:
+    """What is new in a job's record; waves with their own times, the rest as of ``now``."""
     known = {each["number"]: each for each in (before or {}).get("waves") or ()}
     for wave in job.get("waves") or ():
         old: Mapping[str, Any] = known.get(wave["number"]) or {"state": "planned"}
@@ -145,14 +147,7 @@ def happened(before: Job | None, job: Job) -> Iterator[str]:
             )
     if before is None or (before["state"], before["reason"]) != (job["state"], job["reason"]):
         why = f": {clean(job['reason'])}" if job.get("reason") else ""
-        yield f"{clean(_since(job))}  {clean(job['state'])}{why}"
-
-
-def _since(job: Job) -> str:
-    """When the job came to be as it is, as far as its record tells."""
-    ends = [wave["ended_at"] for wave in job.get("waves") or () if wave.get("ended_at")]
-    times = [job.get("ended_at"), *ends, job.get("started_at"), job["created_at"]]
-    return str(next(time for time in times if time))
+        yield f"{now}  {clean(job['state'])}{why}"
 
 
 async def watch(client: CenterClient, job: Job, view: Watch) -> Job:
@@ -181,7 +176,7 @@ async def failures_of(client: CenterClient, job: Job) -> list[Answer]:
     job_id = job["id"]
     params = {"state": ",".join(BAD)}
     items = await client.items(f"/jobs/{segment(job_id)}/nodes", params, at_most=MAX_FAILURES)
-    return gathered(items)
+    return gathered(items, MANY_GROUPS)
 
 
 async def to_the_end(session: Session, client: CenterClient, job: Job) -> int:

@@ -1,7 +1,8 @@
 """``farshore job …``: roll a command or a configuration out in waves, see it, steer it."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,10 +12,13 @@ from farshore_center.cli.config_layer import read_file, who
 from farshore_center.cli.errors import DONE, FAILED
 from farshore_center.cli.job_options import JobOptions, described
 from farshore_center.cli.job_steer import Follow, JobId
-from farshore_center.cli.job_view import BAD, Job
+from farshore_center.cli.job_waves import BAD, Job
 from farshore_center.cli.progress import summary_text
 from farshore_center.cli.session import Session, SplitAtDashes, command
 from farshore_center.cli.tables import Cell, Sheet, left, right, state, whole
+
+if TYPE_CHECKING:
+    from farshore_center.cli.client import CenterClient
 
 
 def register(app: typer.Typer) -> None:
@@ -42,7 +46,7 @@ def register(app: typer.Typer) -> None:
 async def create(session: Session, **given: Any) -> int:
     """Make a job: farshore job create --all exec --waves 1,10% --approval -- systemctl restart app"""
     async with session.connect() as client:
-        made = await client.post("/jobs", _body(session, given, client.now_ms()))
+        made = await _made(session, client, given)
     _tell(session, made, f"{clean(made['id'])}  {clean(made['name'])}: {clean(made['state'])}")
     session.note(f"follow it: farshore{session.at} job watch {clean(made['id'])}")
     return DONE
@@ -53,8 +57,20 @@ async def run(session: Session, **given: Any) -> int:
     from farshore_center.cli.job_watch import to_the_end
 
     async with session.connect() as client:
-        made = await client.post("/jobs", _body(session, given, client.now_ms()))
+        made = await _made(session, client, given)
         return await to_the_end(session, client, made)
+
+
+async def _made(session: Session, client: "CenterClient", given: Mapping[str, Any]) -> Job:
+    body = _body(session, given, client.now_ms())
+    try:
+        return await client.post("/jobs", body)
+    except asyncio.CancelledError:
+        session.note(
+            "\nended before the center answered; see whether it took it: "
+            f"farshore{session.at} job list"
+        )
+        raise
 
 
 async def preview(session: Session, **given: Any) -> int:
