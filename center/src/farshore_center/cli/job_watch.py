@@ -131,23 +131,25 @@ def of(session: Session, client: CenterClient) -> Watch:
 
 def happened(before: Job | None, job: Job, now: str) -> Iterator[str]:
     """What is new in a job's record; waves with their own times, the rest as of ``now``."""
+    why = f": {clean(job['reason'])}" if job.get("reason") else ""
+    news = before is None or (before["state"], before["reason"]) != (job["state"], job["reason"])
+    state_line = [f"{now}  {clean(job['state'])}{why}"] if news else []
+    # It runs before its waves do, and is stopped after them.
+    first = job["state"] in ("scheduled", "running")
+    yield from state_line if first else []
     known = {each["number"]: each for each in (before or {}).get("waves") or ()}
     for wave in job.get("waves") or ():
-        old: Mapping[str, Any] = known.get(wave["number"]) or {"state": "planned"}
-        if old["state"] == "planned" and wave["state"] != "planned":
-            by = f", approved by {clean(wave['approved_by'])}" if wave.get("approved_by") else ""
-            yield (
-                f"{clean(wave['opened_at'])}  wave {wave['number']} opened: "
-                f"{counted(wave['nodes'], 'node')}{by}"
-            )
-        if old["state"] != "ended" and wave["state"] == "ended":
-            yield (
-                f"{clean(wave['ended_at'])}  wave {wave['number']} ended: "
-                f"{summary_text(wave['counts'])}"
-            )
-    if before is None or (before["state"], before["reason"]) != (job["state"], job["reason"]):
-        why = f": {clean(job['reason'])}" if job.get("reason") else ""
-        yield f"{now}  {clean(job['state'])}{why}"
+        yield from _wave_happened(known.get(wave["number"]) or {"state": "planned"}, wave)
+    yield from [] if first else state_line
+
+
+def _wave_happened(old: Mapping[str, Any], wave: Mapping[str, Any]) -> Iterator[str]:
+    name = f"wave {wave['number']}"
+    if old["state"] == "planned" and wave["state"] != "planned":
+        by = f", approved by {clean(wave['approved_by'])}" if wave.get("approved_by") else ""
+        yield f"{clean(wave['opened_at'])}  {name} opened: {counted(wave['nodes'], 'node')}{by}"
+    if old["state"] != "ended" and wave["state"] == "ended":
+        yield f"{clean(wave['ended_at'])}  {name} ended: {summary_text(wave['counts'])}"
 
 
 async def watch(client: CenterClient, job: Job, view: Watch) -> Job:
