@@ -140,7 +140,7 @@ def test_a_bad_payload_stops_at_the_canary_and_is_rolled_back(operator: Operator
     job = newest(operator, "jobs")
     assert (job["state"], job["touched"]) == ("halted", 1)
     assert "halted: " in done.stdout
-    assert re.search(r"^wave 1 +1/1 +✗+  waits, 1 failed$", done.stdout, re.MULTILINE)
+    assert re.search(r"^wave 1 +1/1 +✗+  stopped in it, 1 failed$", done.stdout, re.MULTILINE)
     assert "exit code 1" in done.stdout
     assert f"job rollback {job['id']}" in done.stdout
     back = operator("job", "rollback", job["id"], "--follow")

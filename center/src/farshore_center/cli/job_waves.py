@@ -102,16 +102,21 @@ def wave_note(job: Job, wave: Wave, now_ms: int) -> Line:
     if wave["state"] == "ended":
         left_ms = soak_left_ms(job, wave, now_ms)
         words.append(f"soaks for {span(left_ms / 1000)} more" if left_ms else "ended")
-    elif job["state"] in OVER:
-        words.append("stopped in it")
     else:
-        active = sum(wave["counts"].get(name, 0) for name in ("active", "retrying"))
-        words.append(Cell(f"{active:,} under way" if active else "waits", "yellow"))
+        words.append(_open_note(job, wave))
     for name, number in bad.items():
         words += [", ", Cell(f"{number:,} {clean(name)}", STATE_STYLES.get(name, ""))]
     if wave.get("approved_by"):
         words.append(f", approved by {clean(wave['approved_by'])}")
     return words
+
+
+def _open_note(job: Job, wave: Wave) -> Cell:
+    active = sum(wave["counts"].get(name, 0) for name in ("active", "retrying"))
+    if active:
+        return Cell(f"{active:,} under way", "yellow")
+    stopped = job["state"] in (*OVER, "halted", "rolling_back")
+    return Cell("stopped in it", "dim") if stopped else Cell("waits", "yellow")
 
 
 def soak_left_ms(job: Job, wave: Wave, now_ms: int) -> int:
