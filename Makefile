@@ -53,6 +53,7 @@ soak: $(STAMP) system
 	$(BIN)/python -m soak kills
 	$(BIN)/python -m soak brokers
 	$(BIN)/python -m soak config
+	$(BIN)/python -m soak jobs
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

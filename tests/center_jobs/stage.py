@@ -211,6 +211,13 @@ class Stage:
                 raise AssertionError(f"in vain: {found}")
             await asyncio.sleep(0.02)
 
+    async def until_config(self, node: str, state: str) -> None:
+        """The node's configuration in this state."""
+        deadline_s = time.monotonic() + DEADLINE_S
+        while (found := (await self.get(f"/nodes/{node}"))["config"]["state"]) != state:
+            assert time.monotonic() < deadline_s, found
+            await asyncio.sleep(0.02)
+
     async def states(self, job: dict[str, Any]) -> dict[str, str]:
         found = await self.get(f"/jobs/{job['id']}/nodes", limit=1000)
         return {row["node"]: row["state"] for row in found["items"]}

@@ -48,7 +48,12 @@ class Ledger:
         if any(isinstance(each, JobTo) and each.state in QUIET for each in actions):
             # What was not sent yet must not be sent any more: a stopped job is silent.
             unsent, withdrawn = self._ways.withdraw(conn, record.spec.payload, nodes, now_ms)
-            actions += [Move(node, "waiting", NOT_TOLD) for node in unsent]
+            before = {each.node: each for each in snapshot.nodes}
+            # One that had a turn before goes back to where it was: it waits to be tried again.
+            actions += [
+                Move(node, "retrying" if before[node].attempts > 1 else "waiting", NOT_TOLD)
+                for node in unsent
+            ]
             extra += withdrawn
         written = write_out(snapshot, actions, now_ms, by)
         after = moved_on(record, written.snapshot.job, now_ms)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, select
 
 from farshore_center.api.problems import Problem
+from farshore_center.config import layer_store
 from farshore_center.config.fleet import Groups, OverlayLike, Paths
 from farshore_center.config.request import LayerChange
 from farshore_center.db.database import Database
@@ -52,17 +53,24 @@ class JobOverlays:
         self._overlays: dict[str, JobOverlay] = {}
 
     async def start(self) -> None:
+        """Those of which the layer was not ended."""
+
         def load(conn: Connection) -> list[tuple[str, str]]:
-            return [(row.id, row.spec) for row in conn.execute(select(jobs.c.id, jobs.c.spec))]
+            names = layer_store.live_names(conn, "overlay")
+            ids = [name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX)]
+            return [
+                (row.id, row.spec)
+                for job_id in ids
+                for row in conn.execute(select(jobs.c.id, jobs.c.spec).where(jobs.c.id == job_id))
+            ]
 
         for job_id, text in await self._database.read(load):
-            spec = read_spec(text)
-            # One with a cron rule has no nodes; each of its occurrences has a layer of its own.
-            if isinstance(spec.payload, ConfigPayload) and spec.start.cron is None:
-                self._put(job_id, spec.payload.priority)
+            payload = read_spec(text).payload
+            if isinstance(payload, ConfigPayload):
+                self._put(job_id, payload.priority)
 
     def add(self, record: Record) -> None:
-        """A job was committed."""
+        """A job was committed. One with a cron rule has no nodes; its occurrences have layers."""
         payload = record.spec.payload
         if isinstance(payload, ConfigPayload) and record.spec.start.cron is None:
             self._put(record.id, payload.priority)

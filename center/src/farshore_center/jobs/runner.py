@@ -13,7 +13,6 @@ import structlog
 from sqlalchemy import Connection
 
 from farshore_center.db.database import Database
-from farshore_center.db.errors import DatabaseError
 from farshore_center.errors import CenterError
 from farshore_center.events import EventFilter, EventLog
 from farshore_center.jobs import store
@@ -61,7 +60,9 @@ class Loaded:
     def at_rest(self) -> bool:
         """It is over, and none of its nodes is under way."""
         over = self.record.job.state in OVER
-        return over and not any(each.each.state in UNDER_WAY for each in self.nodes)
+        return over and not any(
+            each.each.state in UNDER_WAY or each.each.state == "retrying" for each in self.nodes
+        )
 
 
 class Runner:
@@ -94,6 +95,7 @@ class Runner:
         self._waits: dict[str, str | None] = {}
         self._deaf: set[str] = set()
         """Jobs for which no news can change anything: only a person or the time can."""
+        self._took_s = 0.0
         self._woken = asyncio.Event()
         self.counts = counts
 
@@ -147,7 +149,8 @@ class Runner:
                 subscription.rearm()
                 if not await subscription.news(_LONGEST_WAIT_S):
                     continue
-                await asyncio.sleep(self._settings.gather_s)
+                # What takes long is not to be done all the time.
+                await asyncio.sleep(max(self._settings.gather_s, self._took_s))
                 self._news()
 
     async def _wait(self) -> None:
@@ -170,10 +173,18 @@ class Runner:
             self._deaf.discard(job_id)
             try:
                 await self._advance(job_id)
-            except (DatabaseError, CenterError) as exc:
+            except CenterError as exc:
                 log.error("a job can't go on now", job=job_id, reason=str(exc))
-                self._waits[job_id] = f"the center can't decide now: {exc}"
-                self._look_ms[job_id] = self._now_ms() + round(self._settings.retry_s * 1000)
+                self._put_off(job_id, str(exc))
+            except Exception as exc:
+                # A defect; it must stop this job alone, not the center and all the others.
+                log.exception("a job broke the loop of jobs", job=job_id)
+                self._put_off(job_id, repr(exc))
+        self._took_s = (self._now_ms() - now_ms) / 1000
+
+    def _put_off(self, job_id: str, why: str) -> None:
+        self._waits[job_id] = f"the center can't decide now: {why}"
+        self._look_ms[job_id] = self._now_ms() + round(self._settings.retry_s * 1000)
 
     async def _advance(self, job_id: str) -> None:
         for _ in range(_MOST_STEPS):
@@ -198,7 +209,7 @@ class Runner:
         around = await self._surroundings.gather(record, nodes)
         snapshot = snapshot_of(record, nodes, around.facts)
         now_ms = self._now_ms()
-        actions = [_explained(each, loaded.words) for each in plan(snapshot, now_ms)]
+        actions = [_explained(each, loaded) for each in plan(snapshot, now_ms)]
         if not actions:
             self._rest(snapshot, around, now_ms)
             return False
@@ -294,8 +305,12 @@ def listens(snapshot: Snapshot) -> bool:
     return job.state == "running" and bool(job.rules.budgets or job.rules.gates)
 
 
-def _explained(action: Action, words: dict[str, Said]) -> Action:
+def _explained(action: Action, loaded: Loaded) -> Action:
     """With the node's own reason, where the engine has none."""
-    if not isinstance(action, Move) or action.reason is not None or action.node not in words:
+    if not isinstance(action, Move):
         return action
-    return action._replace(reason=words[action.node].reason)
+    if action.state == "left" and not loaded.record.job.following:
+        return action._replace(reason="the node is not known any more")
+    if action.reason is not None or action.node not in loaded.words:
+        return action
+    return action._replace(reason=loaded.words[action.node].reason)

@@ -172,7 +172,7 @@ def live(conn: Connection) -> list[str]:
     over: ColumnElement[bool] = literal_column(
         "state NOT IN ('succeeded', 'aborted', 'rolled_back')"
     )
-    busy: ColumnElement[bool] = literal_column("state IN ('active', 'undoing')")
+    busy = job_nodes.c.state.in_(["active", "undoing", "retrying"])
     found = set(conn.execute(select(jobs.c.id).where(over)).scalars())
     return sorted(found | set(conn.execute(select(job_nodes.c.job_id).where(busy)).scalars()))
 

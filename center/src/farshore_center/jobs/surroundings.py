@@ -90,9 +90,11 @@ class Surroundings:
         # A budget counts whoever is disrupted, whether the job means him or not.
         names = {each.each.node for each in nodes} | disrupted
         places, opens_ms = await self._places(names, rules, now_ms)
-        members = None
+        members: frozenset[str] | None = self.known({each.each.node for each in nodes})
         if record.job.following:
             members = await self._selection.members(record.spec.selector)
+        elif len(members or ()) == len(nodes):
+            members = None  # fixed; but a node that was deleted before its turn is left out
         facts = Facts(
             places=places,
             disrupted=disrupted,
