@@ -105,6 +105,7 @@ def test_what_comes_by_the_clock_is_told_with_how_far_it_is() -> None:
         touched=0, starts_at="2026-03-01T12:00:33.900Z", next_at="2026-03-02T03:00:00Z",
     )  # fmt: skip
     shown = plain(job_lines(later, NOW_MS, 80))
+    assert "waits for  its time: 2026-03-01T12:00:33.900Z (in 2h)\n" in shown
     assert "starts     2026-03-01T12:00:33.900Z (in 2h)\n" in shown
     assert "next run   2026-03-02T03:00:00Z (in 16h59m)" in shown
     assert when("2026-03-01T10:00:03.900Z", NOW_MS) == "2026-03-01T10:00:03.900Z (30s ago)"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from cli.job_center import move
 from cli.job_documents import job, node, rollout, wave
+from farshore_center.cli.job_watch import happened
 from typer.testing import Result
 
 if TYPE_CHECKING:
@@ -219,6 +220,18 @@ def test_following_on_a_pipe_tells_what_happens_and_ends_with_the_picture(
     assert "1 node failed: pi-2\n    exit code 1\n" in out
     assert following.returncode == 1
     assert err == ""
+
+
+def test_of_a_job_that_goes_on_for_a_while_only_the_news_are_told() -> None:
+    before = rollout()
+    assert list(happened(None, before, "NOW")) == ["NOW  running"]
+    assert list(happened(before, before, "NOW")) == []
+    after = {**before, "waves": [*before["waves"][:2], wave(3, 8, "ended", succeeded=8)]}
+    after |= {"state": "awaiting_approval", "reason": "wave 4 waits for a person"}
+    assert list(happened(before, after, "NOW")) == [
+        "2026-03-01T10:00:03.900Z  wave 3 ended: 8 succeeded",
+        "NOW  awaiting_approval: wave 4 waits for a person",
+    ]
 
 
 @pytest.mark.processes

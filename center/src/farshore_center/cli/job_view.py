@@ -4,6 +4,7 @@ Pure: lines of a width. ``farshore job show`` prints them, ``watch`` draws them 
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ FEW_WAVES = 12
 """More than these are put together at both ends of where the job is."""
 
 _INDENT = "           "
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
 
 
 def job_lines(
@@ -115,13 +117,13 @@ def _outcome(job: Job, now_ms: int, width: int) -> list[Line]:
     if job.get("ended_at"):
         length = took(job.get("started_at"), instant_ms(job["ended_at"]))
         lines += _field("ended", f"{when(job['ended_at'], now_ms)}, after {length}", width)
-    # What a job asks a person for, `waits_for` says already.
-    if job.get("reason") and job["state"] != "awaiting_approval":
+    # What a job asks a person for, and why it runs, is said elsewhere.
+    if job.get("reason") and job["state"] not in ("awaiting_approval", "running"):
         name = "stopped" if job["state"] == "halted" else "why"
         style = STATE_STYLES.get(job["state"], "")
         lines += _field(name, clean(job["reason"]), width, style)
     if job.get("waits_for"):
-        lines += _field("waits for", clean(job["waits_for"]), width)
+        lines += _field("waits for", timed(clean(job["waits_for"]), now_ms), width)
     for name, field in (
         ("starts", "starts_at"),
         ("next run", "next_at"),
@@ -143,6 +145,11 @@ def when(text: str, now_ms: int) -> str:
         return clean(text)
     away = span(abs(at_ms - now_ms) / 1000)
     return f"{clean(text)} (in {away})" if at_ms >= now_ms else f"{clean(text)} ({away} ago)"
+
+
+def timed(text: str, now_ms: int) -> str:
+    """A sentence, with how far each instant in it is."""
+    return _INSTANT.sub(lambda found: when(found[0], now_ms), text)
 
 
 def stays(job: Job) -> str:

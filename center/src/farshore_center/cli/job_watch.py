@@ -130,14 +130,17 @@ def of(session: Session, client: CenterClient) -> Watch:
 
 
 def happened(before: Job | None, job: Job, now: str) -> Iterator[str]:
-    """What is new in a job's record; waves with their own times, the rest as of ``now``."""
+    """What is new in a job's record; waves with their own times, the rest as of ``now``.
+
+    Of a job that was not seen before, only its state: what was, the history tells.
+    """
     why = f": {clean(job['reason'])}" if job.get("reason") else ""
     news = before is None or (before["state"], before["reason"]) != (job["state"], job["reason"])
     state_line = [f"{now}  {clean(job['state'])}{why}"] if news else []
     # It runs before its waves do, and is stopped after them.
     first = job["state"] in ("scheduled", "running")
     yield from state_line if first else []
-    known = {each["number"]: each for each in (before or {}).get("waves") or ()}
+    known = {each["number"]: each for each in (before or job).get("waves") or ()}
     for wave in job.get("waves") or ():
         yield from _wave_happened(known.get(wave["number"]) or {"state": "planned"}, wave)
     yield from [] if first else state_line
