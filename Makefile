@@ -55,6 +55,7 @@ soak: $(STAMP) system
 	$(BIN)/python -m soak kills $(REPORTED)
 	$(BIN)/python -m soak brokers $(REPORTED)
 	$(BIN)/python -m soak config $(REPORTED)
+	$(BIN)/python -m soak jobs $(REPORTED)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

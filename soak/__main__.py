@@ -1,4 +1,4 @@
-"""``python -m soak world``, ``kills``, ``brokers`` and ``config``.
+"""``python -m soak world``, ``kills``, ``brokers``, ``config`` and ``jobs``.
 
 Exit code 0: every promise held; 1: one did not, or the soak could not be run (the data folder is
 kept, and named); 2: wrong usage; 130: ended by Ctrl-C or SIGTERM.
@@ -22,13 +22,15 @@ from soak.broker import KINDS
 from soak.brokers import BrokersSettings, brokers
 from soak.config import ConfigSettings, ConfigSoak
 from soak.errors import SoakError
+from soak.jobs import JobsSettings, JobsSoak
 from soak.kills import KillsSettings, KillsSoak
 from soak.report import WORLD_ON_TRIAL, commit, report, write
 from soak.violation import Findings
 from soak.worlds import Tally, WorldsSettings, before, worlds
 
 KILLS, BROKERS, CONFIG = KillsSettings(), BrokersSettings(), ConfigSettings()
-Settings = KillsSettings | BrokersSettings | ConfigSettings
+JOBS = JobsSettings()
+Settings = KillsSettings | BrokersSettings | ConfigSettings | JobsSettings
 
 
 def options(argv: Sequence[str]) -> argparse.Namespace:
@@ -58,6 +60,10 @@ def options(argv: Sequence[str]) -> argparse.Namespace:
     broker.add_argument("--nodes", type=_count, default=BROKERS.nodes)
     config = soaks.add_parser("config", help="SIGKILL of a node's configuration transaction")
     config.add_argument("--kills", type=_count, default=CONFIG.kills)
+    jobs = soaks.add_parser("jobs", help="SIGKILL of the center in the middle of jobs")
+    jobs.add_argument("--kills", type=_count, default=JOBS.kills)
+    jobs.add_argument("--nodes", type=_count, default=JOBS.nodes)
+    jobs.add_argument("--limit-s", type=float, default=JOBS.limit_s)
     for soak in (kills, broker):
         soak.add_argument(
             "--may-lose",
@@ -66,12 +72,12 @@ def options(argv: Sequence[str]) -> argparse.Namespace:
             metavar="REASON",
             help="metrics may be declared lost for this reason (several times)",
         )
-    for soak in (kills, broker, config):
+    for soak in (kills, broker, config, jobs):
         soak.add_argument("--seed", type=int, default=1)
         soak.add_argument(
             "--data", type=Path, help="keep the data there; default: a temporary folder"
         )
-    for soak in (world, kills, broker, config):
+    for soak in (world, kills, broker, config, jobs):
         soak.add_argument(
             "--report", type=Path, help="write NAME.json and NAME.md into this folder"
         )
@@ -92,6 +98,13 @@ def say(text: str) -> None:
 def settings_of(chosen: argparse.Namespace) -> Settings:
     if chosen.soak == "config":
         return ConfigSettings(kills=chosen.kills, seed=chosen.seed)
+    if chosen.soak == "jobs":
+        return JobsSettings(
+            kills=chosen.kills,
+            nodes=max(1, chosen.nodes),
+            seed=chosen.seed,
+            limit_s=chosen.limit_s,
+        )
     if chosen.soak == "kills":
         return KillsSettings(
             agent_kills=chosen.agent_kills,
@@ -113,6 +126,8 @@ def settings_of(chosen: argparse.Namespace) -> Settings:
 def work_of(settings: Settings, data: Path) -> Coroutine[Any, Any, Findings]:
     if isinstance(settings, ConfigSettings):
         return ConfigSoak(settings, data, say).run()
+    if isinstance(settings, JobsSettings):
+        return JobsSoak(settings, data, say).run()
     if isinstance(settings, KillsSettings):
         return KillsSoak(settings, data, say).run()
     return brokers(settings, data, say)

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from cli.job_center import job_routes
 from farshore_center.cli.main import app as farshore
 from farshore_center.cli.progress import FINAL, summary_of
 from fastapi import FastAPI, Request
@@ -24,6 +25,8 @@ from typer.testing import CliRunner, Result
 AT = "2026-03-01T10:00:00Z"
 LATER = "2026-03-01T10:00:00.250Z"
 DEADLINE_S = 60
+
+FILTERS = ("node", "kind", "command", "job")
 
 Step = dict[str, Any]
 
@@ -41,12 +44,19 @@ class ContractCenter:
         self.rejected: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
         self.commands: dict[str, dict[str, Any]] = {}
+        self.jobs: dict[str, dict[str, Any]] = {}
+        self.job_nodes: list[dict[str, Any]] = []
+        self.job_history: list[dict[str, Any]] = []
+        self.preview: dict[str, Any] = {}
+        self.stays: dict[str, Any] = {}
         self.asked: list[tuple[str, str, dict[str, str], Any]] = []
         self.plan: dict[str, list[Step]] = {}
         self.when = "subscribe"
         self.sse = True
         self.page = 500
         self.fail_next: list[int] = []
+        self.then_fail = 0
+        """A status for everything after the next POST."""
         self.subscribed = threading.Event()
         self.queues: list[tuple[asyncio.Queue[dict[str, Any] | None], dict[str, str]]] = []
 
@@ -74,11 +84,16 @@ class ContractCenter:
         assert done.wait(DEADLINE_S)
 
     def emit(
-        self, kind: str, node: str | None = None, command: str | None = None, **data: Any
+        self,
+        kind: str,
+        node: str | None = None,
+        command: str | None = None,
+        job: str | None = None,
+        **data: Any,
     ) -> None:
         event = {
             "id": len(self.events) + 1, "at": LATER, "kind": kind,
-            "node": node, "command": command, "data": data,
+            "node": node, "command": command, "job": job, "data": data,
         }  # fmt: skip
         self.events.append(event)
         for queue, wanted in self.queues:
@@ -155,7 +170,10 @@ def build(center: ContractCenter) -> FastAPI:
         )
         if center.fail_next:
             return problem(center.fail_next.pop(0), "No", detail="told to fail")
-        return await call_next(request)
+        answer = await call_next(request)
+        if center.then_fail and request.method == "POST":
+            center.fail_next = [center.then_fail] * 10_000
+        return answer
 
     def paged(items: list[dict[str, Any]], request: Request) -> dict[str, Any]:
         start = int(request.query_params.get("cursor", "0"))
@@ -215,6 +233,8 @@ def build(center: ContractCenter) -> FastAPI:
     async def create(request: Request) -> Any:
         assert request.headers["idempotency-key"]
         body = await request.json()
+        if "selector" in body and not center.nodes and not body.get("allow_empty"):
+            return problem(422, "The command has no target", detail="it means no node now")
         if body["verb"] == "nonsense":
             errors = [{"field": "verb", "detail": "no node knows it", "expected": "ping, exec"}]
             return problem(422, "Not valid", detail="1 field is wrong", errors=errors)
@@ -251,7 +271,7 @@ def build(center: ContractCenter) -> FastAPI:
 
     @app.get(api + "/events")
     async def events(request: Request) -> Any:
-        wanted = {k: v for k, v in request.query_params.items() if k in ("node", "kind", "command")}
+        wanted = {k: v for k, v in request.query_params.items() if k in FILTERS}
         if "text/event-stream" not in request.headers.get("accept", ""):
             found = [event for event in center.events if _matches(event, wanted)]
             return {"items": found[-int(request.query_params.get("limit", "100")) :], "next": None}
@@ -267,6 +287,8 @@ def build(center: ContractCenter) -> FastAPI:
         if center.when == "subscribe" and "command" in wanted:
             asyncio.get_running_loop().call_soon(center.play, center.commands[wanted["command"]])
         return StreamingResponse(_stream(center, queue), media_type="text/event-stream")
+
+    job_routes(app, center, problem, paged)
 
     @app.get("/elsewhere/{rest:path}")
     async def elsewhere(rest: str) -> Any:

@@ -18,6 +18,23 @@ if TYPE_CHECKING:
 PING = {"node": "pi-1", "verb": "ping", "args": {}, "ttl_s": 60, "timeout_s": 30}
 
 
+class Watcher:
+    """Keeps what it is shown."""
+
+    def __init__(self) -> None:
+        self.shown: list[Command] = []
+        self.absences: list[bool] = []
+        self.running = asyncio.Event()
+
+    def show(self, command: Command) -> None:
+        self.shown.append(command)
+        if command["targets"][0]["state"] == "running":
+            self.running.set()
+
+    def away(self, seconds: float | None) -> None:
+        self.absences.append(seconds is not None)
+
+
 @pytest.fixture(autouse=True)
 def one_node(center: "ContractCenter") -> None:
     center.add_node("pi-1")
@@ -29,16 +46,18 @@ async def test_a_center_that_is_away_in_the_middle_is_waited_for(
 ) -> None:
     monkeypatch.setattr("farshore_center.cli.follow.POLL_S", 0.05)
     center.sse, center.when = False, "look"
-    shown: list[Command] = []
+    watcher = Watcher()
     async with connect(center.url, SystemClock()) as client:
         made = await client.post("/commands", PING)
-        center.fail_next = [503] * 8
-        end = await follow(client, made, shown.append)
+        center.fail_next = [503] * 30
+        end = await follow(client, made, watcher)
     assert center.fail_next == []
     assert is_done(end)
-    assert [command["targets"][0]["state"] for command in (shown[0], shown[-1])] == [
+    assert [command["targets"][0]["state"] for command in (watcher.shown[0], watcher.shown[-1])] == [
         "queued", "succeeded",
     ]  # fmt: skip
+    assert watcher.absences[0]
+    assert not watcher.absences[-1]
 
 
 async def test_a_cut_stream_is_taken_up_after_the_last_event_seen(
@@ -47,19 +66,14 @@ async def test_a_cut_stream_is_taken_up_after_the_last_event_seen(
     monkeypatch.setattr("farshore_center.cli.follow.POLL_S", 0.05)
     monkeypatch.setattr("farshore_center.cli.follow.NET_S", 3600)
     center.when = "by hand"
-    running = asyncio.Event()
-
-    def show(command: Command) -> None:
-        if command["targets"][0]["state"] == "running":
-            running.set()
-
+    watcher = Watcher()
     async with connect(center.url, SystemClock()) as client:
         made = await client.post("/commands", PING)
         record = center.commands[made["id"]]
-        task = asyncio.create_task(follow(client, made, show))
+        task = asyncio.create_task(follow(client, made, watcher))
         await asyncio.to_thread(center.subscribed.wait, 20)
         center.on_loop(lambda: center.step(record, record["targets"][0], {"state": "running"}))
-        await asyncio.wait_for(running.wait(), 20)
+        await asyncio.wait_for(watcher.running.wait(), 20)
         center.subscribed.clear()
         center.on_loop(center.cut)
         await asyncio.to_thread(center.subscribed.wait, 20)
@@ -78,7 +92,7 @@ async def test_a_center_that_stays_away_is_given_up(
         made = await client.post("/commands", PING)
         center.fail_next = [503] * 1000
         with pytest.raises(UnreachableError):
-            await follow(client, made, lambda _command: None)
+            await follow(client, made, Watcher())
     center.fail_next = []
 
 

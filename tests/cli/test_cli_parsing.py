@@ -11,8 +11,9 @@ from farshore_center.cli.progress import (
     first_line,
     is_done,
     output_of,
+    says_now,
     summary_text,
-    with_event,
+    with_events,
 )
 from farshore_center.cli.sse import EventDecoder, ServerSentEvent
 from farshore_protocol.commands import lifecycle
@@ -98,7 +99,7 @@ def test_a_final_state_is_never_left_for_one_that_is_not(path: list[str]) -> Non
     command: Any = {"id": "c1", "targets": [target("queued")]}
     done = False
     for state in path:
-        command = with_event(command, event(state))
+        command = with_events(command, [event(state)])
         assert is_done(command) or not done
         done = is_done(command)
         assert command["summary"] == {command["targets"][0]["state"]: 1}
@@ -112,16 +113,40 @@ def test_final_states_are_those_of_the_protocol() -> None:
 
 def test_events_of_others_change_nothing() -> None:
     command = {"id": "c1", "targets": [target("queued")]}
-    assert with_event(command, event("failed", command="c2")) is command
-    assert with_event(command, {**event("failed"), "kind": "node.online"}) is command
-    assert with_event(command, event("failed", node="pi-2"))["targets"] == command["targets"]
+    assert with_events(command, [event("failed", command="c2")]) is command
+    assert with_events(command, [{**event("failed"), "kind": "node.online"}]) is command
+    assert with_events(command, [event("failed", node="pi-2")])["targets"] == command["targets"]
+
+
+def test_many_events_at_once_are_the_same_as_one_after_the_other() -> None:
+    command: Any = {"id": "c1", "targets": [target("queued"), {**target("sent"), "node": "pi-2"}]}
+    moves = [event("running"), event("expired", node="pi-2", reason="no answer"), event("failed")]
+    step_by_step: Any = command
+    for move in moves:
+        step_by_step = with_events(step_by_step, [move])
+    assert with_events(command, moves) == step_by_step
+    assert [first_line(each) for each in step_by_step["targets"]] == ["-", "no answer"]
+
+
+def test_what_a_target_waits_for_is_said_with_its_end() -> None:
+    command = {"id": "c1", "expires_at": "2026-03-01T10:01:00Z"}
+    now_ms = 1772359200_000 + 13_000
+    for waiting, said in (
+        (target("queued"), "no word from the node yet; expires in 47s"),
+        (target("queued", held=True, reason="held: restored"), "held: restored; expires in 47s"),
+        (target("received", result={"ahead": 3}), "waits at the node, 3 ahead"),
+        (target("running", cancelling=True), "asked to end it"),
+        (target("running"), "-"),
+        (target("expired", reason="node was not online"), "node was not online"),
+    ):
+        assert says_now(command, waiting, now_ms) == said
 
 
 def test_output_comes_once_and_in_order() -> None:
     late = {"offset": 3, "stream": "stdout", "text": "def"}
     early = {"offset": 0, "stream": "stdout", "text": "abc"}
     command: Any = {"id": "c1", "targets": [target("running", output=[late])]}
-    command = with_event(command, event(None, output=[early, late]))
+    command = with_events(command, [event(None, output=[early, late])])
     assert command["targets"][0]["state"] == "running"
     assert output_of(command["targets"][0]) == "abcdef"
 
@@ -137,8 +162,9 @@ def test_the_one_line_says_what_matters_most() -> None:
     assert first_line(target("rejected", reason="policy")) == "policy"
 
 
-def test_nothing_to_do_is_not_success() -> None:
-    assert not all_succeeded({"id": "c1", "targets": []})
+def test_nothing_to_do_is_done() -> None:
+    """It is made only for who says --allow-empty."""
+    assert all_succeeded({"id": "c1", "targets": []})
     assert is_done({"id": "c1", "targets": [], "done": True})
     assert summary_text({"failed": 1, "succeeded": 1200}) == "1,200 succeeded, 1 failed"
 

@@ -156,7 +156,8 @@ def test_ctrl_c_detaches_and_cancels_nothing(
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 130
-    assert f"See it again: farshore --url {center.url} command c1" in err
+    assert f"see it again: farshore --url {center.url} command c1 --follow\n" in err
+    assert f"cancel it:    farshore --url {center.url} cancel c1\n" in err
     assert "Traceback" not in err
     assert not [path for _, path, _, _ in center.asked if path.endswith("/cancel")]
     if as_json:
@@ -182,3 +183,78 @@ def test_a_command_can_be_seen_listed_and_cancelled(
     assert cli("command", "c1").exit_code == 0
     assert cli("command", "c1", "--follow").exit_code == 1
     assert json.loads(cli("command", "c1", "--json").stdout)["id"] == "c1"
+
+
+def test_nobody_is_refused_unless_it_is_meant(
+    center: "ContractCenter", cli: Callable[..., Result]
+) -> None:
+    refused = cli("run", "label.env=none", "ping")
+    assert refused.exit_code == 2
+    assert "it means no node now" in refused.stderr
+    allowed = cli("run", "label.env=none", "ping", "--allow-empty")
+    assert allowed.exit_code == 0
+    assert allowed.stdout == "c1: no targets\n"
+    assert center.asked[1][3]["allow_empty"] is True
+
+
+def many(center: "ContractCenter", number: int) -> None:
+    for n in range(1, number + 1):
+        name = f"sim-{n:04d}"
+        center.add_node(name)
+        center.plan[name] = [wrote("up 3 days\nload 1\n"), {"state": "succeeded"}]
+    center.plan["sim-0007"] = [wrote("no disk\n", stream="stderr"), BROKEN]
+
+
+def test_a_thousand_answers_on_a_pipe_are_a_line_each_or_gathered(
+    center: "ContractCenter", cli: Callable[..., Result]
+) -> None:
+    many(center, 1000)
+    center.when = "look"
+    lines = cli("run", "--all", "exec", "--", "uptime")
+    assert lines.exit_code == 1
+    assert len(lines.stdout.splitlines()) == 1001
+    assert f"farshore --url {center.url} command c1 --gather\n" in lines.stderr
+    again = cli("command", "c1", "-b")
+    assert again.stdout.splitlines()[1:-1] == [
+        "--- 1 node failed: sim-0007",
+        "exit code 3",
+        "no disk",
+        "--- 999 nodes succeeded: sim-[0001-0006,0008-1000]",
+        "up 3 days",
+        "load 1",
+    ]
+    gathered = cli("run", "--all", "exec", "--gather", "--", "uptime")
+    assert gathered.stdout.splitlines()[:-1] == again.stdout.splitlines()[1:-1]
+    assert "1,000 targets, 999 succeeded, 1 failed; slowest: sim-0001 0.25s" in gathered.stdout
+
+
+def test_folded_names_are_taken_back(center: "ContractCenter", cli: Callable[..., Result]) -> None:
+    many(center, 12)
+    assert cli("run", "sim-[0007,0011-0012]", "ping", "--detach").exit_code == 0
+    assert center.asked[-1][3]["nodes"] == ["sim-0007", "sim-0011", "sim-0012"]
+
+
+def test_why_a_target_never_answered_is_said(
+    center: "ContractCenter", cli: Callable[..., Result]
+) -> None:
+    center.add_node("pi-1")
+    center.plan["pi-1"] = [{"state": "expired", "reason": "node was not online"}]
+    result = cli("run", "pi-1", "ping")
+    assert result.stdout.splitlines()[0] == "pi-1  expired     0.25s  node was not online"
+    assert result.exit_code == 1
+
+
+def test_a_center_that_goes_away_for_good_leaves_the_way_back(
+    center: "ContractCenter", cli: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("farshore_center.cli.follow.POLL_S", 0.01)
+    monkeypatch.setattr("farshore_center.cli.follow.PATIENCE_S", 0.1)
+    center.add_node("pi-1")
+    center.sse, center.when = False, "never"
+    center.then_fail = 503
+    result = cli("run", "pi-1", "ping")
+    assert result.exit_code == 3
+    assert "farshore: the center does not answer; waiting for it\n" in result.stderr
+    assert (
+        f"the command goes on: farshore --url {center.url} command c1 --follow\n" in result.stderr
+    )

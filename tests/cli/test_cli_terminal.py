@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from cli.job_documents import rollout
 
 if TYPE_CHECKING:
     from cli.conftest import ContractCenter
@@ -99,7 +100,7 @@ def test_a_run_is_a_live_table_and_ctrl_c_leaves_it_readable(
     fleet: "ContractCenter", environment: dict[str, str]
 ) -> None:
     terminal = Terminal("run", "--all", "ping", env={**environment, "COLUMNS": "160"})
-    terminal.until(rb"queued")
+    terminal.until(rb"Ctrl-C detaches")
     terminal.process.send_signal(signal.SIGINT)
     shown = terminal.until(rb"command c1")
     assert b"detached; the command goes on" in shown
@@ -156,3 +157,44 @@ def test_an_ascii_locale_is_no_crash(fleet: "ContractCenter", environment: dict[
     args = [PROGRAM, "telemetry", node]
     done = subprocess.run(args, env=env, capture_output=True, timeout=DEADLINE_S, check=True)
     assert b"??" in done.stdout
+
+
+def test_a_thousand_targets_stay_on_one_screen(
+    center: "ContractCenter", environment: dict[str, str]
+) -> None:
+    for n in range(1, 1001):
+        center.add_node(f"sim-{n:04d}")
+        output = [{"offset": 0, "stream": "stdout", "text": "up 3 days\nload 1\n"}]
+        center.plan[f"sim-{n:04d}"] = [{"state": "succeeded", "output": output}]
+    center.plan["sim-0500"] = [{"state": "failed", "error": {"message": "exit code 3"}}]
+    center.plan["sim-0999"] = [{"state": "running"}]
+    env = {**environment, "COLUMNS": "100", "LINES": "20"}
+    terminal = Terminal("run", "--all", "exec", "--", "uptime", env=env)
+    terminal.until(rb"999 of 1,000")
+    terminal.until(rb"sim-0500[^\n]*exit code 3")
+    record = center.commands["c1"]
+    center.on_loop(
+        lambda: center.step(
+            record, record["targets"][998], {"state": "succeeded", "output": output}
+        )
+    )
+    terminal.until(rb"slowest")
+    assert terminal.end() == 1
+    assert rb"--- 999 nodes succeeded: sim-[0001-0499,0501-1000]" in terminal.shown
+    # Once in a live picture of 20 lines there is no room for the 400th node.
+    assert b"sim-0400" not in terminal.shown
+
+
+def test_a_job_is_a_live_picture_and_ctrl_c_leaves_it(
+    center: "ContractCenter", environment: dict[str, str]
+) -> None:
+    center.jobs = {"01kx2": rollout()}
+    terminal = Terminal("job", "watch", "01kx2", env={**environment, "COLUMNS": "110"})
+    terminal.until(rb"Ctrl-C detaches; the job goes on")
+    terminal.until("█".encode())
+    terminal.process.send_signal(signal.SIGINT)
+    terminal.until(rb"see it again: farshore --url \S+ job watch 01kx2")
+    assert terminal.end() == 130
+    assert re.search("\x1b\\[31m✗+".encode(), terminal.shown)
+    assert re.search("\x1b\\[32m█+".encode(), terminal.shown)
+    assert terminal.shown.rfind(b"\x1b[?25h") > terminal.shown.rfind(b"\x1b[?25l"), "no cursor"

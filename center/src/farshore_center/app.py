@@ -33,6 +33,9 @@ from farshore_center.ingest.intake import Intake
 from farshore_center.ingest.rejected import RejectedList
 from farshore_center.ingest.routes import ingest_routes
 from farshore_center.ingest.service import IngestService
+from farshore_center.jobs.overlays import JobOverlays
+from farshore_center.jobs.room import JobRoom
+from farshore_center.jobs.routes import job_routes
 from farshore_center.measures import readings
 from farshore_center.nodes.choice import chosen
 from farshore_center.nodes.routes import node_routes
@@ -92,14 +95,29 @@ class Center:
             epoch=self._ids.boot(),
         )
         registry = self.nodes.registry
+        overlays = JobOverlays(self.database, self.groups)
         self.configs = ConfigRoom(
             self.database,
             self.events,
             self,
-            self.groups,
+            overlays,
             lambda: [place_of(entry) for entry in registry.all()],
             registry.online,
             now_ms=now_ms,
+        )
+        self.configs.layers.guard = overlays.guard
+        self.jobs = JobRoom(
+            self.database,
+            self.events,
+            registry,
+            self.groups,
+            self.commands,
+            self.configs.rollouts,
+            self.history,
+            overlays,
+            now_ms=now_ms,
+            ids=self._ids,
+            held=lambda: self.identity.restored,
         )
         self.groups.layers = self.configs
         self.groups.changed = self.configs.changed
@@ -216,6 +234,7 @@ class Center:
         app.include_router(telemetry_routes(self.history, known_node, self._clock.now_ms))
         app.include_router(command_routes(self.commands, resolve))
         app.include_router(config_routes(self.configs))
+        app.include_router(job_routes(self.jobs.service))
         app.include_router(event_routes(self.events))
         app.include_router(identity_routes(self.identity))
         app.include_router(operation_routes(self.checks, readings(self), self.reasons))
@@ -244,12 +263,14 @@ class Center:
         await self.identity.start(restored=self.settings.restored)
         await self.nodes.start()
         await self.groups.start()
+        await self.jobs.start()
         self._run(self.ingest.run(), "ingest")
         self._run(self.ingest.run_holes(self.nodes.registry.online), "holes")
         self._run(self.nodes.run(), "presence")
         self._run(self.commands.run(), "commands")
         self._run(self.configs.run(), "configuration")
         self._run(self.configs.deliver(), "configuration delivery")
+        self._run(self.jobs.run(), "jobs")
         self._run(self.history.run(), "telemetry history")
         await self.uplink.start()
         log.info(

@@ -17,6 +17,7 @@ from farshore_center.identity.service import IdentityService
 from farshore_center.ingest.intake import Intake
 from farshore_center.ingest.rejected import RejectedList
 from farshore_center.ingest.service import IngestService
+from farshore_center.jobs.room import JobRoom
 from farshore_center.nodes.service import NodeService
 from farshore_center.uplink import EmbeddedUplink, ExternalUplink, Uplink
 
@@ -32,6 +33,7 @@ class Rooms(Protocol):
     nodes: NodeService
     commands: CommandService
     configs: ConfigRoom
+    jobs: JobRoom
     identity: IdentityService
     ingest: IngestService
     intake: Intake
@@ -48,6 +50,7 @@ def readings(center: Rooms) -> Readings:
             "database": ("Work of the database.", lambda: _database_counters(center)),
             "commands": ("Commands and their targets.", lambda: _commands(center, waiting=False)),
             "config": ("Configurations sent and reported.", lambda: _configs(center, False)),
+            "jobs": ("Jobs and their steps.", lambda: _jobs(center, live=False)),
             "broker": ("Traffic of the embedded broker.", lambda: _broker(center, now=False)),
             "uplink": ("Messages to and from an external broker.", lambda: _uplink(center)),
         },
@@ -57,6 +60,7 @@ def readings(center: Rooms) -> Readings:
             "database": ("What waits for the database.", lambda: _database_queue(center)),
             "commands": ("Targets that wait.", lambda: _commands(center, waiting=True)),
             "config": ("Configurations under way.", lambda: _configs(center, True)),
+            "jobs": ("Jobs that are not at rest.", lambda: _jobs(center, live=True)),
             "events": ("Event streams.", lambda: {"subscribers": center.events.subscribers}),
             "broker": ("What the embedded broker holds.", lambda: _broker(center, now=True)),
             "center": ("Whether this center was restored.", lambda: _identity(center)),
@@ -112,6 +116,11 @@ def _commands(center: Rooms, *, waiting: bool) -> Mapping[str, float]:
 def _configs(center: Rooms, waiting: bool) -> Mapping[str, float]:
     stats = center.configs.stats()
     return {name: value for name, value in stats.items() if (name == "waiting") == waiting}
+
+
+def _jobs(center: Rooms, *, live: bool) -> Mapping[str, float]:
+    stats = center.jobs.stats()
+    return {name: value for name, value in stats.items() if (name == "live") == live}
 
 
 def _broker(center: Rooms, *, now: bool) -> Mapping[str, float]:

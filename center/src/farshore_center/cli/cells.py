@@ -7,7 +7,7 @@ everything that prints a foreign text goes through it.
 import json
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 NOTHING = "-"
@@ -60,6 +60,12 @@ def instant_ms(text: str | None) -> int | None:
     except ValueError:
         return None
     return round(when.timestamp() * 1000) if when.tzinfo else None
+
+
+def instant_text(at_ms: int) -> str:
+    """Milliseconds since 1970 as the API writes an instant."""
+    at = datetime.fromtimestamp(at_ms // 1000, UTC)
+    return f"{at:%Y-%m-%dT%H:%M:%S}.{at_ms % 1000:03}Z"
 
 
 def age(text: str | None, now_ms: int) -> str:

@@ -1,6 +1,7 @@
 """``farshore run``, ``command``, ``commands`` and ``cancel``: let nodes do something, and see it.
 
-Ctrl-C while following detaches: the command goes on. Only ``cancel`` cancels.
+Ctrl-C while following detaches: the command goes on, and how to see it again is told. Only
+``cancel`` cancels.
 """
 
 import asyncio
@@ -12,7 +13,8 @@ import typer
 
 from farshore_center.cli import progress_view
 from farshore_center.cli.cells import NOTHING, age, clean, counted
-from farshore_center.cli.errors import DONE, FAILED, BadUsageError
+from farshore_center.cli.errors import DONE, FAILED, BadUsageError, UnreachableError
+from farshore_center.cli.folding import unfold
 from farshore_center.cli.progress import (
     Command,
     all_succeeded,
@@ -20,7 +22,7 @@ from farshore_center.cli.progress import (
     summary_text,
     targets_of,
 )
-from farshore_center.cli.session import DEFAULT_URL, Session, SplitAtDashes, command
+from farshore_center.cli.session import Session, SplitAtDashes, command
 from farshore_center.cli.tables import Sheet, left, right
 
 ARGV = "argv"
@@ -28,6 +30,14 @@ SELECTOR_CHARACTERS = ":=<>~() "
 """One of these, and a word is no name."""
 
 CommandId = Annotated[str, typer.Argument(metavar="ID", help="The command's id.")]
+Gather = Annotated[
+    bool | None,
+    typer.Option(
+        "--gather/--no-gather",
+        "-b",
+        help="Outputs that are equal once, with the nodes folded. On a terminal for more than 50.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -61,6 +71,10 @@ async def run(
     timeout: Annotated[
         float, typer.Option(min=0.001, metavar="SECONDS", help="How long the work may take.")
     ] = 30,
+    allow_empty: Annotated[
+        bool, typer.Option("--allow-empty", help="A selector that means no node is no error.")
+    ] = False,
+    gather: Gather = None,
     detach: Annotated[bool, typer.Option("--detach", help="Send it and do not wait.")] = False,
     secret: Annotated[
         bool,
@@ -76,6 +90,7 @@ async def run(
         "ttl_s": ttl,
         "timeout_s": timeout,
         **({"secret": True} if secret else {}),
+        **({"allow_empty": True} if allow_empty else {}),
     }
     async with session.connect() as client:
         try:
@@ -86,13 +101,13 @@ async def run(
             )
             raise
         if not detach:
-            return await _to_the_end(session, client, made)
+            return await _to_the_end(session, client, made, gather)
     if session.as_json:
         session.document(made)
     else:
         number = len(targets_of(made))
         session.text(f"{made['id']}  {clean(verb)} for {counted(number, 'node')}")
-        session.note(f"see it: {_again(session, made)}")
+        session.note(f"see it: {_again(session, made)} --follow")
     return DONE
 
 
@@ -115,7 +130,16 @@ def split_words(
         )
     if len(nodes) > 1 and any(is_selector(word) for word in nodes):
         raise BadUsageError("names and selectors together: write one selector, in quotes")
-    return list(dict.fromkeys(nodes)), verb
+    return named_nodes(nodes), verb
+
+
+def named_nodes(words: Sequence[str]) -> list[str]:
+    """Each node once; ``pi-[1-3,7]`` is four of them, and a selector stays what it is."""
+    try:
+        names = [name for word in words for name in ([word] if is_selector(word) else unfold(word))]
+    except ValueError as exc:
+        raise BadUsageError(str(exc)) from exc
+    return list(dict.fromkeys(names))
 
 
 def is_selector(word: str) -> bool:
@@ -162,25 +186,39 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-async def _to_the_end(session: Session, client: Any, made: Command) -> int:
+async def _to_the_end(
+    session: Session, client: Any, made: Command, gather: bool | None = None
+) -> int:
     from farshore_center.cli.follow import follow
 
-    view = progress_view.of(session, client.now_ms)
+    view = progress_view.of(session, client.now_ms, gather)
     try:
         with view:
-            end = await follow(client, made, view.show)
+            end = await follow(client, made, view)
     except asyncio.CancelledError:
         if session.as_json:
             session.document(view.last or made)
-        session.note(f"\ndetached; the command goes on. See it again: {_again(session, made)}")
+        session.note(_detached(session, view.last or made))
+        raise
+    except UnreachableError:
+        session.note(f"farshore: the command goes on: {_again(session, made)} --follow")
         raise
     view.conclude(end)
     return DONE if all_succeeded(end) else FAILED
 
 
+def _detached(session: Session, made: Command) -> str:
+    """What to type next; on standard error, so that it is read even where the rest goes on."""
+    command_id = clean(made["id"])
+    return (
+        "\ndetached; the command goes on\n"
+        f"  see it again: {_again(session, made)} --follow\n"
+        f"  cancel it:    farshore{session.at} cancel {command_id}"
+    )
+
+
 def _again(session: Session, made: Command) -> str:
-    url = "" if session.url == DEFAULT_URL else f" --url {session.url}"
-    return f"farshore{url} command {made['id']}"
+    return f"farshore{session.at} command {clean(made['id'])}"
 
 
 async def show(
@@ -189,6 +227,7 @@ async def show(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Follow it to its end, as run does.")
     ] = False,
+    gather: Gather = None,
 ) -> int:
     """One command: every target, its state and its output."""
     from farshore_center.cli.client import segment
@@ -196,7 +235,7 @@ async def show(
     async with session.connect() as client:
         found = await client.get(f"/commands/{segment(command_id)}")
         if follow:
-            return await _to_the_end(session, client, found)
+            return await _to_the_end(session, client, found, gather)
         now_ms = client.now_ms()
     if session.as_json:
         session.document(found)
@@ -205,7 +244,7 @@ async def show(
         f"{clean(found['verb'])}  {clean(found['id'])}  {age(found.get('created_at'), now_ms)} ago  "
         f"{args_text(found)}"
     )
-    progress_view.show_whole(session, found, now_ms)
+    progress_view.show_whole(session, found, now_ms, gather=gather)
     return DONE
 
 

@@ -2,17 +2,20 @@
 
 The order is what makes it safe: subscribe first, then look at the record. What happened before the
 subscription is in the record, what happens after it is an event. Where the stream fails, the record
-is looked at every second until it is back; where it stands, now and then all the same.
+is looked at every second until it is back; where it stands, now and then all the same. A stream that
+was cut goes on after the last event seen (``Last-Event-ID``).
+
+Events that came together are applied together: a thousand nodes that answer at once are one step.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from farshore_center.cli.client import CenterClient, segment
+from farshore_center.cli.client import CenterClient, Document, Params, segment
 from farshore_center.cli.errors import RefusedError, UnreachableError
-from farshore_center.cli.progress import Command, is_done, with_event
+from farshore_center.cli.progress import Command, is_done, with_events
 
 POLL_S = 1.0
 NET_S = 5.0
@@ -20,66 +23,74 @@ PATIENCE_S = 60.0
 """How long the center may be away in the middle before we give up."""
 
 _LOOK: Final = None
-"""On the queue in place of an event: look at the record now."""
-
-Show = Callable[[Command], None]
+"""On the queue in place of events: look at the record now."""
 
 
-class _Listener:
+class Watcher(Protocol):
+    """Who is shown what is followed."""
+
+    def show(self, command: Command) -> None: ...
+
+    def away(self, seconds: float | None) -> None:
+        """The center has not answered for so long; None: it does again."""
+
+
+class Listener:
     """Keeps a subscription alive and passes its events on."""
 
-    def __init__(self, client: CenterClient, command_id: str) -> None:
+    def __init__(self, client: CenterClient, params: Params) -> None:
         self._client = client
-        self._command_id = command_id
+        self._params = params
         self._last: int | None = None
         self.subscribed = False
-        self.queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+        self._queue: asyncio.Queue[list[Document] | None] = asyncio.Queue()
 
     async def run(self) -> None:
         while True:
             with suppress(UnreachableError, RefusedError, ValueError):
-                async with self._client.subscribe(
-                    {"command": self._command_id}, self._last
-                ) as events:
-                    async for batch in events:
-                        if not self.subscribed:
-                            self.subscribed = True
-                            self.queue.put_nowait(_LOOK)
-                        for event in batch:
-                            self._last = event.get("id", self._last)
-                            self.queue.put_nowait(event)
+                await self._listen()
             self.subscribed = False
             await asyncio.sleep(POLL_S)
 
-    async def next(self) -> dict[str, Any] | None:
-        """The next event, or that it is time to look."""
+    async def _listen(self) -> None:
+        async with self._client.subscribe(self._params, self._last) as events:
+            async for batch in events:
+                if not self.subscribed:
+                    self.subscribed = True
+                    self._queue.put_nowait(_LOOK)
+                if batch:
+                    self._last = batch[-1].get("id", self._last)
+                    self._queue.put_nowait(batch)
+
+    async def next(self) -> tuple[Sequence[Document], bool]:
+        """The events since the last call, and whether it is time to look."""
         try:
             async with asyncio.timeout(NET_S if self.subscribed else POLL_S):
-                return await self.queue.get()
+                batches = [await self._queue.get()]
         except TimeoutError:
-            return _LOOK
+            return [], True
+        while not self._queue.empty():
+            batches.append(self._queue.get_nowait())
+        return [event for batch in batches for event in batch or ()], _LOOK in batches
 
 
-async def follow(client: CenterClient, command: Command, show: Show) -> Command:
-    """The command's record once every target is in a final state; ``show`` sees it grow."""
-    listener = _Listener(client, command["id"])
+async def follow(client: CenterClient, command: Command, watcher: Watcher) -> Command:
+    """The command's record once every target is in a final state; ``watcher`` sees it grow."""
+    command_id = command["id"]
+    listener = Listener(client, {"command": command_id})
     task = asyncio.create_task(listener.run())
-    look = _Look(client, command["id"])
+    look = Look(client, f"/commands/{segment(command_id)}", watcher)
     try:
-        show(command)
+        watcher.show(command)
         # A command may be done at once (no node to ask), but only its record has every output.
         finished = is_done(command)
         while not finished:
-            event = await listener.next()
-            command = (
-                await look.at_record(command) if event is _LOOK else with_event(command, event)
-            )
-            show(command)
-            finished = is_done(command)
-            if finished and event is not _LOOK:
+            events, due = await listener.next()
+            command = with_events(command, events)
+            if due or is_done(command):
                 command = await look.at_record(command)
                 finished = is_done(command)
-        show(command)
+            watcher.show(command)
         return command
     finally:
         task.cancel()
@@ -87,15 +98,17 @@ async def follow(client: CenterClient, command: Command, show: Show) -> Command:
             await task
 
 
-class _Look:
-    """GETs of the record, with patience for a center that is away for a while."""
+class Look:
+    """GETs of a record, with patience for a center that is away for a while."""
 
-    def __init__(self, client: CenterClient, command_id: str) -> None:
+    def __init__(self, client: CenterClient, path: str, watcher: Watcher) -> None:
         self._client = client
-        self._path = f"/commands/{segment(command_id)}"
+        self._path = path
+        self._watcher = watcher
         self._away_since: float | None = None
 
-    async def at_record(self, known: Command) -> Command:
+    async def at_record(self, known: Any) -> Any:
+        """The record, or what is known of it while the center is away."""
         now = asyncio.get_running_loop().time()
         try:
             record = await self._client.get(self._path)
@@ -103,6 +116,9 @@ class _Look:
             self._away_since = self._away_since or now
             if now - self._away_since > PATIENCE_S:
                 raise
+            self._watcher.away(now - self._away_since)
             return known
+        if self._away_since is not None:
+            self._watcher.away(None)
         self._away_since = None
         return record

@@ -13,6 +13,7 @@ from farshore_center.cli import (
     groups,
     identity,
     inventory,
+    jobs,
     labels,
     nodes,
     overlays,
@@ -61,7 +62,7 @@ def options(
 
 for noun in (
     nodes, labels, groups, group, overlays, streams, commands, config, telemetry, events, rejected,
-    identity, inventory,
+    identity, inventory, jobs,
 ):  # fmt: skip
     noun.register(app)
 

@@ -5,9 +5,10 @@ target back from a final state, whatever arrives late or twice; the record alone
 """
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any
 
-from farshore_center.cli.cells import NOTHING, clean, scalar
+from farshore_center.cli.cells import NOTHING, clean, instant_ms, scalar, span
 
 Command = Mapping[str, Any]
 Target = Mapping[str, Any]
@@ -32,17 +33,20 @@ def is_done(command: Command) -> bool:
 
 
 def all_succeeded(command: Command) -> bool:
-    targets = targets_of(command)
-    return bool(targets) and all(t["state"] == SUCCEEDED for t in targets)
+    """Of none, too: who gave a command to nobody has said that this is meant."""
+    return all(target["state"] == SUCCEEDED for target in targets_of(command))
 
 
-def with_event(command: Command, event: Mapping[str, Any]) -> Command:
-    """The command after a ``command.target`` event; any other event changes nothing."""
-    if event.get("kind") != "command.target" or event.get("command") != command["id"]:
+def with_events(command: Command, events: Sequence[Mapping[str, Any]]) -> Command:
+    """The command after its ``command.target`` events; any other event changes nothing."""
+    news: dict[Any, list[Mapping[str, Any]]] = {}
+    for event in events:
+        if event.get("kind") == "command.target" and event.get("command") == command["id"]:
+            news.setdefault(event.get("node"), []).append(event)
+    if not news:
         return command
     targets = [
-        _moved(target, event) if target["node"] == event.get("node") else target
-        for target in targets_of(command)
+        reduce(_moved, news.get(target["node"], ()), target) for target in targets_of(command)
     ]
     return {**command, "targets": targets, "summary": summary_of(targets)}
 
@@ -55,6 +59,8 @@ def _moved(target: Target, event: Mapping[str, Any]) -> Target:
     return {
         **target,
         "state": state,
+        "reason": data.get("reason")
+        or (None if state != target["state"] else target.get("reason")),
         "updated_at": event.get("at") or target.get("updated_at"),
         "result": data.get("result") or target.get("result"),
         "error": data.get("error") or target.get("error"),
@@ -94,6 +100,28 @@ def first_line(target: Target) -> str:
     if is_final(target) and target["state"] != SUCCEEDED:
         return ": ".join(dict.fromkeys(parts[:2])) or NOTHING
     return parts[0] if parts else NOTHING
+
+
+def why(target: Target) -> str:
+    """The error or the reason alone, without what was written."""
+    return _error(target) or _reason(target)
+
+
+def says_now(command: Command, target: Target, now_ms: int) -> str:
+    """As ``first_line``; of a target that is under way, what it waits for and until when."""
+    if is_final(target):
+        return first_line(target)
+    if target.get("cancelling"):
+        return "asked to end it"
+    if target["state"] == "received":
+        ahead = (target.get("result") or {}).get("ahead")
+        return f"waits at the node, {ahead} ahead" if ahead else "waits at the node"
+    if target["state"] not in ("queued", "sent"):
+        return first_line(target)
+    held = _reason(target) if target.get("held") else ""
+    until_ms = instant_ms(command.get("expires_at"))
+    left = "" if until_ms is None else f"expires in {span(max(0, until_ms - now_ms) / 1000)}"
+    return "; ".join(part for part in (held or "no word from the node yet", left) if part)
 
 
 def _error(target: Target) -> str:

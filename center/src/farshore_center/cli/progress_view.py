@@ -1,14 +1,16 @@
-"""A command's progress on the screen: a live table, lines on a pipe, or nothing until its JSON.
+"""A command's progress on the screen: a live picture, lines on a pipe, or nothing until its JSON.
 
 Which of the three, ``of`` decides; all take the same calls: ``show`` for each new state of the
-command, ``conclude`` once at its end.
+command, ``away`` while the center does not answer, ``conclude`` once at its end.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-from farshore_center.cli.cells import NOTHING, block, clean, counted, instant_ms, scalar, took
+from farshore_center.cli.cells import block, clean, counted, instant_ms, scalar, span, took
+from farshore_center.cli.gather import MANY_GROUPS, body, gathered, heading
+from farshore_center.cli.live import Screen
 from farshore_center.cli.progress import (
     SUCCEEDED,
     Command,
@@ -16,32 +18,35 @@ from farshore_center.cli.progress import (
     first_line,
     is_final,
     output_of,
+    says_now,
     summary_text,
     targets_of,
 )
+from farshore_center.cli.run_panel import duration, panel
+from farshore_center.cli.screen import Line
 from farshore_center.cli.session import Session
-from farshore_center.cli.tables import Sheet, left, plain, rich_table, right, state, whole
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.live import Live
+from farshore_center.cli.tables import STATE_STYLES, Sheet, left, right, state, whole
 
 FEW = 8
-"""Up to this many targets show their whole output at the end."""
+"""Up to this many targets show each its whole output at the end."""
 
 MANY = 50
-"""With more, a terminal shows at the end only what did not succeed."""
+"""With more, a terminal gets the answers gathered instead of a line for each target."""
+
+SLOWEST = 3
 
 NowMs = Callable[[], int]
 
 
 class View:
-    """Silent until the end: for ``--json``."""
+    """Silent until the end: for ``--json``. ``gather``: what was asked for; None: as suits the number."""
 
-    def __init__(self, session: Session, now_ms: NowMs) -> None:
+    def __init__(self, session: Session, now_ms: NowMs, gather: bool | None = None) -> None:
         self.session = session
         self.now_ms = now_ms
+        self.gather = gather
         self.last: Command | None = None
+        self._told_away = False
 
     def __enter__(self) -> Self:
         return self
@@ -57,45 +62,49 @@ class View:
     def show(self, command: Command) -> None:
         self.last = command
 
+    def away(self, seconds: float | None) -> None:
+        if seconds is not None and not self._told_away:
+            self.session.note("farshore: the center does not answer; waiting for it")
+        elif seconds is None:
+            self.session.note("farshore: the center answers again")
+        self._told_away = seconds is not None
+
     def conclude(self, command: Command) -> None:
         self.session.document(command)
 
 
 class Lines(View):
-    """One line for each target when it has ended: for a pipe."""
+    """One line for each target when it has ended: for a pipe. Nothing of it with ``gather``."""
 
-    def __init__(self, session: Session, now_ms: NowMs) -> None:
-        super().__init__(session, now_ms)
-        self._waiting: list[Target] = []
+    def __init__(self, session: Session, now_ms: NowMs, gather: bool | None = None) -> None:
+        super().__init__(session, now_ms, gather)
         self._said: set[str] = set()
 
     def show(self, command: Command) -> None:
         super().show(command)
-        widest = max((len(t["node"]) for t in targets_of(command)), default=0)
-        for target in targets_of(command):
-            if is_final(target) and target["node"] not in self._said:
-                self._said.add(target["node"])
-                self.session.text(target_line(command, target, widest))
+        if self.gather:
+            return
+        new = [t for t in targets_of(command) if is_final(t) and t["node"] not in self._said]
+        if not new:
+            return
+        widest = max(len(target["node"]) for target in targets_of(command))
+        self._said.update(target["node"] for target in new)
+        self.session.text("\n".join(target_line(command, target, widest) for target in new))
 
     def conclude(self, command: Command) -> None:
-        _conclude(self.session, command)
+        _conclude(self.session, command, gather=self.gather)
 
 
 class Table(View):
-    """A table that lives: for a terminal."""
+    """A picture that lives: for a terminal."""
 
-    def __init__(self, session: Session, now_ms: NowMs) -> None:
-        super().__init__(session, now_ms)
-        self._live: Live | None = None
+    def __init__(self, session: Session, now_ms: NowMs, gather: bool | None = None) -> None:
+        super().__init__(session, now_ms, gather)
+        self._trouble = ""
+        self._screen = Screen(session, self._lines)
 
     def __enter__(self) -> Self:
-        from rich.live import Live
-
-        console = self.session.console()
-        self._live = Live(
-            console=console, get_renderable=self._render, refresh_per_second=8, transient=True
-        )
-        self._live.start()
+        self._screen.start()
         return self
 
     def __exit__(
@@ -104,34 +113,29 @@ class Table(View):
         exc: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._live is not None:
-            self._live.stop()
-        if exc is not None and self.last is not None:
-            # What was on the screen stays readable after a detach.
-            self.session.table(targets_sheet(self.last, self.now_ms()))
+        self._screen.stop(keep=exc is not None)
 
-    def _render(self) -> "RenderableType":
-        from rich.console import Group
-        from rich.text import Text
+    def away(self, seconds: float | None) -> None:
+        self._trouble = (
+            "" if seconds is None else f"the center has not answered for {span(seconds)}"
+        )
 
+    def _lines(self, width: int, height: int) -> list[Line]:
         if self.last is None:
-            return Text("")
-        height = self.session.console().height
-        sheet = targets_sheet(self.last, self.now_ms(), at_most=max(1, height - 6))
-        counts = Text(summary_text(self.last.get("summary") or {}), style="dim")
-        return Group(rich_table(sheet), counts)
+            return []
+        return panel(self.last, self.now_ms(), width, height, self._trouble)
 
     def conclude(self, command: Command) -> None:
-        show_whole(self.session, command, self.now_ms())
+        show_whole(self.session, command, self.now_ms(), gather=self.gather)
 
 
-def of(session: Session, now_ms: NowMs) -> View:
+def of(session: Session, now_ms: NowMs, gather: bool | None = None) -> View:
     """The view that suits whoever looks on."""
     if session.as_json:
-        return View(session, now_ms)
+        return View(session, now_ms, gather)
     if session.terminal and not session.console().is_dumb_terminal:
-        return Table(session, now_ms)
-    return Lines(session, now_ms)
+        return Table(session, now_ms, gather)
+    return Lines(session, now_ms, gather)
 
 
 def target_line(command: Command, target: Target, widest: int) -> str:
@@ -144,57 +148,84 @@ def target_line(command: Command, target: Target, widest: int) -> str:
     return "  ".join(fields).rstrip()
 
 
-def duration(command: Command, target: Target, now_ms: int | None) -> str:
-    """From the command's making to the target's end; to now while it has none."""
-    end_ms = instant_ms(target.get("updated_at")) if is_final(target) else now_ms
-    return took(command.get("created_at"), end_ms)
-
-
-def targets_sheet(command: Command, now_ms: int, at_most: int | None = None) -> Sheet:
-    """The targets; where not all have room, those that are still under way come first."""
-    targets = list(targets_of(command))
-    if at_most is not None and len(targets) > at_most:
-        targets = sorted(targets, key=lambda t: (is_final(t), t["state"] == SUCCEEDED))[:at_most]
+def targets_sheet(command: Command, now_ms: int) -> Sheet:
+    """The targets, a line each."""
     sheet = Sheet(columns=[*left("node"), *whole("state"), *right("took"), *left("says")])
-    for target in targets:
+    for target in targets_of(command):
         sheet.add(
             clean(target["node"]),
             state(clean(target["state"])),
             duration(command, target, now_ms),
-            first_line(target),
+            says_now(command, target, now_ms),
         )
     return sheet
 
 
-def show_whole(session: Session, command: Command, now_ms: int) -> None:
-    """A command with its targets, and their outputs where they are few."""
+def show_whole(
+    session: Session, command: Command, now_ms: int, *, gather: bool | None = None
+) -> None:
+    """A command with its targets, and their outputs where they are few or alike."""
     targets = targets_of(command)
-    if not session.terminal:
-        session.text(plain(targets_sheet(command, now_ms)))
-    else:
-        shown = command
-        if len(targets) > MANY:
-            shown = {**command, "targets": [t for t in targets if t["state"] != SUCCEEDED]}
-        if targets_of(shown):
-            session.table(targets_sheet(shown, now_ms))
-    _conclude(session, command)
+    if gather is None and session.terminal and len(targets) > MANY:
+        gather = True
+    if targets and not gather:
+        session.table(targets_sheet(command, now_ms))
+    _conclude(session, command, gather=gather)
 
 
-def _conclude(session: Session, command: Command) -> None:
-    """The outputs, where they are few, and the sum as the last line."""
+def _conclude(session: Session, command: Command, *, gather: bool | None) -> None:
+    """The outputs, gathered or one by one, and the sum as the last line."""
     targets = targets_of(command)
-    if len(targets) <= FEW:
+    if gather:
+        _show_gathered(session, targets)
+    elif len(targets) <= FEW:
         for target in targets:
             _show_output(session, target)
-    ids = f"{clean(command['id'])}: {counted(len(targets), 'target')}" if targets else "no targets"
-    sums = summary_text(command.get("summary") or {})
-    session.styled(f"{ids}, {sums}" if sums != NOTHING else ids, "dim")
+    elif any(_has_more(target) for target in targets):
+        session.note(
+            f"farshore: what they wrote, alike together: "
+            f"farshore{session.at} command {clean(command['id'])} --gather"
+        )
+    session.styled(conclusion(command), "dim")
+
+
+def conclusion(command: Command) -> str:
+    """``01kx…: 1,000 targets, 998 succeeded, 2 failed; slowest: sim-7 4.20s``."""
+    targets = targets_of(command)
+    if not targets:
+        return f"{clean(command['id'])}: no targets"
+    text = f"{clean(command['id'])}: {counted(len(targets), 'target')}"
+    text += f", {summary_text(command.get('summary') or {})}"
+    ended = [target for target in targets if is_final(target)]
+    if len(targets) <= FEW or not ended:
+        return text
+    ended.sort(key=lambda target: -(instant_ms(target.get("updated_at")) or 0))
+    named = (
+        f"{clean(each['node'])} {took(command.get('created_at'), instant_ms(each['updated_at']))}"
+        for each in ended[:SLOWEST]
+    )
+    return f"{text}; slowest: {', '.join(named)}"
+
+
+def _show_gathered(session: Session, targets: Sequence[Target]) -> None:
+    for answer in gathered(targets, MANY_GROUPS):
+        session.styled(f"--- {heading(answer)}", f"bold {STATE_STYLES.get(answer.state, '')}")
+        text = body(answer)
+        if text:
+            session.text(text)
+
+
+def _has_more(target: Target) -> bool:
+    """Whether the target wrote more than its line shows."""
+    text = clean(output_of(target).strip())
+    return bool(text) and text != first_line(target)
 
 
 def _show_output(session: Session, target: Target) -> None:
+    if not _has_more(target):
+        return
     for stream in ("stdout", "stderr"):
         text = output_of(target, stream)
-        # One line that the table has shown already is not shown again.
-        if text and clean(output_of(target).strip()) != first_line(target):
+        if text:
             session.styled(f"--- {scalar(target['node'])} {stream}", "bold")
             session.text(block(text).removesuffix("\n"))

@@ -61,6 +61,11 @@ class Session:
         return connect(check_url(self.url), self.clock)
 
     @property
+    def at(self) -> str:
+        """What a command line needs after ``farshore`` to mean the same center."""
+        return "" if self.url == DEFAULT_URL else f" --url {self.url}"
+
+    @property
     def terminal(self) -> bool:
         """Whether a person looks on; a pipe gets plain, uncut text."""
         return sys.stdout.isatty()

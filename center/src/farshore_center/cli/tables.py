@@ -31,6 +31,20 @@ STATE_STYLES = {
     "drifted": "magenta",
     "rolled_back": "red",
     "ahead": "magenta",
+    "scheduled": "cyan",
+    "awaiting_approval": "yellow",
+    "paused": "yellow",
+    "halted": "red",
+    "aborted": "magenta",
+    "rolling_back": "yellow",
+    "active": "yellow",
+    "retrying": "yellow",
+    "silent": "red",
+    "left": "dim",
+    "waiting": "dim",
+    "undoing": "yellow",
+    "undone": "magenta",
+    "undo_failed": "red",
 }
 
 

@@ -92,7 +92,7 @@ class CommandService:
             earlier = _earlier(conn, key, command.digest)
             if earlier is not None:
                 return earlier, []
-            view, draft = self._add(conn, command, self._now_ms(), key)
+            view, draft = self.add(conn, command, self._now_ms(), key)
             return view, self._events.append(conn, [draft])
 
         view, events = await self._database.write(work)
@@ -105,15 +105,33 @@ class CommandService:
                 self._eraser.there_is_one()
         return view
 
-    def _add(
+    def add(
         self, conn: Connection, command: CheckedCommand, now_ms: int, key: str | None = None
     ) -> tuple[CommandView, Draft]:
+        """A command as part of somebody's transaction; ``added`` is called after its commit."""
         view, row = _new(command, self._ids.command(now_ms), now_ms)
         row |= {"idempotency_key": key, "request_digest": command.digest}
         store.add_commands(conn, [row])
         store.add_targets(conn, [each.target for each in view.targets or ()])
         data = {"verb": view.verb, "targets": len(command.nodes), "by": command.by}
         return view, Draft(kind="command.created", command=view.id, data=data, at_ms=now_ms)
+
+    def added(self, view: CommandView) -> None:
+        """It was committed: its targets are looked at now."""
+        self._created += 1
+        self._dispatcher.look_now((view.id, t.target.node) for t in view.targets or ())
+
+    def withdraw(
+        self, conn: Connection, keys: Sequence[tuple[str, str]], now_ms: int
+    ) -> tuple[list[tuple[str, str]], list[Draft]]:
+        """Cancels, of the targets (command id and node), those that were not sent yet, as part of
+        somebody's transaction; which, and the events."""
+        found = store.load_targets(conn, keys).values()
+        unsent = [target for target in found if target.state == "queued"]
+        changed = [each for t in unsent if (each := engine.cancel(t, now_ms)) is not None]
+        store.save_targets(conn, changed)
+        self._cancelled += len(changed)
+        return [each.key for each in changed], drafts_of(changed, now_ms)
 
     async def find_repeated(self, request: NewCommand, key: str) -> CommandView | None:
         """What the key has made; Problem when that was for another request.
@@ -158,7 +176,7 @@ class CommandService:
                     left_s=(targets[0].expires_ms - now_ms) / 1000,
                     timeout_s=order.timeout_s,
                 )
-                asked_by, draft = self._add(conn, request, now_ms)
+                asked_by, draft = self.add(conn, request, now_ms)
                 drafts.append(draft)
             return cancelled, asked_by, self._events.append(conn, drafts)
 

@@ -21,6 +21,7 @@ from farshore_center.config.plan import Stacks, body, faults
 from farshore_center.config.recompute import Arrival, Recompute
 from farshore_center.config.reports import record_many
 from farshore_center.config.request import LayerChange, SchemaChange, refused
+from farshore_center.config.rollout import Rollouts
 from farshore_center.config.service import LayerService
 from farshore_center.config.settings import ConfigSettings
 from farshore_center.config.views import (
@@ -77,6 +78,9 @@ class ConfigRoom:
             now_ms=now_ms,
             decided=self._delivery.want,
             recheck=lambda: self._recompute.changed(None),
+        )
+        self.rollouts = Rollouts(
+            database, groups, places, lock=self._lock, decided=self._delivery.want
         )
         self._reports = 0
 

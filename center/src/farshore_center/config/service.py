@@ -5,7 +5,7 @@ transaction only writes. It does not know HTTP.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -51,6 +51,10 @@ class Accepted:
     nodes: int = 0
 
 
+async def _anybody(_change: LayerChange) -> None:
+    """Until a job has a layer of its own."""
+
+
 class LayerService:
     """``decided``: told after the commit which nodes are to be sent something."""
 
@@ -75,6 +79,8 @@ class LayerService:
         self._decided = decided
         self._recheck = recheck
         self._under_way: set[asyncio.Task[Any]] = set()
+        self.guard: Callable[[LayerChange], Awaitable[None]] = _anybody
+        """Raises Problem for a change that belongs to somebody else: to a job, its layer."""
 
     # Layers
 
@@ -97,6 +103,7 @@ class LayerService:
     async def _put(self, change: LayerChange, by: Signed, if_match: str | None) -> Accepted:
         address = change.address
         self.check_exists(address)
+        await self.guard(change)
         async with self._lock:
             now = await self._database.read(lambda conn: layer_store.current(conn, address))
             check_match(address, 0 if now is None else now.rev, if_match)

@@ -12,6 +12,7 @@ import farshore_center.events.model
 import farshore_center.groups.model
 import farshore_center.identity.model
 import farshore_center.ingest.model
+import farshore_center.jobs.model
 import farshore_center.nodes.model
 import farshore_center.telemetry.model
 
@@ -24,6 +25,7 @@ ROOMS = (
     farshore_center.groups.model,
     farshore_center.identity.model,
     farshore_center.ingest.model,
+    farshore_center.jobs.model,
     farshore_center.nodes.model,
     farshore_center.telemetry.model,
 )

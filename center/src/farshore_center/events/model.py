@@ -30,6 +30,7 @@ class EventRow(SQLModel, table=True):
     kind: str = Field(max_length=64)
     node: str | None = Field(default=None, max_length=64, index=True)
     command: str | None = Field(default=None, max_length=64, index=True)
+    job: str | None = Field(default=None, max_length=64, index=True)
     data: str = Field(sa_type=Text)
 
 
@@ -43,6 +44,7 @@ class Draft:
     kind: str
     node: str | None = None
     command: str | None = None
+    job: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
     at_ms: int | None = None
 
@@ -57,6 +59,7 @@ class Event:
     node: str | None
     command: str | None
     data: str
+    job: str | None = None
 
     def document(self) -> dict[str, Any]:
         """As the API shows it, for orjson."""
@@ -66,5 +69,6 @@ class Event:
             "kind": self.kind,
             "node": self.node,
             "command": self.command,
+            "job": self.job,
             "data": orjson.Fragment(self.data),
         }

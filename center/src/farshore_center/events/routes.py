@@ -33,6 +33,7 @@ def event_routes(log: EventLog, heartbeat_s: float = HEARTBEAT_S) -> APIRouter:
         node: str | None = None,
         kind: Annotated[str | None, Query(description=KIND_EXPECTED)] = None,
         command: str | None = None,
+        job: str | None = None,
         limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="of JSON alone")] = 100,
         after: Annotated[int | None, Query(ge=0, le=_MAX_ID, description="an event's id")] = None,
         accept: Annotated[str, Header(include_in_schema=False)] = "",
@@ -47,7 +48,7 @@ def event_routes(log: EventLog, heartbeat_s: float = HEARTBEAT_S) -> APIRouter:
                 detail=f"{kind!r} is no kind of event",
                 expected=KIND_EXPECTED,
             )
-        wanted = EventFilter(node=node, kind=kind, command=command)
+        wanted = EventFilter(node=node, kind=kind, command=command, job=job)
         if "text/event-stream" in accept.lower():
             if log.closed:
                 raise Problem(status=503, title="The center is stopping")
@@ -57,7 +58,7 @@ def event_routes(log: EventLog, heartbeat_s: float = HEARTBEAT_S) -> APIRouter:
         if after is not None:
             items = list((await log.page(wanted, after, limit)).items)
         else:
-            items = await log.list(node, kind, command, limit)
+            items = await log.list(node, kind, command, limit, job)
         body = {"items": [event.document() for event in items], "next": None}
         return Response(orjson.dumps(body), media_type="application/json")
 

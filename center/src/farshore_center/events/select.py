@@ -24,11 +24,13 @@ class EventFilter:
     node: str | None = None
     kind: str | None = None
     command: str | None = None
+    job: str | None = None
 
     def matches(self, event: Event) -> bool:
         return (
             (self.node is None or event.node == self.node)
             and (self.command is None or event.command == self.command)
+            and (self.job is None or event.job == self.job)
             and (self.kind is None or self._kind_matches(event.kind))
         )
 
@@ -43,6 +45,8 @@ class EventFilter:
             found.append(events.c.node == self.node)
         if self.command is not None:
             found.append(events.c.command == self.command)
+        if self.job is not None:
+            found.append(events.c.job == self.job)
         if self.kind is not None and self.kind.endswith("*"):
             found.append(events.c.kind.startswith(self.kind[:-1], autoescape=True))
         elif self.kind is not None:

@@ -158,9 +158,10 @@ class EventLog:
         kind: str | None = None,
         command: str | None = None,
         limit: int = 100,
+        job: str | None = None,
     ) -> list[Event]:
         """The latest `limit` events, the newest last."""
-        wanted = EventFilter(node=node, kind=kind, command=command)
+        wanted = EventFilter(node=node, kind=kind, command=command, job=job)
 
         def work(conn: Connection) -> Sequence[Row[Any]]:
             newest_first = (
@@ -177,6 +178,7 @@ def _row(draft: Draft, now_ms: int) -> dict[str, Any]:
         "kind": draft.kind,
         "node": draft.node,
         "command": draft.command,
+        "job": draft.job,
         "data": json_text(draft.data),
     }
 
@@ -188,5 +190,6 @@ def _event(row: Row[Any]) -> Event:
         kind=row.kind,
         node=row.node,
         command=row.command,
+        job=row.job,
         data=row.data,
     )

@@ -18,6 +18,8 @@ _STATE = re.compile(r"(?<![\w.:-])state(?![\w.:-])")
 NOT_VALID = "The request is not valid"
 MAX_DESCRIPTION = 1024
 MAX_PRIORITY = 1_000_000
+OF_JOBS = "job-"
+"""How the layers of jobs are named among the overlays."""
 
 
 def check_path(path: str, field: str = "path") -> str:
@@ -122,6 +124,8 @@ def etag(revision: int) -> str:
 
 
 def check_overlay_name(name: str) -> str:
+    if name.startswith(OF_JOBS):
+        raise _bad("name", f"{name[:64]!a}: such names are those of jobs", "another name")
     try:
         return check_name(name, "overlay")
     except RemoteProtocolError as exc:

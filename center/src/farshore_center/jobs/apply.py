@@ -7,6 +7,7 @@ from farshore_center.jobs.lifecycle import BAD, JOB, JOB_NODE
 from farshore_center.jobs.state import (
     Action,
     EndWave,
+    Job,
     JobNode,
     JobTo,
     Join,
@@ -20,27 +21,38 @@ from farshore_center.jobs.state import (
 
 def apply(snapshot: Snapshot, action: Action, now_ms: int) -> Snapshot:
     """IllegalTransitionError when the action does not fit the snapshot."""
+    return apply_all(snapshot, [action], now_ms)
+
+
+def apply_all(snapshot: Snapshot, actions: Iterable[Action], now_ms: int) -> Snapshot:
     job, nodes = snapshot.job, {each.node: each for each in snapshot.nodes}
+    for action in actions:
+        job = advance(job, nodes, action, now_ms)
+    return replace(snapshot, job=job, nodes=tuple(nodes.values()))
+
+
+def advance(job: Job, nodes: dict[str, JobNode], action: Action, now_ms: int) -> Job:
+    """The job after the action; ``nodes`` is changed in place: of a thousand, one may have moved."""
     match action:
         case JobTo(state=state, reason=reason):
-            job = replace(job, state=JOB.check(job.state, state), reason=reason)
+            return replace(job, state=JOB.check(job.state, state), reason=reason)
+        case EndWave():
+            return replace(job, wave_ended_ms=now_ms)
+        case OpenWave(number=number, size=size, nodes=chosen):
+            for node in chosen:
+                nodes[node] = replace(nodes[node], wave=number)
+            return replace(job, wave=number, wave_size=size, wave_ended_ms=None)
         case Join(nodes=new):
             nodes |= {node: JobNode(node=node) for node in new if node not in nodes}
         case Move(node=node, state=state, reason=reason):
             nodes[node] = _moved(nodes[node], state, reason)
-        case OpenWave(number=number, size=size, nodes=chosen):
-            job = replace(job, wave=number, wave_size=size, wave_ended_ms=None)
-            for node in chosen:
-                nodes[node] = replace(nodes[node], wave=number)
-        case EndWave():
-            job = replace(job, wave_ended_ms=now_ms)
         case StartNodes(nodes=chosen):
             for node in chosen:
                 nodes[node] = _begun(nodes[node], "active", now_ms)
         case UndoNodes(nodes=chosen):
             for node in chosen:
                 nodes[node] = _begun(nodes[node], "undoing", now_ms)
-    return replace(snapshot, job=job, nodes=tuple(nodes.values()))
+    return job
 
 
 def forgive(snapshot: Snapshot) -> Snapshot:
@@ -49,13 +61,10 @@ def forgive(snapshot: Snapshot) -> Snapshot:
     return replace(snapshot, nodes=tuple(nodes))
 
 
-def apply_all(snapshot: Snapshot, actions: Iterable[Action], now_ms: int) -> Snapshot:
-    for action in actions:
-        snapshot = apply(snapshot, action, now_ms)
-    return snapshot
-
-
 def _moved(each: JobNode, state: str, reason: str | None) -> JobNode:
+    if each.state == "active" and state == "waiting":
+        # It was told nothing: its turn has not been.
+        each = replace(each, attempts=each.attempts - 1, started_ms=None)
     # What was heard stays with a node that is tried again: it is its end if nobody tries.
     return replace(each, state=JOB_NODE.check(each.state, state), reason=reason)
 

@@ -31,8 +31,8 @@ JOB_NODE = Lifecycle(
     initial="waiting",
     table={
         "waiting": frozenset({"active", "left"}),
-        # It was told; what it says decides.
-        "active": _ENDS | {"retrying"},
+        # It is told; what it says decides. Back to waiting: the job was stopped before it was told.
+        "active": _ENDS | {"retrying", "waiting"},
         # It failed or timed out, and is told once more when the rules permit it.
         "retrying": frozenset({"active", "failed", "timed_out"}),
         "succeeded": frozenset({"undoing"}),

@@ -1,0 +1,316 @@
+"""The loop of jobs: load, decide, persist, act. One step of one job in each transaction.
+
+In memory alone is when to look at which job; what is true stands in the database and is read before
+every step. So a center that is killed goes on from the last step that was kept.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import Connection
+
+from farshore_center.db.database import Database
+from farshore_center.errors import CenterError
+from farshore_center.events import EventFilter, EventLog
+from farshore_center.jobs import store
+from farshore_center.jobs.engine import looks_ms, plan
+from farshore_center.jobs.hearing import LISTENED, Said, heard, said
+from farshore_center.jobs.ledger import Kept, Ledger
+from farshore_center.jobs.lifecycle import OVER
+from farshore_center.jobs.limits import UNDER_WAY
+from farshore_center.jobs.occurrences import Occurrences
+from farshore_center.jobs.record import CENTER, NodeRecord, Record, snapshot_of
+from farshore_center.jobs.settings import JobSettings
+from farshore_center.jobs.state import Action, Move, Snapshot, StartNodes, UndoNodes
+from farshore_center.jobs.surroundings import Around, Surroundings
+from farshore_center.jobs.waits import waits_for
+from farshore_center.jobs.ways import Ways
+
+log = structlog.get_logger(__name__)
+
+_LONGEST_WAIT_S = 60.0
+HELD = "a person: the center was restored from a backup, see GET /api/v1/center"
+_MOST_STEPS = 10_000
+"""Of one job in one round; more is a defect, and must not stop the others."""
+
+
+@dataclass(slots=True)
+class JobCounts:
+    """Since the start."""
+
+    made: int = 0
+    steps: int = 0
+    nodes_started: int = 0
+    nodes_undone: int = 0
+    overtaken: int = 0
+    occurrences: int = 0
+    occurrences_left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    record: Record
+    nodes: list[NodeRecord]
+    words: dict[str, Said]
+
+    @property
+    def at_rest(self) -> bool:
+        """It is over, and none of its nodes is under way."""
+        over = self.record.job.state in OVER
+        return over and not any(
+            each.each.state in UNDER_WAY or each.each.state == "retrying" for each in self.nodes
+        )
+
+
+class Runner:
+    """``held``: whether nothing may be sent now, because the center was restored from a backup."""
+
+    def __init__(
+        self,
+        database: Database,
+        events: EventLog,
+        ways: Ways,
+        ledger: Ledger,
+        surroundings: Surroundings,
+        occurrences: Occurrences,
+        *,
+        now_ms: Callable[[], int],
+        held: Callable[[], bool],
+        settings: JobSettings,
+        counts: JobCounts,
+    ) -> None:
+        self._database = database
+        self._events = events
+        self._ways = ways
+        self._ledger = ledger
+        self._surroundings = surroundings
+        self._occurrences = occurrences
+        self._now_ms = now_ms
+        self._held = held
+        self._settings = settings
+        self._look_ms: dict[str, int | None] = {}
+        self._waits: dict[str, str | None] = {}
+        self._deaf: set[str] = set()
+        """Jobs for which no news can change anything: only a person or the time can."""
+        self._took_s = 0.0
+        self._woken = asyncio.Event()
+        self.counts = counts
+
+    @property
+    def live(self) -> int:
+        return len(self._look_ms)
+
+    def waits_for(self, job_id: str) -> str | None:
+        """What a job that is not over waits for, as of the last look."""
+        return self._waits.get(job_id)
+
+    def look_now(self, job_id: str) -> None:
+        self._look_ms[job_id] = self._now_ms()
+        self._woken.set()
+
+    def wake(self) -> None:
+        """Looks at the clock."""
+        self._woken.set()
+
+    def _news(self) -> None:
+        for job_id in self._look_ms.keys() - self._deaf:
+            self._look_ms[job_id] = self._now_ms()
+            self._woken.set()
+
+    def _forget(self, job_id: str) -> None:
+        self._look_ms.pop(job_id, None)
+        self._waits.pop(job_id, None)
+        self._deaf.discard(job_id)
+
+    async def run(self) -> None:
+        """Until it is cancelled. A database that fails is tried again: what is due stays due."""
+        await self.load()
+        watching = asyncio.create_task(self._watch(), name="news of jobs")
+        try:
+            while True:
+                self._woken.clear()
+                await self.round()
+                await self._wait()
+        finally:
+            watching.cancel()
+
+    async def load(self) -> None:
+        """Every job that is not over is looked at."""
+        for job_id in await self._database.read(store.live):
+            self._look_ms[job_id] = self._now_ms()
+
+    async def _watch(self) -> None:
+        """Whatever happens in the fleet may be what a job waits for; looked at together."""
+        with self._events.subscribe(EventFilter()) as subscription:
+            while not self._events.closed:
+                subscription.rearm()
+                if not await subscription.news(_LONGEST_WAIT_S):
+                    continue
+                # What takes long is not to be done all the time.
+                await asyncio.sleep(max(self._settings.gather_s, self._took_s))
+                self._news()
+
+    async def _wait(self) -> None:
+        due = [look_ms for look_ms in self._look_ms.values() if look_ms is not None]
+        wait_s = _LONGEST_WAIT_S
+        if due:
+            wait_s = min(max(min(due) - self._now_ms(), 0) / 1000, wait_s)
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._woken.wait()
+        except TimeoutError:
+            return
+
+    async def round(self) -> None:
+        """Every job that is due now, as far as it goes."""
+        now_ms = self._now_ms()
+        due = [job for job, look_ms in self._look_ms.items() if look_ms is not None]
+        for job_id in [job for job in due if (self._look_ms.get(job) or 0) <= now_ms]:
+            self._look_ms[job_id] = None
+            self._deaf.discard(job_id)
+            try:
+                await self._advance(job_id)
+            except CenterError as exc:
+                log.error("a job can't go on now", job=job_id, reason=str(exc))
+                self._put_off(job_id, str(exc))
+            except Exception as exc:
+                # A defect; it must stop this job alone, not the center and all the others.
+                log.exception("a job broke the loop of jobs", job=job_id)
+                self._put_off(job_id, repr(exc))
+        self._took_s = (self._now_ms() - now_ms) / 1000
+
+    def _put_off(self, job_id: str, why: str) -> None:
+        self._waits[job_id] = f"the center can't decide now: {why}"
+        self._look_ms[job_id] = self._now_ms() + round(self._settings.retry_s * 1000)
+
+    async def _advance(self, job_id: str) -> None:
+        for _ in range(_MOST_STEPS):
+            loaded = await self._database.read(lambda conn: _load(conn, job_id))
+            if loaded is None or loaded.at_rest:
+                self._forget(job_id)
+                return
+            if self._held():
+                self._waits[job_id] = HELD
+                return
+            if loaded.record.spec.start.cron is not None:
+                await self._occur(loaded.record)
+                return
+            if not await self._step(loaded):
+                return
+        log.error("a job does not come to rest", job=job_id)
+
+    async def _step(self, loaded: Loaded) -> bool:
+        """Whether there may be another one at once."""
+        record = loaded.record
+        nodes = heard(loaded.nodes, loaded.words)
+        around = await self._surroundings.gather(record, nodes)
+        snapshot = snapshot_of(record, nodes, around.facts)
+        now_ms = self._now_ms()
+        actions = [_explained(each, loaded) for each in plan(snapshot, now_ms)]
+        if not actions:
+            self._rest(snapshot, around, now_ms)
+            return False
+        kept = await self._keep(loaded, snapshot, actions, now_ms)
+        if kept is None:
+            self.counts.overtaken += 1
+        else:
+            self._note(kept, actions)
+        return True
+
+    async def _keep(
+        self, loaded: Loaded, snapshot: Snapshot, actions: Sequence[Action], now_ms: int
+    ) -> Kept | None:
+        record = loaded.record
+        async with AsyncExitStack() as stack:
+            telling = None
+            for action in actions:
+                if isinstance(action, StartNodes | UndoNodes):
+                    undo = isinstance(action, UndoNodes)
+                    telling = await stack.enter_async_context(
+                        self._ways.telling(record, action.nodes, undo=undo)
+                    )
+            return await self._database.write(
+                lambda conn: self._ledger.write(
+                    conn,
+                    record,
+                    loaded.nodes,
+                    snapshot,
+                    actions,
+                    by=CENTER,
+                    now_ms=now_ms,
+                    telling=telling,
+                )
+            )
+
+    def _note(self, kept: Kept, actions: Sequence[Action]) -> None:
+        self.counts.steps += 1
+        for action in actions:
+            if isinstance(action, StartNodes):
+                self.counts.nodes_started += len(action.nodes)
+            elif isinstance(action, UndoNodes):
+                self.counts.nodes_undone += len(action.nodes)
+        if kept.snapshot.job.state == "halted":
+            log.warning("a job has halted", job=kept.record.id, reason=kept.snapshot.job.reason)
+        self._events.announce(kept.events)
+
+    def _rest(self, snapshot: Snapshot, around: Around, now_ms: int) -> None:
+        self._waits[snapshot.job.id] = waits_for(snapshot, now_ms, around.opens_ms)
+        if not listens(snapshot):
+            self._deaf.add(snapshot.job.id)
+        times = [looks_ms(snapshot, now_ms), around.opens_ms]
+        if around.facts.gates:
+            times.append(now_ms + round(self._settings.gate_s * 1000))
+        if snapshot.job.following:
+            times.append(now_ms + round(self._settings.follow_s * 1000))
+        look_ms = min((each for each in times if each is not None), default=None)
+        before_ms = self._look_ms.get(snapshot.job.id)
+        if before_ms is None:
+            self._look_ms[snapshot.job.id] = look_ms
+
+    async def _occur(self, record: Record) -> None:
+        """A job with a cron rule: its occurrence, when its time has come."""
+        now_ms = self._now_ms()
+        due_ms = record.next_ms or 0
+        if now_ms < due_ms:
+            self._look_ms[record.id] = due_ms
+            self._deaf.add(record.id)
+            self._waits[record.id] = "its next occurrence"
+            return
+        made = await self._occurrences.make(record, now_ms)
+        if made.job_id is not None:
+            self.counts.occurrences += 1
+            self._look_ms[made.job_id] = now_ms
+        self.counts.occurrences_left_out += made.left_out
+        self._look_ms[record.id] = now_ms
+
+
+def _load(conn: Connection, job_id: str) -> Loaded | None:
+    record = store.load(conn, job_id)
+    if record is None:
+        return None
+    if record.spec.start.cron is not None:
+        return Loaded(record=record, nodes=[], words={})
+    nodes = store.load_nodes(conn, job_id)
+    return Loaded(record=record, nodes=nodes, words=said(conn, job_id, nodes, record.spec.payload))
+
+
+def listens(snapshot: Snapshot) -> bool:
+    """Whether news of the fleet may change what the job does. Pure."""
+    job = snapshot.job
+    if any(each.state in LISTENED for each in snapshot.nodes) or job.following:
+        return True
+    return job.state == "running" and bool(job.rules.budgets or job.rules.gates)
+
+
+def _explained(action: Action, loaded: Loaded) -> Action:
+    """With the node's own reason, where the engine has none."""
+    if not isinstance(action, Move):
+        return action
+    if action.state == "left" and not loaded.record.job.following:
+        return action._replace(reason="the node is not known any more")
+    if action.reason is not None or action.node not in loaded.words:
+        return action
+    return action._replace(reason=loaded.words[action.node].reason)
