@@ -35,6 +35,7 @@ from farshore_center.ingest.routes import ingest_routes
 from farshore_center.ingest.service import IngestService
 from farshore_center.measures import readings
 from farshore_center.nodes.choice import chosen
+from farshore_center.nodes.probes import ProbeService
 from farshore_center.nodes.routes import node_routes
 from farshore_center.nodes.service import NodeService
 from farshore_center.settings import Settings
@@ -117,7 +118,13 @@ class Center:
             facts_committed=self.nodes.facts_committed,
             identity=self.identity,
         )
-        self.intake = Intake(self.nodes, self.ingest, self.rejected, self.identity.judged)
+        self.intake = Intake(
+            self.nodes,
+            self.ingest,
+            self.rejected,
+            ProbeService(self, now_s=now_s),
+            self.identity.judged,
+        )
         self.uplink = self._make_uplink(rng)
         self.api = self._make_api()
 
