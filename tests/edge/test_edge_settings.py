@@ -218,6 +218,7 @@ def test_the_page_says_what_is_true(setting: Any) -> None:
         "config_roots": "--config-root",
         "read_roots": "--read-root",
         "write_roots": "--write-root",
+        "probe_targets": "--probe-target",
     }
     assert flag == each.get(setting.name, "--" + setting.name.replace("_", "-"))
     assert variable == ENV_PREFIX + setting.name.upper()

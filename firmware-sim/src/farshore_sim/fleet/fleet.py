@@ -52,6 +52,7 @@ class Fleet:
         self._settings = settings
         self._clock = clock
         self._running: list[asyncio.Task[None]] = []
+        self._renewing: set[str] = set()
         self._powers: dict[str, SimulatedPower] = {}
         self._memories: dict[str, MemoryDatabase] = {}
         self.agents: list[Agent] = []
@@ -81,7 +82,8 @@ class Fleet:
 
     def broken(self) -> list[str]:
         """Nodes whose agent has ended by itself."""
-        return [task.get_name() for task in self._running if task.done()]
+        ended = [task.get_name() for task in self._running if task.done()]
+        return [name for name in ended if name not in self._renewing]
 
     async def start(self) -> None:
         """Starts the nodes one after the other at the settled rate; returns when all are started."""
@@ -97,6 +99,7 @@ class Fleet:
     async def _renew(self, index: int, after_s: float) -> None:
         """The agent ends as on SIGTERM, and another one begins on what it has kept."""
         name = self.agents[index].settings.node
+        self._renewing.add(name)
         try:
             await self.agents[index].stop()
         except Exception:
@@ -105,6 +108,7 @@ class Fleet:
         await asyncio.sleep(after_s)
         agent = self.agents[index] = self._make(index, name)
         self._running[index] = asyncio.create_task(agent.run(), name=name)
+        self._renewing.discard(name)
 
     def _make(self, index: int, name: str) -> Agent:
         settings = self._node_settings(index, name)
