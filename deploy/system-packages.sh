@@ -16,6 +16,7 @@ need() { # need PACKAGE PROGRAM...: the package, unless one of the programs is t
 need mosquitto mosquitto /usr/sbin/mosquitto
 need mosquitto-clients mosquitto_pub
 need strace strace
+need iproute2 ip /usr/sbin/ip
 [ -n "$packages" ] || exit 0
 
 echo "System packages needed by the tests:$packages"

@@ -41,13 +41,13 @@ class MtuSearch:
         self._choose()
 
     def too_big(self, size: int, known: int) -> None:
-        """``known``: what the kernel now says of the way."""
+        """``known``: what the kernel now says of the way; it may not have learned it yet."""
         self.probes += 1
         self._high = max(self._least, min(known, size - 1))
         if size <= self._least:  # no way takes less; something else is wrong
             self._next = None
             return
-        self._choose(told=True)
+        self._choose(told=known < size)
 
     def vanished(self, size: int) -> None:
         self.probes += 1

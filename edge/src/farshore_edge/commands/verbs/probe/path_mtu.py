@@ -102,7 +102,9 @@ async def _search(args: NetProbeArgs, way: Way, prober: _Prober) -> Found:
     prober.socket.setsockopt(level, _DISCOVER6 if ipv6 else _DISCOVER, _DO)
 
     def known() -> int:
-        return prober.socket.getsockopt(level, ask)
+        # Of a new socket: one of IPv6 that is connected goes on with what it knew before.
+        with _ByUdp(way).socket as fresh:
+            return fresh.getsockopt(level, ask)
 
     interface = known()
     search = MtuSearch(min(interface, BIGGEST_BYTES), 6 if ipv6 else 4)
