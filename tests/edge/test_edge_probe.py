@@ -22,6 +22,7 @@ from farshore_edge.commands.policy import Accepted, Policy, Refused, judge
 from farshore_edge.commands.verbs import Context, Outcome
 from farshore_edge.commands.verbs.probe import dns, dns_wire, echo, net_probe
 from farshore_edge.commands.verbs.probe.certificate import CertificateError, not_after
+from farshore_edge.commands.verbs.probe.model import ProbeError
 from farshore_edge.errors import SettingsError
 from farshore_edge.settings import load
 from farshore_edge.targets import EVERYONE, Targets
@@ -295,7 +296,7 @@ async def test_records_of_a_server_are_read() -> None:
     ],
 )
 async def test_a_server_that_has_no_answer(server: DnsServer, expected: str) -> None:
-    with pytest.raises(dns.ProbeError) as caught:
+    with pytest.raises(ProbeError) as caught:
         await asked(server, host="x.example", server="127.0.0.1", wait_s=0.5)
     assert caught.value.code == expected
 
@@ -339,7 +340,7 @@ async def test_without_the_right_to_send_echoes_it_says_what_to_do(
             raise PermissionError(1, "Operation not permitted")
         return real(family, kind, protocol, *more)
 
-    monkeypatch.setattr(echo.socket, "socket", refused)
+    monkeypatch.setattr(socket, "socket", refused)
     outcome = await probe(kind="icmp", host="127.0.0.1")
     assert code(outcome) == "not_permitted"
     assert "CAP_NET_RAW" in (outcome.error.message if outcome.error else "")

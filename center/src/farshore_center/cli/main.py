@@ -8,6 +8,7 @@ import typer
 from farshore_center.cli import (
     commands,
     config,
+    diagnose,
     events,
     group,
     groups,
@@ -60,7 +61,7 @@ def options(
 
 
 for noun in (
-    nodes, labels, groups, group, overlays, streams, commands, config, telemetry, events, rejected,
+    nodes, labels, groups, group, overlays, streams, commands, diagnose, config, telemetry, events, rejected,
     identity, inventory,
 ):  # fmt: skip
     noun.register(app)
