@@ -91,6 +91,8 @@ async def test_delay_and_both_directions_are_measured() -> None:
     trips, up, down = result["round_trip"], result["up"], result["down"]
     assert (trips["sent"], trips["answered"], trips["loss_percent"]) == (5, 5, 0)
     assert 1 <= trips["min_ms"] <= trips["median_ms"] <= trips["p95_ms"] <= trips["max_ms"]
+    assert result["summary"].startswith(f"round trip {trips['median_ms']:.1f} ms (95 % within ")
+    assert f"up {up['bytes_per_s'] / 1000:,.1f} kB/s ({up['bytes']:,} bytes)" in result["summary"]
     for way in (up, down):
         assert way["complete"]
         assert way["lost"] == 0

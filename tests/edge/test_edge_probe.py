@@ -23,6 +23,7 @@ from farshore_edge.commands.verbs import Context, Outcome
 from farshore_edge.commands.verbs.probe import dns, dns_wire, echo, net_probe
 from farshore_edge.commands.verbs.probe.certificate import CertificateError, not_after
 from farshore_edge.commands.verbs.probe.model import ProbeError
+from farshore_edge.commands.verbs.probe.summary import summary
 from farshore_edge.errors import SettingsError
 from farshore_edge.settings import load
 from farshore_edge.targets import EVERYONE, Targets
@@ -175,6 +176,57 @@ def test_words_that_are_no_target(word: str) -> None:
             load({"node": "n", "probe_targets": [word]}, {})
     else:
         assert load({"node": "n", "probe_targets": [word]}, {}).settings.probe_targets == ()
+
+
+@pytest.mark.parametrize(
+    ("found", "line"),
+    [
+        (
+            {
+                "kind": "tcp", "target": "x port 80", "addresses": ["10.0.0.1"], "sent": 3, "answered": 2,
+                "times_ms": {"min": 1.0, "avg": 1.5, "max": 2.0}, "errors": {"timed out": 1},
+            },
+            "x port 80 (10.0.0.1): 2 of 3 answered, 1.0/1.5/2.0 ms, 1 timed out",
+        ),
+        (
+            {"kind": "icmp", "target": "10.0.0.1", "addresses": ["10.0.0.1"], "sent": 3},
+            "10.0.0.1: 0 of 3 answered",
+        ),
+        (
+            {
+                "kind": "dns", "target": "x", "addresses": [],
+                "records": [{"type": "A", "value": f"10.0.0.{n}"} for n in range(6)],
+                "times_ms": {"min": 1.0, "avg": 1.5, "max": 2.0},
+            },
+            "x: A 10.0.0.0, A 10.0.0.1, A 10.0.0.2, A 10.0.0.3 and 2 more in 1.5 ms",
+        ),
+        (
+            {
+                "kind": "http", "target": "https://x/", "addresses": ["10.0.0.1"],
+                "http": {
+                    "status": 200, "reason": "OK", "dns_ms": 1.0, "connect_ms": 2.0, "tls_ms": 3.0,
+                    "first_byte_ms": 4.0, "certificate": {"days_left": 12.5},
+                },
+            },
+            "https://x/ (10.0.0.1): 200 OK, DNS 1.0 ms, connect 2.0 ms, TLS 3.0 ms, first byte 4.0 ms, "
+            "certificate good for 12.5 days",
+        ),
+        (
+            {
+                "kind": "path-mtu", "target": "x", "addresses": ["10.0.0.1"],
+                "path_mtu": {
+                    "mtu": 1400, "interface_mtu": 1500, "confirmed": True, "black_hole": True,
+                },
+            },
+            "x (10.0.0.1): packets of up to 1400 bytes pass; larger ones vanish without a word",
+        ),
+        ({"kind": "path-mtu", "target": "x", "addresses": []}, "x: no answer to packets of any size"),
+        ({"kind": "http", "target": "http://x", "addresses": []}, "http://x: no answer"),
+        ({"kind": "dns", "target": "x", "addresses": []}, "x: nothing found"),
+    ],
+)  # fmt: skip
+def test_a_probe_in_one_line(found: dict[str, Any], line: str) -> None:
+    assert summary(found) == line
 
 
 # TCP

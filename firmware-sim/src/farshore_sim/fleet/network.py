@@ -7,9 +7,11 @@ in a name swallows large packets: enough to try out what a tool makes of each an
 import asyncio
 import ipaddress
 import random
+from dataclasses import replace
 from typing import Any
 
 from farshore_edge.commands.verbs import Context, Outcome
+from farshore_edge.commands.verbs.probe.summary import summary
 from farshore_protocol.commands import CommandError
 from farshore_protocol.commands.catalogue import NetProbeArgs
 
@@ -19,7 +21,12 @@ class SimulatedNetwork:
         self._node = node
         self._seed = seed
 
-    async def probe(self, args: NetProbeArgs, _context: Context) -> Outcome:
+    async def probe(self, args: NetProbeArgs, context: Context) -> Outcome:
+        outcome = await self._look(args, context)
+        result = outcome.result or {}
+        return replace(outcome, result=result | {"summary": summary(result)})
+
+    async def _look(self, args: NetProbeArgs, _context: Context) -> Outcome:
         where = args.url or args.host or ""
         host = where.partition("://")[2].partition("/")[0] if args.url else where
         rng = random.Random(f"{self._seed}/{self._node}/{host}")  # noqa: S311 # replayable, no secret

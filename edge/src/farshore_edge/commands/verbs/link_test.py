@@ -17,7 +17,7 @@ from farshore_protocol.link import Message
 from farshore_protocol.messages.probe import Probe, ProbeAnswer, padding
 from farshore_protocol.topics import Up
 
-from farshore_edge.commands.verbs.link_window import Window, round_trips
+from farshore_edge.commands.verbs.link_window import Window, round_trips, summary
 from farshore_edge.commands.verbs.model import Context, Outcome
 
 PATIENCE_S = 5.0
@@ -107,7 +107,8 @@ class LinkTest:
     ) -> dict[str, Any] | None:
         if trips is None:
             return None
-        return asdict(LinkTestResult(over=self._over, round_trip=trips, **moved))
+        told = summary(trips, moved)
+        return asdict(LinkTestResult(over=self._over, summary=told, round_trip=trips, **moved))
 
     def _forget(self) -> None:
         for _, future in self._under_way.values():

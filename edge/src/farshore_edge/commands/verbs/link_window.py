@@ -4,11 +4,11 @@ It doubles from round trip to round trip, until the test's own queue on the way 
 the link is full, and more would measure nothing but the queue.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from statistics import median
 
-from farshore_protocol.commands.catalogue.network import RoundTrips
+from farshore_protocol.commands.catalogue.network import RoundTrips, Throughput
 
 FIRST_BYTES = 4 * 1024
 LEAST_BYTES = 1024
@@ -70,6 +70,18 @@ def round_trips(sent: int, took_s: Sequence[float]) -> RoundTrips:
         max_ms=_ms(ordered[-1]),
         jitter_ms=_ms(sum(steps) / len(steps)) if steps else None,
     )
+
+
+def summary(trips: RoundTrips, moved: Mapping[str, Throughput]) -> str:
+    """The one line that a person reads first; ``moved``: by direction, ``up`` and ``down``."""
+    said = [f"{trips.answered} of {trips.sent} came back"]
+    if trips.median_ms is not None and trips.p95_ms is not None:
+        said = [f"round trip {trips.median_ms:.1f} ms (95 % within {trips.p95_ms:.1f} ms)"]
+        said.append(f"loss {trips.loss_percent:g} %")
+    for way, flow in moved.items():
+        cut = "" if flow.complete else ", incomplete"
+        said.append(f"{way} {flow.bytes_per_s / 1000:,.1f} kB/s ({flow.bytes:,} bytes{cut})")
+    return ", ".join(said)
 
 
 def _ms(seconds: float) -> float:

@@ -69,8 +69,8 @@ class Times:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetProbeResult:
-    """``target``: what was probed; ``addresses``: what its name stands for, the first one was used;
-    ``lookup_ms``: how long the name took. ``sent``, ``answered``; ``times_ms``: of each that was
+    """``summary``: all of it in one line; ``target``: what was probed; ``addresses``: what its name
+    stands for, the first one was used; ``lookup_ms``: how long the name took. ``sent``, ``answered``; ``times_ms``: of each that was
     answered; ``errors``: what the others came to, with how often. ``records``: of ``dns``, each with
     ``type``, ``ttl_s`` (where known), ``value``. ``http``: ``status``, ``reason``, ``server``,
     ``location``, ``dns_ms``, ``connect_ms``, ``tls_ms``, ``first_byte_ms`` (after the request),
@@ -81,6 +81,7 @@ class NetProbeResult:
     kind: str
     target: str
     addresses: list[str]
+    summary: str = ""
     lookup_ms: float | None = None
     sent: int = 0
     answered: int = 0
@@ -141,9 +142,11 @@ class Throughput:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkTestResult:
     """``over``: the broker's address; what is measured is the way through it to the center's process and
-    back, over the agent's own connection and beside its streams. ``up``: from the node to the center."""
+    back, over the agent's own connection and beside its streams. ``summary``: all of it in one line;
+    ``up``: from the node to the center."""
 
     over: str
+    summary: str
     round_trip: RoundTrips
     up: Throughput | None = None
     down: Throughput | None = None

@@ -15,6 +15,7 @@ from farshore_edge.commands.verbs.model import Context, Handler, Outcome
 from farshore_edge.commands.verbs.probe import dns, http, icmp, path_mtu, tcp
 from farshore_edge.commands.verbs.probe.model import Found, ProbeError, Way
 from farshore_edge.commands.verbs.probe.names import way_to
+from farshore_edge.commands.verbs.probe.summary import summary
 from farshore_edge.targets import Targets
 
 _BY_WAY = {"tcp": tcp.probe, "icmp": icmp.probe, "path-mtu": path_mtu.probe}
@@ -61,7 +62,8 @@ class _Looked:
         result = NetProbeResult(
             kind=args.kind, target=target, addresses=addresses, **{**known, **found}
         )
-        return {key: value for key, value in asdict(result).items() if value is not None}
+        told = {key: value for key, value in asdict(result).items() if value is not None}
+        return told | {"summary": summary(told)}
 
     async def at(self, now_ms: Callable[[], int], tls: Callable[[bool], ssl.SSLContext]) -> Found:
         args = self._args
