@@ -70,13 +70,14 @@ class Times:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetProbeResult:
     """``summary``: all of it in one line; ``target``: what was probed; ``addresses``: what its name
-    stands for, the first one was used; ``lookup_ms``: how long the name took. ``sent``, ``answered``; ``times_ms``: of each that was
-    answered; ``errors``: what the others came to, with how often. ``records``: of ``dns``, each with
-    ``type``, ``ttl_s`` (where known), ``value``. ``http``: ``status``, ``reason``, ``server``,
-    ``location``, ``dns_ms``, ``connect_ms``, ``tls_ms``, ``first_byte_ms`` (after the request),
-    ``total_ms``, ``certificate``: ``not_after`` (ISO 8601), ``days_left``, ``protocol``, ``cipher``.
-    ``path_mtu``: ``mtu`` (bytes of an IP packet), ``interface_mtu``, ``confirmed`` (a packet of that
-    size was answered), ``black_hole`` (larger ones vanished without a word), ``method``, ``probes``."""
+    stands for, the first one was used; ``lookup_ms``: how long the name took. ``sent``, ``answered``;
+    ``times_ms``: of each that was answered; ``errors``: what the others came to, with how often.
+    ``records``: of ``dns``, each with ``type``, ``ttl_s`` (where known), ``value``. ``http``:
+    ``status``, ``reason``, ``server``, ``location``, ``dns_ms``, ``connect_ms``, ``tls_ms``,
+    ``first_byte_ms`` (after the request), ``total_ms``, ``certificate``: ``not_after`` (ISO 8601),
+    ``days_left``, ``protocol``, ``cipher``. ``path_mtu``: ``mtu`` (bytes of an IP packet),
+    ``interface_mtu``, ``confirmed`` (a packet of that size was answered), ``black_hole`` (larger ones
+    vanished without a word), ``method``, ``probes``."""
 
     kind: str
     target: str
