@@ -18,6 +18,7 @@ need mosquitto mosquitto /usr/sbin/mosquitto
 need mosquitto-clients mosquitto_pub
 need strace strace
 need systemd /lib/systemd/systemd /usr/lib/systemd/systemd
+need iproute2 ip /usr/sbin/ip
 [ -n "$packages" ] || exit 0
 
 echo "System packages needed by the tests:$packages"

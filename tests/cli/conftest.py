@@ -109,7 +109,7 @@ class ContractCenter:
         names = [body["node"]] if "node" in body else body.get("nodes") or list(self.nodes)
         made = {
             "id": f"c{len(self.commands) + 1}", "verb": body["verb"], "args": body["args"],
-            "created_at": AT, "expires_at": AT, "timeout_s": body["timeout_s"], "done": False,
+            "created_at": AT, "expires_at": AT, "timeout_s": body.get("timeout_s"), "done": False,
             "summary": {},
             "targets": [
                 {"node": n, "state": "queued", "reason": None, "updated_at": AT, "result": None,

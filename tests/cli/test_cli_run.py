@@ -63,6 +63,16 @@ def test_the_end_is_seen_whenever_it_comes(
     ]
 
 
+def test_a_result_that_says_itself_in_one_line_is_shown_so(
+    center: "ContractCenter", farshore: Farshore
+) -> None:
+    result = {"over": "mqtt://x:1", "summary": "round trip 1.2 ms", "round_trip": {"sent": 10}}
+    center.plan["pi-1"] = [{"state": "succeeded", "result": result}]
+    done = farshore("run", "pi-1", "link-test")
+    assert done.stdout.splitlines()[0].endswith("round trip 1.2 ms"), done.stdout
+    assert "mqtt://" not in done.stdout.splitlines()[0]
+
+
 def test_it_subscribes_before_it_looks(center: "ContractCenter", farshore: Farshore) -> None:
     farshore("run", "pi-1", "ping")
     asked = [(method, path, params["!accept"]) for method, path, params, _ in center.asked]
@@ -107,7 +117,7 @@ def test_exec_prints_what_the_program_wrote(center: "ContractCenter", farshore: 
         "verb": "exec",
         "args": {"argv": ["uptime", "-p", "--", "--json"]},
         "ttl_s": 5.0,
-        "timeout_s": 30.0,
+        "timeout_s": None,
     }
 
 

@@ -86,6 +86,10 @@ class FailingDatabase:
     def unfinished_commands(self) -> list[CommandRow]:
         return self.inner.unfinished_commands()
 
+    def recent_commands(self, limit: int) -> list[CommandRow]:
+        self._ask()
+        return self.inner.recent_commands(limit)
+
     def center(self) -> CenterMark | None:
         return self.inner.center()
 

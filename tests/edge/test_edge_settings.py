@@ -24,6 +24,8 @@ SAMPLES: dict[str, tuple[Any, Any, Any]] = {
     "read_roots": (["/a"], "/b,/c", ["/d"]),
     "write_roots": (["/a"], "/b,/c", ["/d"]),
     "config_programs": (False, "yes", True),
+    "probe_targets": (["a"], "*.b, 10.0.0.0/8", ["*"]),
+    "reboot_command": ("reboot", "reboot -f", "systemctl reboot"),
     "sample_interval_s": (1, "2.5", "3"),
     "batch_s": (1, "2.5", "3"),
     "heartbeat_s": (1.5, "2.5", "3"),
@@ -104,6 +106,11 @@ def test_flags_win_over_environment_over_file_over_defaults(name: str, tmp_path:
         ("config_programs", "perhaps", "true or false"),
         ("config_roots", "etc", "absolute path"),
         ("config_roots", 5, "absolute paths"),
+        ("probe_targets", "10.0.0.0/33", "a network like 10.0.0.0/8"),
+        ("probe_targets", "http://x", "a name"),
+        ("probe_targets", 5, "names and networks"),
+        ("reboot_command", "reboot 'now", "No closing quotation"),
+        ("reboot_command", 5, "a program"),
         ("sample_interval_s", "soon", "a number from 0.1 to 3600"),
         ("sample_interval_s", "nan", "a number from 0.1 to 3600"),
         ("sample_interval_s", "inf", "a number from 0.1 to 3600"),
@@ -212,6 +219,7 @@ def test_the_page_says_what_is_true(setting: Any) -> None:
         "config_roots": "--config-root",
         "read_roots": "--read-root",
         "write_roots": "--write-root",
+        "probe_targets": "--probe-target",
     }
     assert flag == each.get(setting.name, "--" + setting.name.replace("_", "-"))
     assert variable == ENV_PREFIX + setting.name.upper()

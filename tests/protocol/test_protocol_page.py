@@ -29,6 +29,8 @@ SECTIONS = {
     "Queue": "Heartbeat",
     "TimeRequest": "Time exchange",
     "TimeAnswer": "Time exchange",
+    "Probe": "Probe",
+    "ProbeAnswer": "Probe",
     "Envelope": "Envelope",
     "Event": "Event",
     "FactsReport": "Facts",

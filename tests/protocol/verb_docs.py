@@ -27,6 +27,12 @@ What a node can be asked to do, generated from the catalogue in the code. Over M
 - Files and logs are read and written only below the folders of the agent's settings `read_roots` and
   `write_roots` ([settings](settings.md)); with `--dev` also below `files` in its data folder. Links are
   not followed, and the agent's own folder is closed. The journal is read where `/var/log` is allowed.
+- `net-probe` looks only where the agent's setting `probe_targets` allows, without it at its center alone;
+  with `--dev` everywhere. ICMP needs the kernel's leave or CAP_NET_RAW and says so; path MTU goes on by
+  UDP without it.
+- `restart-agent` and `reboot` have succeeded when the next start of the agent, or the next boot, says so.
+  They are done once at most, can't be cancelled, and fail with `late` or `not_rebooted` where their
+  timeout is over ([decision 14](decisions/0014-what-ends-with-the-next-start.md)).
 """
 
 

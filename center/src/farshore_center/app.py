@@ -38,6 +38,7 @@ from farshore_center.jobs.room import JobRoom
 from farshore_center.jobs.routes import job_routes
 from farshore_center.measures import readings
 from farshore_center.nodes.choice import chosen
+from farshore_center.nodes.probes import ProbeService
 from farshore_center.nodes.routes import node_routes
 from farshore_center.nodes.service import NodeService
 from farshore_center.settings import Settings
@@ -135,7 +136,13 @@ class Center:
             facts_committed=self.nodes.facts_committed,
             identity=self.identity,
         )
-        self.intake = Intake(self.nodes, self.ingest, self.rejected, self.identity.judged)
+        self.intake = Intake(
+            self.nodes,
+            self.ingest,
+            self.rejected,
+            ProbeService(self, now_s=now_s),
+            self.identity.judged,
+        )
         self.uplink = self._make_uplink(rng)
         self.api = self._make_api()
 

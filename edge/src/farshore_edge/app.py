@@ -22,6 +22,7 @@ from farshore_protocol.messages import (
     Capabilities,
     CenterStateMessage,
     ErrorMessage,
+    ProbeAnswer,
     TimeAnswer,
 )
 from farshore_protocol.messages import Presence as PresenceMessage
@@ -32,11 +33,14 @@ from farshore_edge import VERSION
 from farshore_edge.commands import CommandService, Policy
 from farshore_edge.commands.ledger import Ledger
 from farshore_edge.commands.verbs import Handlers
+from farshore_edge.commands.verbs.link_test import LinkTest
 from farshore_edge.commands.verbs.own import Agency, own_handlers
+from farshore_edge.commands.verbs.power import Now, Power
 from farshore_edge.config import ConfigParts, ConfigService, Place
 from farshore_edge.config.handlers.agent import AgentSettings
 from farshore_edge.config.simulated import simulated_config
 from farshore_edge.database import Database, LateDatabase, SetAside
+from farshore_edge.diagnosis import Diagnosis, LinkHistory, Support
 from farshore_edge.errors import DatabaseError
 from farshore_edge.outbox import BufferSettings, Courier, Outbox, Timing
 from farshore_edge.presence import CenterMemory, ClockSync, Presence
@@ -72,11 +76,15 @@ class Agent:
         handlers: Handlers | None = None,
         aside: SetAside | None = None,
         config: ConfigParts | None = None,
+        power: Power | None = None,
+        support: Support | None = None,
     ) -> None:
         """``handlers``: verbs in place of the agent's own; a simulated node runs no real program.
 
         ``aside``: the damaged database whose place this one has taken. ``config``: how
-        configurations are brought about; without it, in memory.
+        configurations are brought about; without it, in memory. ``power``: to restart it and its
+        machine; without it, it has no verbs for that. ``support``: what of its machine and its log
+        the verb ``diagnose`` tells.
         """
         self.settings = settings
         self._clock = clock
@@ -94,6 +102,9 @@ class Agent:
         self._stopped = asyncio.Event()
         self._acks: asyncio.Queue[Ack] = asyncio.Queue()
         self._own_handlers = dict(handlers or {})
+        self._power = power
+        self._support = support or Support()
+        self._links = LinkHistory()
         self._wire()
         self._wire_config(config or simulated_config())
 
@@ -141,6 +152,13 @@ class Agent:
                 "metrics", "tel/host", body, timing=timing
             ),
         )
+        link_test = LinkTest(
+            self._link,
+            node=settings.node,
+            over=settings.center,
+            monotonic_s=clock.monotonic_s,
+            draw=self._ids.boot,
+        )
         agency = Agency(
             settings=settings,
             now_ms=clock.now_ms,
@@ -150,6 +168,18 @@ class Agent:
             verbs=lambda: sorted(self._handlers),
             config=lambda: self._config,
             cancel=lambda command_id, verb: self._commands.cancel(command_id, verb),
+            link_test=link_test,
+            diagnosis=Diagnosis(
+                settings=settings,
+                books=self._database,
+                link=self._links,
+                status=self.status,
+                clock=self._clock_status,
+                facts=self._machine.facts,
+                support=self._support,
+            ),
+            power=self._power,
+            now=Now(boot=self.boot, now_ms=clock.now_ms, monotonic_s=clock.monotonic_s),
         )
         self._handlers = {**own_handlers(agency), **self._own_handlers}
         self._ledger = Ledger(
@@ -172,6 +202,7 @@ class Agent:
         self._downlinks: dict[str, Callable[[bytes], None]] = {
             "ack": self._acknowledged,
             "time": lambda payload: self._presence.time_answered(decode(TimeAnswer, payload)),
+            "probe": lambda payload: link_test.answered(decode(ProbeAnswer, payload), len(payload)),
             "error": lambda payload: self._refused(decode(ErrorMessage, payload)),
         }
 
@@ -255,6 +286,16 @@ class Agent:
             "disk": self._disk(),
         }
 
+    def _clock_status(self) -> dict[str, Any]:
+        up_ms, now_ms = self.up_ms(), self._clock.now_ms()
+        return {
+            "now": now_ms,
+            "up_ms": up_ms,
+            "synced": self._sync.synced(up_ms=up_ms, now_ms=now_ms),
+            "offset_ms": self._sync.offset_ms(up_ms=up_ms, now_ms=now_ms),
+            "bound_ms": self._sync.bound_ms(up_ms=up_ms),
+        }
+
     def _losses(self) -> int | None:
         try:
             return len(self._database.losses())
@@ -285,11 +326,13 @@ class Agent:
 
     def link_up(self, conn: int) -> None:
         log.info("connected", extra={"conn": conn, "center": self.settings.center})
+        self._links.up(conn, self._clock.now_ms())
         self._presence.link_up(conn, self._link)
         self._courier.link_up()
 
     def link_down(self, conn: int, reason: str) -> None:
         log.info("disconnected", extra={"conn": conn, "reason": reason})
+        self._links.down(conn, self._clock.now_ms(), reason)
         self._presence.link_down()
         self._courier.link_down()
 

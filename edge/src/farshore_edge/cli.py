@@ -10,11 +10,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from farshore_edge import VERSION
 from farshore_edge.errors import EdgeError, SettingsError
+from farshore_edge.logtail import LogTail
 from farshore_edge.settings import DOCS, Loaded, Settings, load
+
+if TYPE_CHECKING:
+    from farshore_edge.power import HostPower
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +74,10 @@ def _add_flag(command: argparse.ArgumentParser, name: str) -> None:
         command.add_argument(flag, action="store_true", default=None, help=text)
     elif name == "labels":
         command.add_argument("--label", dest=name, action="append", metavar="K=V", help=text)
-    elif name.endswith("_roots"):
+    elif name.endswith("_roots") or name == "probe_targets":
+        what = "HOST" if name == "probe_targets" else "FOLDER"
         command.add_argument(
-            flag.removesuffix("s"), dest=name, action="append", metavar="FOLDER", help=text
+            flag.removesuffix("s"), dest=name, action="append", metavar=what, help=text
         )
     else:
         command.add_argument(flag, dest=name, metavar="VALUE", help=text)
@@ -90,8 +95,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if command == "settings":
             _print_settings(loaded, as_json)
             return 0
-        _set_up_logging(loaded.settings.log_level)
-        return asyncio.run(_run(loaded.settings))
+        tail = _set_up_logging(loaded.settings.log_level)
+        given = len(sys.argv) - 2 if argv is None else None
+        return asyncio.run(_run(loaded.settings, given, tail))
     except SettingsError as exc:
         sys.stderr.write(f"farshore-agent: {exc}\n")
         return 2
@@ -115,28 +121,53 @@ def _print_settings(loaded: Loaded, as_json: bool) -> None:
         sys.stdout.write(f"{name:<{width}}  {values[name]:<{value_width}}  {row['origin']}\n")
 
 
-def _set_up_logging(level: str) -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(_Fields("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=level, handlers=[handler])
+def _set_up_logging(level: str) -> LogTail:
+    handlers = logging.StreamHandler(), LogTail()
+    for handler in handlers:
+        handler.setFormatter(_Fields("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=handlers)
+    return handlers[1]
 
 
-async def _run(settings: Settings) -> int:
+async def _run(settings: Settings, options: int | None, tail: LogTail) -> int:
+    """``options``: how many words of this process's arguments stand after ``run``; None where it was
+    not started by them."""
     from farshore_edge.host import host_agent
+    from farshore_edge.power import HostPower, start_argv
 
-    agent = host_agent(settings)
+    power = HostPower(
+        reboot_command=settings.reboot_argv,
+        argv=None if options is None else start_argv(),
+        options=options or 0,
+    )
+    agent = host_agent(settings, power=power, log_lines=tail.lines)
     loop = asyncio.get_running_loop()
     running = asyncio.create_task(agent.run())
     asked = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked.set)
     waiting = asyncio.create_task(asked.wait())
-    await asyncio.wait([running, waiting], return_when=asyncio.FIRST_COMPLETED)
+    restarting = asyncio.create_task(power.restart_wanted.wait())
+    await asyncio.wait([running, waiting, restarting], return_when=asyncio.FIRST_COMPLETED)
     broke = running.done()
     waiting.cancel()
+    restarting.cancel()
     try:
         await agent.stop()
     finally:
         await running
     log.info("stopped")
+    if power.restart_wanted.is_set() and not asked.is_set():
+        return _start_anew(power)
     return 1 if broke else 0
+
+
+def _start_anew(power: "HostPower") -> int:
+    """From within the loop: its end would wait for threads that a bad disk holds."""
+    from farshore_edge.power import RESTART_CODE
+
+    try:
+        power.start_anew()
+    except OSError as exc:
+        log.critical("the agent can't start itself anew", extra={"error": str(exc)})
+        return RESTART_CODE

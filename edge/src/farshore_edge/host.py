@@ -10,8 +10,11 @@ from farshore_protocol.link import BackoffSettings
 from farshore_protocol.link.mqtt import MqttLink, MqttSettings
 
 from farshore_edge.app import Agent
+from farshore_edge.commands.verbs.diagnose import LogLines, no_lines
+from farshore_edge.commands.verbs.power import Power
 from farshore_edge.config.host import host_config
 from farshore_edge.database import open_or_wait
+from farshore_edge.diagnosis import host_support
 from farshore_edge.facts.host import host_facts
 from farshore_edge.settings import Settings
 from farshore_edge.telemetry.collectors.host import host_collectors
@@ -37,7 +40,11 @@ def mqtt_link_settings(settings: Settings) -> MqttSettings:
     )
 
 
-def host_agent(settings: Settings) -> Agent:
+def host_agent(
+    settings: Settings, *, power: Power | None = None, log_lines: LogLines = no_lines
+) -> Agent:
+    """``power``: to restart it and its machine; without it, it has no verbs for that. ``log_lines``:
+    the last lines of its log."""
     clock, rng = SystemClock(), system_rng()
     path = Path(settings.data) / "agent.db"
     database, aside = open_or_wait(path, Ids(rng), clock.now_ms)
@@ -50,4 +57,6 @@ def host_agent(settings: Settings) -> Agent:
         clock=clock,
         rng=rng,
         config=host_config(settings, clock),
+        power=power,
+        support=host_support(log_lines, Path(settings.data)),
     )

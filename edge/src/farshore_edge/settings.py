@@ -4,6 +4,7 @@ Every value remembers where it came from (``Loaded.origin``); units stand in the
 ``docs/settings.md`` is compared with ``DOCS`` by a test.
 """
 
+import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -17,6 +18,7 @@ from farshore_protocol.stream import STREAMS
 
 from farshore_edge.errors import SettingsError
 from farshore_edge.outbox.quota import Quota
+from farshore_edge.targets import check_target
 
 ENV_PREFIX = "FARSHORE_"
 DAY_S = 86_400.0
@@ -34,6 +36,8 @@ class Settings:
     config_programs: bool = False
     read_roots: Sequence[str] = ()
     write_roots: Sequence[str] = ()
+    probe_targets: Sequence[str] = ()
+    reboot_command: str = ""
     sample_interval_s: float = 5.0
     batch_s: float = 10.0
     heartbeat_s: float = 30.0
@@ -65,6 +69,11 @@ class Settings:
         return parts.hostname or "127.0.0.1", parts.port or 1883
 
     @property
+    def reboot_argv(self) -> list[str]:
+        """Empty: the machine's own command."""
+        return shlex.split(self.reboot_command)
+
+    @property
     def quotas(self) -> dict[str, Quota]:
         """Stream → what it may hold; metrics beside the quota in bytes for all of them."""
         sizes = dict.fromkeys(STREAMS, self.outbox_max_bytes)
@@ -91,6 +100,9 @@ DOCS: Mapping[str, str] = {
     "config_programs": "configurations may run, signal and install programs: commands, units, packages",
     "read_roots": "folders below which commands may read files and logs; none: they may read none",
     "write_roots": "folders below which commands may read and write files; none: they may write none",
+    "probe_targets": "hosts (names, *.example.org) and networks (10.0.0.0/8, *) that net-probe may reach; "
+    "none: only the center's host",
+    "reboot_command": "what reboots the machine; none: systemctl reboot, or reboot without systemd",
     "sample_interval_s": "seconds between two samples of the machine",
     "batch_s": "seconds of samples that travel together",
     "heartbeat_s": "seconds between two heartbeats",
@@ -204,6 +216,10 @@ def _convert(key: str, value: Any) -> Any:
             return _flag(value)
         case "config_roots" | "read_roots" | "write_roots":
             return _folders(value)
+        case "probe_targets":
+            return _targets(value)
+        case "reboot_command":
+            return _program(value)
         case "center":
             return _center(str(value))
         case "log_level":
@@ -253,6 +269,21 @@ def _folders(value: Any) -> tuple[str, ...]:
         if not isinstance(each, str) or not each.startswith("/") or "\0" in each:
             raise ValueError(f"{each!r}: expected the absolute path of a folder")
     return tuple(value)
+
+
+def _targets(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = value.split(",")
+    if not isinstance(value, Sequence) or not all(isinstance(each, str) for each in value):
+        raise ValueError("expected names and networks, like *.example.org, 10.0.0.0/8 or *")
+    return tuple(check_target(each.strip()) for each in value if each.strip())
+
+
+def _program(value: Any) -> str:
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError("expected a program with its arguments")
+    shlex.split(value)  # raises ValueError for a quotation that does not end
+    return value.strip()
 
 
 def _center(value: str) -> str:

@@ -19,12 +19,14 @@ from farshore_protocol.names import (
 
 PREFIX = "fs1"
 
-UpKind = Literal["presence", "birth", "heartbeat", "time", "res", "evt", "rep", "tel", "log"]
-DownKind = Literal["cmd", "desired", "ack", "time", "error"]
+UpKind = Literal[
+    "presence", "birth", "heartbeat", "time", "probe", "res", "evt", "rep", "tel", "log"
+]
+DownKind = Literal["cmd", "desired", "ack", "time", "probe", "error"]
 
-_UP_PLAIN = frozenset({"presence", "birth", "heartbeat", "time"})
+_UP_PLAIN = frozenset({"presence", "birth", "heartbeat", "time", "probe"})
 _UP_NAMED = frozenset({"res", "evt", "rep", "tel", "log"})
-_DOWN_PLAIN = frozenset({"ack", "time", "error"})
+_DOWN_PLAIN = frozenset({"ack", "time", "probe", "error"})
 _DOWN_NAMED = frozenset({"cmd", "desired"})
 
 

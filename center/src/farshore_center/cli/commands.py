@@ -69,8 +69,13 @@ async def run(
         float, typer.Option(min=0.001, metavar="SECONDS", help="How long a node may be absent.")
     ] = 60,
     timeout: Annotated[
-        float, typer.Option(min=0.001, metavar="SECONDS", help="How long the work may take.")
-    ] = 30,
+        float | None,
+        typer.Option(
+            min=0.001,
+            metavar="SECONDS",
+            help="How long the work may take. Default: the verb's own.",
+        ),
+    ] = None,
     allow_empty: Annotated[
         bool, typer.Option("--allow-empty", help="A selector that means no node is no error.")
     ] = False,

@@ -8,6 +8,7 @@ import typer
 from farshore_center.cli import (
     commands,
     config,
+    diagnose,
     events,
     group,
     groups,
@@ -61,8 +62,8 @@ def options(
 
 
 for noun in (
-    nodes, labels, groups, group, overlays, streams, commands, config, telemetry, events, rejected,
-    identity, inventory, jobs,
+    nodes, labels, groups, group, overlays, streams, commands, jobs, diagnose, config, telemetry, events,
+    rejected, identity, inventory,
 ):  # fmt: skip
     noun.register(app)
 

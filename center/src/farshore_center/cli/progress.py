@@ -139,6 +139,8 @@ def _result(target: Target) -> str:
     result = target.get("result")
     if not result:
         return ""
+    if isinstance(result.get("summary"), str) and result["summary"]:
+        return clean(result["summary"])
     return " ".join(f"{clean(k)}={scalar(v)}" for k, v in result.items() if v is not None)
 
 

@@ -14,6 +14,7 @@ from farshore_protocol.messages import (
     CenterMark,
     Heartbeat,
     Presence,
+    Probe,
     StreamHead,
     TimeRequest,
 )
@@ -27,6 +28,7 @@ from farshore_center.ingest.arrival import read
 from farshore_center.ingest.engine import Greeting
 from farshore_center.ingest.rejected import RejectedList
 from farshore_center.ingest.service import IngestService
+from farshore_center.nodes.probes import ProbeService
 from farshore_center.nodes.service import NodeService
 
 log = structlog.get_logger(__name__)
@@ -38,18 +40,21 @@ class Intake:
         nodes: NodeService,
         ingest: IngestService,
         rejected: RejectedList,
+        probes: ProbeService,
         judged: Callable[[str, CenterMark | None], Awaitable[bool]],
     ) -> None:
         """``judged``: whether a node has seen what a restored center does not know."""
         self._nodes = nodes
         self._ingest = ingest
         self._rejected = rejected
+        self._probes = probes
         self._judged = judged
         self._by_kind: dict[str, Callable[[Up, bytes], Awaitable[None]]] = {
             "presence": self._presence,
             "birth": self._birth,
             "heartbeat": self._heartbeat,
             "time": self._time,
+            "probe": self._probe,
             "res": self._record,
             "evt": self._record,
             "rep": self._record,
@@ -133,6 +138,9 @@ class Intake:
         request = decode(TimeRequest, payload)
         await self._nodes.asked_time(up.node, request)
         await self._ingest.exchanged_time(up.node, request)
+
+    async def _probe(self, up: Up, payload: bytes) -> None:
+        await self._probes.asked(up.node, decode(Probe, payload), len(payload))
 
     async def _live(self, up: Up, payload: bytes) -> None:
         """Live tails are for whoever listens at the broker; the center keeps nothing of them."""

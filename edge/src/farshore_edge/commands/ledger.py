@@ -13,8 +13,9 @@ from farshore_protocol.codec import encode
 from farshore_protocol.commands import NODE_COMMAND, Command, CommandError, Output
 from farshore_protocol.errors import LocalProtocolError
 
+from farshore_edge.commands.pledges import with_pledge
 from farshore_edge.database import Change, CommandRow, Database, SetAside
-from farshore_edge.errors import RecordError
+from farshore_edge.errors import DatabaseError, RecordError
 from farshore_edge.outbox import Outbox
 
 ERROR_CHARS = 1_000
@@ -103,6 +104,15 @@ class Ledger:
     async def note(self, entry: Entry) -> None:
         """The entry as it stands becomes durable; nothing is sent. Raises DatabaseError."""
         await self._database.commit(Change(commands=[_row(entry, None)]))
+
+    async def pledge(self, entry: Entry, word: dict[str, Any]) -> None:
+        """The entry becomes durable with what its verb has pledged. Raises DatabaseError."""
+        before, entry.request = entry.request, with_pledge(entry.request, word)
+        try:
+            await self.note(entry)
+        except DatabaseError:
+            entry.request = before
+            raise
 
     async def report(
         self,

@@ -7,7 +7,7 @@ has to wait for its place says so, with how many are ahead, and keeps its turn o
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from farshore_protocol.names import is_name
 
 from farshore_edge.commands.ending import ended, interrupted
 from farshore_edge.commands.ledger import Entry, Ledger, request_of
+from farshore_edge.commands.pledges import Resumable, pledge_of
 from farshore_edge.commands.policy import Accepted, Policy, Refused, judge
 from farshore_edge.commands.queue import Lanes
 from farshore_edge.commands.teller import QUIET_S, Teller
@@ -28,9 +29,13 @@ from farshore_edge.errors import DatabaseError
 
 log = logging.getLogger(__name__)
 
+Work = Callable[[Context], Awaitable[Outcome]]
+
 WAITING_MAX = 256
-EXEC_MARGIN_S = 10.0
-"""``exec`` minds its own timeout, so that its process group can end; this is for what hangs then."""
+OWN_TIMEOUT = frozenset({"exec", "restart-agent", "reboot"})
+OWN_TIMEOUT_MARGIN_S = 10.0
+"""``exec`` minds its own timeout, so that its process group can end, and so does what waits for the
+next start of the agent; this is for what hangs then."""
 STOP_WITHIN_S = 10.0
 DIED = "the agent died between start and result; it is not known what was done"
 STOPPED = "the agent was stopped meanwhile"
@@ -77,6 +82,7 @@ class CommandService:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._concluding: set[asyncio.Task[None]] = set()
         self._to_cancel: set[str] = set()
+        self._pledged: set[str] = set()
         self._stopping = False
 
     def running(self) -> list[str]:
@@ -115,6 +121,7 @@ class CommandService:
     def _ended(self, command_id: str, task: asyncio.Task[None]) -> None:
         self._tasks.pop(command_id, None)
         self._to_cancel.discard(command_id)
+        self._pledged.discard(command_id)
         if not task.cancelled() and task.exception() is not None:
             log.error("a command broke", extra={"command": command_id}, exc_info=task.exception())
 
@@ -217,17 +224,30 @@ class CommandService:
 
     async def _run(self, entry: Entry, verdict: Accepted, command: Command) -> None:
         entry.move("running", self._now_ms())
+        timeout_s = command.timeout_s or verdict.verb.timeout_s
+        handler = self._handlers[entry.verb]
+        await self._work(entry, timeout_s, lambda context: handler(verdict.args, context))
+
+    async def _work(self, entry: Entry, timeout_s: float, work: Work) -> None:
         teller = Teller(entry, self._ledger)
+
+        async def pledge(word: dict[str, Any]) -> None:
+            await self._ledger.pledge(entry, word)
+            self._pledged.add(entry.id)
+
         context = Context(
-            timeout_s=command.timeout_s or verdict.verb.timeout_s,
+            timeout_s=timeout_s,
             output_max_bytes=self._output_max_bytes,
             emit=teller.emit,
             command_id=entry.id,
+            pledge=pledge,
         )
         try:
-            outcome = await self._handle(entry.verb, verdict.args, context)
+            outcome = await self._handle(entry.verb, work, context)
         except asyncio.CancelledError:
-            if entry.id in self._to_cancel:
+            if entry.id in self._pledged:  # its end is for the next start to tell
+                await self._concluded(_silenced(teller))
+            elif entry.id in self._to_cancel:
                 error = CommandError(code="cancelled", message=CANCELLED)
                 await self._conclude(entry, Outcome(state="cancelled", error=error), teller)
             else:
@@ -235,11 +255,11 @@ class CommandService:
             raise
         await self._conclude(entry, outcome, teller)
 
-    async def _handle(self, verb: str, args: object, context: Context) -> Outcome:
-        margin_s = EXEC_MARGIN_S if verb == "exec" else 0.0
+    async def _handle(self, verb: str, work: Work, context: Context) -> Outcome:
+        margin_s = OWN_TIMEOUT_MARGIN_S if verb in OWN_TIMEOUT else 0.0
         try:
             async with asyncio.timeout(context.timeout_s + margin_s):
-                return await self._handlers[verb](args, context)
+                return await work(context)
         except TimeoutError:
             message = f"no answer within {context.timeout_s:g} s"
             return Outcome(state="timed_out", error=CommandError(code="timed_out", message=message))
@@ -272,7 +292,7 @@ class CommandService:
         A command that has not come yet is recorded as cancelled, so that it is not run when it does.
         """
         task = self._tasks.get(command_id)
-        if task is not None:
+        if task is not None and command_id not in self._pledged:
             self._to_cancel.add(command_id)
             task.cancel()
             await asyncio.wait([task], timeout=CANCEL_WITHIN_S)
@@ -300,12 +320,25 @@ class CommandService:
             if entry.state == "received":
                 self._start(entry.id, self._wait_again(entry))
                 continue
+            pledge = pledge_of(entry.request)
+            handler = self._handlers.get(entry.verb)
+            if pledge is not None and isinstance(handler, Resumable):
+                self._pledged.add(entry.id)
+                self._start(entry.id, self._resume(entry, handler, pledge))
+                continue
             entry.move("interrupted", self._now_ms())
             verb = VERBS.get(entry.verb)
             if verb is not None and verb.idempotent:
                 self._start(entry.id, self._run_again(entry))
             else:
                 await self._report_died(entry)
+
+    async def _resume(self, entry: Entry, verb: Resumable, pledge: dict[str, Any]) -> None:
+        """What an earlier start has begun is not done again; what became of it is found out."""
+        if entry.state == "accepted":
+            entry.move("running", self._now_ms())
+        timeout_s = request_of(entry).timeout_s or VERBS[entry.verb].timeout_s
+        await self._work(entry, timeout_s, lambda context: verb.resume(pledge, context))
 
     async def _report_died(self, entry: Entry) -> None:
         error = CommandError(code="interrupted", message=DIED)
@@ -355,6 +388,10 @@ class CommandService:
             await asyncio.wait(tasks, timeout=STOP_WITHIN_S)
         if self._concluding:
             await asyncio.wait(self._concluding, timeout=STOP_WITHIN_S)
+
+
+async def _silenced(teller: Teller) -> None:
+    await teller.stop()
 
 
 async def _in_silence(_ahead: int) -> None:

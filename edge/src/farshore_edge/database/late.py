@@ -68,6 +68,9 @@ class LateDatabase:
     def unfinished_commands(self) -> list[CommandRow]:
         return self._there().unfinished_commands()
 
+    def recent_commands(self, limit: int) -> list[CommandRow]:
+        return self._there().recent_commands(limit)
+
     def center(self) -> CenterMark | None:
         return self._there().center()
 

@@ -53,6 +53,9 @@ class MemoryDatabase:
     def unfinished_commands(self) -> list[CommandRow]:
         return [row for row in self._commands.values() if row.state in UNFINISHED]
 
+    def recent_commands(self, limit: int) -> list[CommandRow]:
+        return list(self._commands.values())[::-1][:limit]
+
     def center(self) -> CenterMark | None:
         return self._center
 

@@ -144,6 +144,10 @@ class Database(Protocol):
         ``running``."""
         ...
 
+    def recent_commands(self, limit: int) -> list[CommandRow]:
+        """Those of the ledger that changed last, the newest first."""
+        ...
+
     def center(self) -> CenterMark | None:
         """The mark that the last change with one has left."""
         ...

@@ -147,6 +147,10 @@ class SqliteDatabase:
         )
         return [_command_row(row) for row in rows]
 
+    def recent_commands(self, limit: int) -> list[CommandRow]:
+        query = self._COMMAND + "true ORDER BY turn DESC LIMIT CAST(? AS INTEGER)"
+        return [_command_row(row) for row in self._read(query, str(limit))]
+
     def aside(self) -> SetAside | None:
         """The damaged database that was set aside when this one was made, if that is why."""
         rows = self._read("SELECT about FROM aside")

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from farshore_edge.app import Agent
@@ -16,7 +17,9 @@ from farshore_protocol.clock import Clock
 from farshore_protocol.ids import Ids, system_rng
 from farshore_protocol.link.mqtt import MqttLink
 
+from farshore_sim.fleet.network import SimulatedNetwork
 from farshore_sim.fleet.places import labels, place
+from farshore_sim.fleet.power import SimulatedPower
 from farshore_sim.fleet.programs import Programs
 from farshore_sim.hardware import SimulatedHardware
 
@@ -49,6 +52,9 @@ class Fleet:
         self._settings = settings
         self._clock = clock
         self._running: list[asyncio.Task[None]] = []
+        self._renewing: set[str] = set()
+        self._powers: dict[str, SimulatedPower] = {}
+        self._memories: dict[str, MemoryDatabase] = {}
         self.agents: list[Agent] = []
         for index, name in enumerate(self.names()[:1]):
             self._node_settings(index, name)
@@ -76,15 +82,33 @@ class Fleet:
 
     def broken(self) -> list[str]:
         """Nodes whose agent has ended by itself."""
-        return [task.get_name() for task in self._running if task.done()]
+        ended = [task.get_name() for task in self._running if task.done()]
+        return [name for name in ended if name not in self._renewing]
 
     async def start(self) -> None:
         """Starts the nodes one after the other at the settled rate; returns when all are started."""
         for index, name in enumerate(self.names()):
+            self._powers[name] = SimulatedPower(
+                partial(self._renew, index), Ids(system_rng()).epoch
+            )
             agent = self._make(index, name)
             self.agents.append(agent)
             self._running.append(asyncio.create_task(agent.run(), name=name))
             await asyncio.sleep(1 / self._settings.starts_per_s)
+
+    async def _renew(self, index: int, after_s: float) -> None:
+        """The agent ends as on SIGTERM, and another one begins on what it has kept."""
+        name = self.agents[index].settings.node
+        self._renewing.add(name)
+        try:
+            await self.agents[index].stop()
+        except Exception:
+            log.exception("a node did not stop orderly", extra={"node": name})
+        await asyncio.wait([self._running[index]])
+        await asyncio.sleep(after_s)
+        agent = self.agents[index] = self._make(index, name)
+        self._running[index] = asyncio.create_task(agent.run(), name=name)
+        self._renewing.discard(name)
 
     def _make(self, index: int, name: str) -> Agent:
         settings = self._node_settings(index, name)
@@ -103,14 +127,19 @@ class Fleet:
             # Never by the seed: a restart is another boot, or the center would take the new
             # counters, deaths and clock for the old ones'.
             rng=system_rng(),
-            handlers={"exec": programs.run},
+            handlers={
+                "exec": programs.run,
+                "net-probe": SimulatedNetwork(name, self._settings.seed).probe,
+            },
+            power=self._powers[name],
         )
 
     def _database(self, name: str) -> Database:
         # Epochs are not by the seed either: a folder that was wiped is not a replay.
         ids = Ids(system_rng())
         if self._settings.data is None:
-            return MemoryDatabase(ids)
+            # A restart of a simulated agent is not a new disk.
+            return self._memories.setdefault(name, MemoryDatabase(ids))
         return SqliteDatabase(self._settings.data / name / "agent.db", ids, wait_s=0)
 
     def _node_settings(self, index: int, name: str) -> Settings:
@@ -131,6 +160,8 @@ class Fleet:
 
     async def stop(self) -> None:
         """Every agent orderly, as on SIGTERM."""
+        for power in self._powers.values():
+            await power.off()
         ends = await asyncio.gather(
             *(agent.stop() for agent in self.agents), return_exceptions=True
         )

@@ -156,6 +156,9 @@ class DiskDatabase:
     def unfinished_commands(self) -> list[CommandRow]:
         return self._disk.memory.unfinished_commands()
 
+    def recent_commands(self, limit: int) -> list[CommandRow]:
+        return self._disk.memory.recent_commands(limit)
+
     def center(self) -> CenterMark | None:
         return self._disk.memory.center()
 

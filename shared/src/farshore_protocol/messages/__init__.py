@@ -16,6 +16,7 @@ from farshore_protocol.messages.node import (
     TimeAnswer,
     TimeRequest,
 )
+from farshore_protocol.messages.probe import Probe, ProbeAnswer
 from farshore_protocol.messages.record import Envelope, Event, FactsReport
 
 __all__ = [
@@ -30,6 +31,8 @@ __all__ = [
     "FactsReport",
     "Heartbeat",
     "Presence",
+    "Probe",
+    "ProbeAnswer",
     "Queue",
     "StreamHead",
     "TimeAnswer",

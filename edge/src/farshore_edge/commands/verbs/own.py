@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from farshore_edge import VERSION
 from farshore_edge.commands.verbs import (
     cancel,
     config_override,
@@ -17,9 +18,15 @@ from farshore_edge.commands.verbs import (
 from farshore_edge.commands.verbs import exec as exec_verb
 from farshore_edge.commands.verbs.cancel import Cancel
 from farshore_edge.commands.verbs.config_override import Configuration
+from farshore_edge.commands.verbs.diagnose import diagnose
+from farshore_edge.commands.verbs.link_test import LinkTest
 from farshore_edge.commands.verbs.model import Handler
+from farshore_edge.commands.verbs.power import Now, Power, Reboot, RestartAgent
+from farshore_edge.commands.verbs.probe import net_probe
 from farshore_edge.config.folders import Folders
+from farshore_edge.diagnosis import Diagnosis
 from farshore_edge.settings import Settings
+from farshore_edge.targets import EVERYONE, Targets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +41,10 @@ class Agency:
     verbs: Callable[[], list[str]]
     config: Callable[[], Configuration]
     cancel: Cancel
+    link_test: LinkTest
+    diagnosis: Diagnosis
+    power: Power | None
+    now: Now
 
 
 def own_handlers(agent: Agency) -> dict[str, Handler]:
@@ -52,7 +63,32 @@ def own_handlers(agent: Agency) -> dict[str, Handler]:
         "logs": logs.logs(readable),
         "config-override": config_override.override(agent.config, agent.center_now_ms),
         "config-retry": config_override.retry(agent.config),
+        "net-probe": net_probe(_targets(agent.settings), agent.now_ms),
+        "link-test": agent.link_test,
+        "diagnose": diagnose(
+            agent.diagnosis.sections(),
+            agent.diagnosis.support.log_lines,
+            node=agent.settings.node,
+            agent_version=VERSION,
+            now_ms=agent.now_ms,
+        ),
+        **_power_handlers(agent),
     }
+
+
+def _power_handlers(agent: Agency) -> dict[str, Handler]:
+    if agent.power is None:
+        return {}
+    return {
+        "restart-agent": RestartAgent(agent.power, agent.now),
+        "reboot": Reboot(agent.power, agent.now),
+    }
+
+
+def _targets(settings: Settings) -> Targets:
+    """Where commands may look; at the center always, for the agent does so itself."""
+    everyone = (EVERYONE,) if settings.dev else ()
+    return Targets((*settings.probe_targets, *everyone, settings.host_port[0]))
 
 
 def _folders(settings: Settings) -> tuple[Folders, Folders]:

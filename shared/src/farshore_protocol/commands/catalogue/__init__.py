@@ -11,7 +11,11 @@ from farshore_protocol.commands.catalogue.files import (
 )
 from farshore_protocol.commands.catalogue.inquiry import INQUIRY
 from farshore_protocol.commands.catalogue.model import NoArgs, Risk, Verb, risk_of
-from farshore_protocol.commands.catalogue.network import NETWORK
+from farshore_protocol.commands.catalogue.network import (
+    NETWORK,
+    LinkTestArgs,
+    NetProbeArgs,
+)
 from farshore_protocol.commands.catalogue.programs import (
     PROGRAMS,
     CancelArgs,
@@ -19,7 +23,12 @@ from farshore_protocol.commands.catalogue.programs import (
     ProcessesArgs,
     ServicesArgs,
 )
-from farshore_protocol.commands.catalogue.upkeep import UPKEEP
+from farshore_protocol.commands.catalogue.upkeep import (
+    UPKEEP,
+    DiagnoseArgs,
+    RebootArgs,
+    RestartAgentArgs,
+)
 
 VERBS: Mapping[str, Verb] = {
     verb.name: verb for verb in (*INQUIRY, *PROGRAMS, *FILES, *NETWORK, *CONFIG, *UPKEEP)
@@ -29,12 +38,17 @@ __all__ = [
     "VERBS",
     "CancelArgs",
     "ConfigOverrideArgs",
+    "DiagnoseArgs",
     "ExecArgs",
     "FileReadArgs",
     "FileWriteArgs",
+    "LinkTestArgs",
     "LogsArgs",
+    "NetProbeArgs",
     "NoArgs",
     "ProcessesArgs",
+    "RebootArgs",
+    "RestartAgentArgs",
     "Risk",
     "ServicesArgs",
     "Verb",
