@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, text in (
         ("run", "run the agent until SIGTERM or Ctrl-C"),
         ("settings", "print every setting with where its value comes from"),
+        ("policy", "check the policy file, and say what the node would do with a command"),
     ):
         command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         command.add_argument("--settings", metavar="FILE", type=Path, help="a TOML file")
@@ -61,6 +62,9 @@ def _parser() -> argparse.ArgumentParser:
             _add_flag(command, setting.name)
         if name == "settings":
             command.add_argument("--json", action="store_true", help="as JSON")
+        if name == "policy":
+            command.add_argument("verb", nargs="?", help="a verb of the agent's own")
+            command.add_argument("args", nargs="?", default="{}", help="its arguments, as JSON")
     return parser
 
 
@@ -80,6 +84,7 @@ def _add_flag(command: argparse.ArgumentParser, name: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = vars(_parser().parse_args(argv))
+    asked = options.pop("verb", None), options.pop("args", "{}")
     command, file, as_json = (
         options.pop("command"),
         options.pop("settings"),
@@ -90,6 +95,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if command == "settings":
             _print_settings(loaded, as_json)
             return 0
+        if command == "policy":
+            return _explain(loaded.settings, *asked)
         _set_up_logging(loaded.settings.log_level)
         return asyncio.run(_run(loaded.settings))
     except SettingsError as exc:
@@ -113,6 +120,15 @@ def _print_settings(loaded: Loaded, as_json: bool) -> None:
     value_width = max(map(len, values.values()))
     for name, row in rows.items():
         sys.stdout.write(f"{name:<{width}}  {values[name]:<{value_width}}  {row['origin']}\n")
+
+
+def _explain(settings: Settings, verb: str | None, args: str) -> int:
+    """0: the file is right, or the command is taken; 1: it is not taken; 2: the file is wrong."""
+    from farshore_edge.commands.explain import explained
+
+    code, text = explained(settings, verb, args)
+    (sys.stderr if code == 2 else sys.stdout).write(text + "\n")
+    return code
 
 
 def _set_up_logging(level: str) -> None:

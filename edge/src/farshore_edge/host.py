@@ -10,6 +10,8 @@ from farshore_protocol.link import BackoffSettings
 from farshore_protocol.link.mqtt import MqttLink, MqttSettings
 
 from farshore_edge.app import Agent
+from farshore_edge.commands.verbs.added import installed
+from farshore_edge.commands.verbs.guard import Guard
 from farshore_edge.config.host import host_config
 from farshore_edge.database import open_or_wait
 from farshore_edge.facts.host import host_facts
@@ -40,6 +42,7 @@ def mqtt_link_settings(settings: Settings) -> MqttSettings:
 def host_agent(settings: Settings) -> Agent:
     clock, rng = SystemClock(), system_rng()
     path = Path(settings.data) / "agent.db"
+    guard = Guard(path.with_name("programs"))
     database, aside = open_or_wait(path, Ids(rng), clock.now_ms)
     return Agent(
         settings,
@@ -49,5 +52,7 @@ def host_agent(settings: Settings) -> Agent:
         link=MqttLink(mqtt_link_settings(settings), clock=clock, rng=rng),
         clock=clock,
         rng=rng,
-        config=host_config(settings, clock),
+        config=host_config(settings, clock, guard),
+        guard=guard,
+        find_verbs=installed,
     )

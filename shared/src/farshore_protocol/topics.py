@@ -20,12 +20,12 @@ from farshore_protocol.names import (
 PREFIX = "fs1"
 
 UpKind = Literal["presence", "birth", "heartbeat", "time", "res", "evt", "rep", "tel", "log"]
-DownKind = Literal["cmd", "desired", "ack", "time", "error"]
+DownKind = Literal["cmd", "desired", "log", "ack", "time", "error"]
 
 _UP_PLAIN = frozenset({"presence", "birth", "heartbeat", "time"})
 _UP_NAMED = frozenset({"res", "evt", "rep", "tel", "log"})
 _DOWN_PLAIN = frozenset({"ack", "time", "error"})
-_DOWN_NAMED = frozenset({"cmd", "desired"})
+_DOWN_NAMED = frozenset({"cmd", "desired", "log"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from farshore_protocol.messages.center import (
     CenterStateMessage,
     ErrorMessage,
 )
+from farshore_protocol.messages.log import LogLines, LogRenewal, log_name
 from farshore_protocol.messages.node import (
     Birth,
     Capabilities,
@@ -29,9 +30,12 @@ __all__ = [
     "Event",
     "FactsReport",
     "Heartbeat",
+    "LogLines",
+    "LogRenewal",
     "Presence",
     "Queue",
     "StreamHead",
     "TimeAnswer",
     "TimeRequest",
+    "log_name",
 ]

@@ -1,10 +1,13 @@
 """The agent's own verbs, each with what it needs of the agent. Wiring alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from farshore_protocol.commands import Verb
+
+from farshore_edge.commands.tails import Tails
 from farshore_edge.commands.verbs import (
     cancel,
     config_override,
@@ -17,6 +20,8 @@ from farshore_edge.commands.verbs import (
 from farshore_edge.commands.verbs import exec as exec_verb
 from farshore_edge.commands.verbs.cancel import Cancel
 from farshore_edge.commands.verbs.config_override import Configuration
+from farshore_edge.commands.verbs.guard import Guard
+from farshore_edge.commands.verbs.limits import Limits
 from farshore_edge.commands.verbs.model import Handler
 from farshore_edge.config.folders import Folders
 from farshore_edge.settings import Settings
@@ -34,28 +39,32 @@ class Agency:
     verbs: Callable[[], list[str]]
     config: Callable[[], Configuration]
     cancel: Cancel
+    guard: Guard
+    catalogue: Mapping[str, Verb]
+    refused_verbs: Mapping[str, str]
+    tails: Tails
 
 
 def own_handlers(agent: Agency) -> dict[str, Handler]:
-    readable, writable = _folders(agent.settings)
+    readable, writable = folders_of(agent.settings)
     return {
         "ping": inquiry.ping(agent.now_ms),
         "facts": inquiry.facts(agent.facts),
         "status": inquiry.status(agent.status),
-        "verbs": inquiry.verbs(agent.verbs),
-        "exec": exec_verb.run,
+        "verbs": inquiry.verbs(agent.verbs, agent.catalogue, agent.refused_verbs),
+        "exec": exec_verb.execution(Limits.of(agent.settings), agent.guard),
         "cancel": cancel.cancel(agent.cancel),
         "processes": processes.run,
-        "services": services.services(),
+        "services": services.services(guard=agent.guard),
         "file-read": files.read(readable),
         "file-write": files.write(writable),
-        "logs": logs.logs(readable),
+        "logs": logs.logs(readable, agent.tails, guard=agent.guard),
         "config-override": config_override.override(agent.config, agent.center_now_ms),
         "config-retry": config_override.retry(agent.config),
     }
 
 
-def _folders(settings: Settings) -> tuple[Folders, Folders]:
+def folders_of(settings: Settings) -> tuple[Folders, Folders]:
     """What commands may read, and what they may write; an agent for development has a folder for it."""
     data = Path(settings.data).absolute()
     own = (data / "files",) if settings.dev else ()
