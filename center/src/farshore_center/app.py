@@ -33,6 +33,8 @@ from farshore_center.ingest.intake import Intake
 from farshore_center.ingest.rejected import RejectedList
 from farshore_center.ingest.routes import ingest_routes
 from farshore_center.ingest.service import IngestService
+from farshore_center.logs.routes import log_routes
+from farshore_center.logs.service import LogService
 from farshore_center.measures import readings
 from farshore_center.nodes.choice import chosen
 from farshore_center.nodes.routes import node_routes
@@ -82,6 +84,14 @@ class Center:
             self.nodes.registry.online,
             now_ms=now_ms,
             ids=self._ids,
+            announced=self.nodes.registry.verbs,
+        )
+        self.logs = LogService(
+            self.commands,
+            self.events,
+            self,
+            self.nodes.registry.online,
+            now_s=now_s,
         )
         self.identity = IdentityService(
             self.database,
@@ -117,7 +127,9 @@ class Center:
             facts_committed=self.nodes.facts_committed,
             identity=self.identity,
         )
-        self.intake = Intake(self.nodes, self.ingest, self.rejected, self.identity.judged)
+        self.intake = Intake(
+            self.nodes, self.ingest, self.rejected, self.identity.judged, live=self.logs.relay.take
+        )
         self.uplink = self._make_uplink(rng)
         self.api = self._make_api()
 
@@ -217,6 +229,7 @@ class Center:
         app.include_router(command_routes(self.commands, resolve))
         app.include_router(config_routes(self.configs))
         app.include_router(event_routes(self.events))
+        app.include_router(log_routes(self.logs, known_node))
         app.include_router(identity_routes(self.identity))
         app.include_router(operation_routes(self.checks, readings(self), self.reasons))
         if isinstance(self.uplink, EmbeddedUplink):
@@ -280,6 +293,7 @@ class Center:
         After a start that failed half-way, too.
         """
         self.events.close()
+        self.logs.relay.close()
         await self.uplink.stop()
         await self._drain()
         tasks = [*self._tasks, *self._told]

@@ -14,6 +14,7 @@ from farshore_center.cli import (
     identity,
     inventory,
     labels,
+    logs,
     nodes,
     overlays,
     rejected,
@@ -61,7 +62,7 @@ def options(
 
 for noun in (
     nodes, labels, groups, group, overlays, streams, commands, config, telemetry, events, rejected,
-    identity, inventory,
+    identity, inventory, logs,
 ):  # fmt: skip
     noun.register(app)
 
