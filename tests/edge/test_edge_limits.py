@@ -26,7 +26,9 @@ pytestmark = pytest.mark.processes
 
 
 class Limited(Run):
-    async def under(self, limits: Limits, *argv: str, timeout_s: float = 60, **args: Any) -> Outcome:
+    async def under(
+        self, limits: Limits, *argv: str, timeout_s: float = 60, **args: Any
+    ) -> Outcome:
         context = Context(timeout_s=timeout_s, output_max_bytes=2**16, emit=self.emit)
         handle = exec_verb.execution(limits, Guard())
         return await handle(ExecArgs(argv=list(argv), **args), context)
@@ -120,7 +122,7 @@ AMOUNT = st.none() | st.integers(1, 10)
 
 @given(
     st.fixed_dictionaries({name: st.integers(0, 10) for name in LOWERED}),
-    st.fixed_dictionaries({name: AMOUNT for name in LOWERED}),
+    st.fixed_dictionaries(dict.fromkeys(LOWERED, AMOUNT)),
 )
 def test_whatever_is_asked_for_never_more_than_the_nodes_own(
     own: dict[str, int], asked: dict[str, int | None]

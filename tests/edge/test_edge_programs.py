@@ -1,11 +1,11 @@
-"""``exec`` by a real agent, with programs that make it hard: they do not listen, do not read, close their output, or leave somebody behind who holds the pipe."""
+"""``exec`` by a real agent, with programs that make it hard: they do not listen, do not read, close
+their output, or leave somebody behind who holds the pipe."""
 
 import asyncio
 import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +59,11 @@ class Node:
 
 
 @pytest.fixture
-async def node(agents: Agents, bench: Bench) -> AsyncIterator[Node]:
+async def node(agents: Agents, bench: Bench) -> Node:
     made = Node(agents, bench)
     await made.ready()
     await made.ping()  # without a center the agent waits a while for its greeting
-    yield made
+    return made
 
 
 async def test_who_does_not_listen_to_sigterm_is_killed_with_all_that_it_started(

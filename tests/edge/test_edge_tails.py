@@ -329,7 +329,9 @@ def test_a_name_can_be_a_topic_and_is_of_one_log_alone(
 ) -> None:
     name = log_name(unit=unit, path=None if unit is not None else path, grep=grep)
     assert is_name(name)
-    assert name != log_name(unit=unit, path=None if unit is not None else path, grep="else" + (grep or ""))
+    assert name != log_name(
+        unit=unit, path=None if unit is not None else path, grep="else" + (grep or "")
+    )
 
 
 def test_a_plain_unit_keeps_its_name() -> None:

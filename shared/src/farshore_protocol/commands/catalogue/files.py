@@ -124,7 +124,7 @@ FILES = (
     ),
     Verb(
         name="logs",
-        summary="The last lines of a unit's journal, or of a log file below the folders that are allowed.",
+        summary="The last lines of a unit's journal or of an allowed log file, and live those that follow.",
         risk="read",
         idempotent=True,
         timeout_s=30,
