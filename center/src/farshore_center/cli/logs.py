@@ -105,7 +105,9 @@ async def _live(
                 raise
             why = str(exc)
         if why != said:
-            session.note(f"farshore: {clean(node)}: {clean(why)}; it is taken up again with its last lines")
+            session.note(
+                f"farshore: {clean(node)}: {clean(why)}; it is taken up again with its last lines"
+            )
         said = why
         await asyncio.sleep(AGAIN_S)
 
