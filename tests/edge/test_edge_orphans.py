@@ -123,6 +123,10 @@ async def test_without_a_record_no_program_is_started(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="Not a directory"):
         await start(["touch", str(note)], cwd=None, env={}, stdin=None, guard=guard)
     assert not note.exists()
+    plain: dict[str, str] = {}
+    program = await start(["true"], cwd=None, env=plain, stdin=None, guard=guard, must_record=False)
+    await program.exited.wait()
+    program.close()
 
 
 async def test_a_mark_is_found_in_the_environment_alone(

@@ -176,6 +176,21 @@ def test_a_file_that_cant_be_read_opens_nothing(make: str, tmp_path: Path) -> No
     refusal("facts", rules=rules)
 
 
+def test_a_file_that_commands_may_write_opens_nothing(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    file = tmp_path / "root" / "policy.toml"
+    file.write_text(RULES)
+    link = tmp_path / "link.toml"
+    link.symlink_to(file)
+    for path in (file, link):
+        rules = load_rules(str(path), [str(tmp_path / "root")])
+        assert rules is not None
+        assert "where commands may write it" in str(rules.fault)
+    beside = load_rules(str(file), [str(tmp_path / "roo"), str(tmp_path / "other")])
+    assert beside is not None
+    assert beside.fault is None
+
+
 def test_without_a_file_there_are_no_rules() -> None:
     assert load_rules("") is None
 

@@ -38,7 +38,7 @@ from farshore_edge.commands.tails import Tails
 from farshore_edge.commands.verbs import Handlers
 from farshore_edge.commands.verbs.added import AddedVerbs, Finder, VerbTools, added_verbs
 from farshore_edge.commands.verbs.guard import Guard
-from farshore_edge.commands.verbs.own import Agency, folders_of, own_handlers
+from farshore_edge.commands.verbs.own import Agency, folders_of, own_handlers, write_roots
 from farshore_edge.config import ConfigParts, ConfigService, Place
 from farshore_edge.config.handlers.agent import AgentSettings
 from farshore_edge.config.simulated import simulated_config
@@ -181,7 +181,7 @@ class Agent:
             **own_handlers(agency),
             **self._own_handlers,
         }
-        self._rules = load_rules(settings.policy)
+        self._rules = load_rules(settings.policy, write_roots(settings))
         if self._rules is not None and self._rules.fault is not None:
             log.critical(
                 "the policy can't be used; only ping, status and verbs are taken",

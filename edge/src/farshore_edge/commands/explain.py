@@ -7,12 +7,13 @@ from farshore_protocol.errors import RemoteProtocolError
 from farshore_edge.commands.policy import Policy, Refused, judge
 from farshore_edge.commands.policy_file import load_rules
 from farshore_edge.commands.rules import rule_on
+from farshore_edge.commands.verbs.own import write_roots
 from farshore_edge.settings import Settings
 
 
 def explained(settings: Settings, verb: str | None, args: str) -> tuple[int, str]:
     """An exit code, and the sentence: 0 taken, or the file is right; 1 not taken; 2 it is wrong."""
-    rules = load_rules(settings.policy)
+    rules = load_rules(settings.policy, write_roots(settings))
     if rules is not None and rules.fault is not None:
         return 2, f"farshore-agent: the policy {rules.origin}: {rules.fault}"
     if verb is None:

@@ -3,9 +3,10 @@
 What it holds: docs/settings.md#the-nodes-policy.
 """
 
+import os
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,23 @@ class PolicyError(Exception):
     """What is wrong in it, and where."""
 
 
-def load_rules(path: str) -> Rules | None:
-    """The rules of a file; None where no file is set. Never raises: see ``closed``."""
+def load_rules(path: str, writable: Iterable[str] = ()) -> Rules | None:
+    """The rules of a file; None where no file is set. Never raises: see ``closed``. ``writable``: roots
+    below which commands may write, and where it must not lie."""
     if not path:
         return None
     try:
+        _check_place(path, writable)
         return read_rules(_text(Path(path)), path)
     except PolicyError as exc:
         return closed(path, str(exc))
+
+
+def _check_place(path: str, writable: Iterable[str]) -> None:
+    for place in (os.path.abspath(path), os.path.realpath(path)):
+        for root in map(os.path.realpath, writable):
+            if os.path.commonpath((os.path.realpath(os.path.dirname(place)), root)) == root:
+                raise PolicyError(f"it lies below {root}, where commands may write it")
 
 
 def _text(path: Path) -> str:

@@ -34,6 +34,7 @@ class HostPrograms:
             stdin=None,
             guard=self._guard,
             command=self._command,
+            must_record=False,
         )
         out = asyncio.create_task(_tail(running.stdout, output_bytes))
         err = asyncio.create_task(_tail(running.stderr, output_bytes))

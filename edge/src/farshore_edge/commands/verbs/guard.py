@@ -81,12 +81,13 @@ class Guard:
         self._folder = folder
         self._draw = draw
 
-    def begin(self, command: str) -> Record:
-        """On record before the program is started. Raises OSError."""
+    def begin(self, command: str, *, must: bool = True) -> Record:
+        """On record before the program is started. Raises OSError, unless it need not be."""
         record = Record(mark=self._draw(), command=command, boot=_boot())
-        if self._folder is not None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._say(record)
+        with contextlib.suppress(*(() if must else (OSError,))):
+            if self._folder is not None:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                self._say(record)
         return record
 
     def _say(self, record: Record) -> None:
@@ -115,6 +116,8 @@ class Guard:
     async def end_orphans(self) -> dict[str, list[Orphan]]:
         """At a start, before anything is run: command → what a dead agent had left of it."""
         found: dict[str, list[Orphan]] = {}
+        if self._folder is None:
+            return found
         for record in await asyncio.to_thread(self._left):
             ended = await _end(record) if record.boot == _boot() else []
             if ended:

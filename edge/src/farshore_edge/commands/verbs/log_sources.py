@@ -165,7 +165,7 @@ class JournalSource:
         argv = [*self._argv, "--follow", *self._after]
         try:
             self._program = await start(
-                argv, cwd=None, env=os.environ, stdin=None, guard=self._guard
+                argv, cwd=None, env=os.environ, stdin=None, guard=self._guard, must_record=False
             )
         except OSError as exc:
             raise SourceFailedError(f"{argv[0]}: {exc.strerror}") from exc

@@ -64,10 +64,14 @@ def own_handlers(agent: Agency) -> dict[str, Handler]:
     }
 
 
+def write_roots(settings: Settings) -> tuple[str, ...]:
+    own = (str(Path(settings.data).absolute() / "files"),) if settings.dev else ()
+    return (*settings.write_roots, *own)
+
+
 def folders_of(settings: Settings) -> tuple[Folders, Folders]:
     """What commands may read, and what they may write; an agent for development has a folder for it."""
     data = Path(settings.data).absolute()
-    own = (data / "files",) if settings.dev else ()
-    write = (*map(Path, settings.write_roots), *own)
+    write = tuple(map(Path, write_roots(settings)))
     read = (*map(Path, settings.read_roots), *write)
     return Folders(read, data, setting="read_roots"), Folders(write, data, setting="write_roots")

@@ -103,13 +103,17 @@ async def start(
     stdin: bytes | None,
     guard: Guard | None = None,
     command: str = "",
+    must_record: bool = True,
 ) -> Program:
-    """Raises OSError or ValueError for what can't be started. ``command``: for whom it is on record.
+    """Raises OSError or ValueError for what can't be started. ``command``: for whom it is on record;
+    ``must_record``: whether it is not started where the record can't be written.
 
     A start is never cut short: asyncio would end the program alone and then wait for its children.
     """
+    guard = guard or Guard()
+    record = guard.begin(command, must=must_record)
     starting = asyncio.create_task(
-        _start(argv, cwd=cwd, env=env, stdin=stdin, guard=guard or Guard(), command=command)
+        _start(argv, cwd=cwd, env=env, stdin=stdin, guard=guard, record=record)
     )
     try:
         return await asyncio.shield(starting)
@@ -128,9 +132,8 @@ async def _start(
     env: Mapping[str, str],
     stdin: bytes | None,
     guard: Guard,
-    command: str,
+    record: Record,
 ) -> Program:
-    record = guard.begin(command)
     try:
         _, program = await asyncio.get_running_loop().subprocess_exec(
             lambda: Program(guard, record),
