@@ -71,6 +71,7 @@ class Stage:
         self.clock = ManualClock()
         self.downlink = PlayedDownlink()
         self.online: set[str] = set()
+        self.announced: dict[str, set[str]] = {}
         self.events = EventLog(database, self.clock.now_ms)
         self.rng = random.Random(7)
         self.service = self._service()
@@ -84,6 +85,7 @@ class Stage:
             now_ms=self.clock.now_ms,
             ids=Ids(self.rng),
             settings=CommandSettings(send_timeout_s=0.2),
+            announced=lambda nodes: set().union(*(self.announced.get(n, ()) for n in nodes)),
         )
 
     def restart(self) -> None:

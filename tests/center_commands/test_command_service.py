@@ -54,6 +54,26 @@ async def test_the_verbs_own_timeout_is_the_default(stage: Stage) -> None:
     assert stage.downlink.sent[0][2].timeout_s == 10
 
 
+async def test_a_verb_that_only_a_node_knows_is_sent_as_it_is(stage: Stage) -> None:
+    stage.online = {"pi-17"}
+    stage.announced = {"pi-17": {"blink"}}
+    args = {"times": 3, "what": ["left", None]}
+    async with stage.running():
+        view = await stage.create("pi-17", "pi-18", verb="blink", args=args)
+        await stage.downlink.until_sent(1)
+    assert (view.verb, view.timeout_s) == ("blink", None), "its timeout is the node's business"
+    assert stage.downlink.sent[0][1:] == (
+        "blink",
+        Command(id=view.id, args=args, ttl_s=60, iat=stage.clock.now_ms()),
+    )
+    with pytest.raises(Problem) as caught:
+        await stage.create("pi-18", verb="blink")
+    assert "that a chosen node has announced" in caught.value.errors[0].expected
+    with pytest.raises(Problem) as caught:
+        await stage.create("pi-17", verb="blink", args={"x": "y" * 200_000})
+    assert caught.value.errors[0].field == "args"
+
+
 async def test_an_absent_node_gets_it_on_arrival_with_the_time_that_is_left(stage: Stage) -> None:
     async with stage.running():
         view = await stage.create("pi-17", "pi-18", ttl_s=60)

@@ -21,6 +21,8 @@ PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="
 
 # message → the heading under which its fields stand
 SECTIONS = {
+    "LogLines": "Live log",
+    "LogRenewal": "Live log",
     "Presence": "Presence",
     "Birth": "Birth",
     "Capabilities": "Birth",

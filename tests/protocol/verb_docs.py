@@ -21,9 +21,12 @@ What a node can be asked to do, generated from the catalogue in the code. Over M
 ([API](api.md)). A node says by `verbs` which it has. A new one: [checklist](checklists/new-verb.md).
 
 - **Risk**: `read` changes nothing and is taken unsigned by every node; `change` and `danger` only by an
-  agent with `--dev` until commands can be signed.
+  agent with `--dev`, or by a rule of [the node's policy](settings.md#the-nodes-policy), until commands can be
+  signed. The policy may also refuse any of them (`policy`).
 - **Again after a crash**: whether the agent runs it again when it died in the middle; any other is
   reported as `interrupted`.
+- A node may have further verbs, from other distributions:
+  [checklist](checklists/new-verb.md#a-verb-in-a-distribution-of-its-own).
 - Files and logs are read and written only below the folders of the agent's settings `read_roots` and
   `write_roots` ([settings](settings.md)); with `--dev` also below `files` in its data folder. Links are
   not followed, and the agent's own folder is closed. The journal is read where `/var/log` is allowed.

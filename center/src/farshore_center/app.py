@@ -36,6 +36,8 @@ from farshore_center.ingest.service import IngestService
 from farshore_center.jobs.overlays import JobOverlays
 from farshore_center.jobs.room import JobRoom
 from farshore_center.jobs.routes import job_routes
+from farshore_center.logs.routes import log_routes
+from farshore_center.logs.service import LogService
 from farshore_center.measures import readings
 from farshore_center.nodes.choice import chosen
 from farshore_center.nodes.probes import ProbeService
@@ -86,6 +88,14 @@ class Center:
             self.nodes.registry.online,
             now_ms=now_ms,
             ids=self._ids,
+            announced=self.nodes.registry.verbs,
+        )
+        self.logs = LogService(
+            self.commands,
+            self.events,
+            self,
+            self.nodes.registry.online,
+            now_s=now_s,
         )
         self.identity = IdentityService(
             self.database,
@@ -142,6 +152,7 @@ class Center:
             self.rejected,
             ProbeService(self, now_s=now_s),
             self.identity.judged,
+            live=self.logs.relay.take,
         )
         self.uplink = self._make_uplink(rng)
         self.api = self._make_api()
@@ -243,6 +254,7 @@ class Center:
         app.include_router(config_routes(self.configs))
         app.include_router(job_routes(self.jobs.service))
         app.include_router(event_routes(self.events))
+        app.include_router(log_routes(self.logs, known_node))
         app.include_router(identity_routes(self.identity))
         app.include_router(operation_routes(self.checks, readings(self), self.reasons))
         if isinstance(self.uplink, EmbeddedUplink):
@@ -308,6 +320,7 @@ class Center:
         After a start that failed half-way, too.
         """
         self.events.close()
+        self.logs.relay.close()
         await self.uplink.stop()
         await self._drain()
         tasks = [*self._tasks, *self._told]

@@ -9,11 +9,13 @@ import hashlib
 import logging
 import random
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
 from farshore_protocol.clock import Clock
 from farshore_protocol.codec import decode
+from farshore_protocol.commands import VERBS
 from farshore_protocol.errors import RemoteProtocolError
 from farshore_protocol.ids import Ids
 from farshore_protocol.link import Link, Message, Session
@@ -32,9 +34,13 @@ from farshore_protocol.topics import CenterState, Down, GroupCommand, Up, node_f
 from farshore_edge import VERSION
 from farshore_edge.commands import CommandService, Policy
 from farshore_edge.commands.ledger import Ledger
+from farshore_edge.commands.policy_file import load_rules
+from farshore_edge.commands.tails import Tails
 from farshore_edge.commands.verbs import Handlers
+from farshore_edge.commands.verbs.added import AddedVerbs, Finder, VerbTools, added_verbs
+from farshore_edge.commands.verbs.guard import Guard
 from farshore_edge.commands.verbs.link_test import LinkTest
-from farshore_edge.commands.verbs.own import Agency, own_handlers
+from farshore_edge.commands.verbs.own import Agency, folders_of, own_handlers, write_roots
 from farshore_edge.commands.verbs.power import Now, Power
 from farshore_edge.config import ConfigParts, ConfigService, Place
 from farshore_edge.config.handlers.agent import AgentSettings
@@ -78,13 +84,16 @@ class Agent:
         config: ConfigParts | None = None,
         power: Power | None = None,
         support: Support | None = None,
+        guard: Guard | None = None,
+        find_verbs: Finder = tuple,
     ) -> None:
         """``handlers``: verbs in place of the agent's own; a simulated node runs no real program.
 
         ``aside``: the damaged database whose place this one has taken. ``config``: how
         configurations are brought about; without it, in memory. ``power``: to restart it and its
         machine; without it, it has no verbs for that. ``support``: what of its machine and its log
-        the verb ``diagnose`` tells.
+        the verb ``diagnose`` tells. ``guard``: where programs are on record. ``find_verbs``: gives
+        the entry points of further verbs.
         """
         self.settings = settings
         self._clock = clock
@@ -105,6 +114,8 @@ class Agent:
         self._power = power
         self._support = support or Support()
         self._links = LinkHistory()
+        self._guard = guard or Guard()
+        self._find_verbs = find_verbs
         self._wire()
         self._wire_config(config or simulated_config())
 
@@ -159,6 +170,16 @@ class Agent:
             monotonic_s=clock.monotonic_s,
             draw=self._ids.boot,
         )
+        self._tails = Tails(
+            node=settings.node,
+            uplink=self._link,
+            now_ms=clock.now_ms,
+            monotonic_s=clock.monotonic_s,
+            lines_per_s=settings.log_lines_per_s,
+            bytes_per_s=settings.log_bytes_per_s,
+        )
+        added = self._added_verbs()
+        self._catalogue = {**{n: each.verb for n, each in added.verbs.items()}, **VERBS}
         agency = Agency(
             settings=settings,
             now_ms=clock.now_ms,
@@ -180,8 +201,22 @@ class Agent:
             ),
             power=self._power,
             now=Now(boot=self.boot, now_ms=clock.now_ms, monotonic_s=clock.monotonic_s),
+            guard=self._guard,
+            catalogue=self._catalogue,
+            refused_verbs=added.refused,
+            tails=self._tails,
         )
-        self._handlers = {**own_handlers(agency), **self._own_handlers}
+        self._handlers = {
+            **{name: each.handler for name, each in added.verbs.items()},
+            **own_handlers(agency),
+            **self._own_handlers,
+        }
+        self._rules = load_rules(settings.policy, write_roots(settings))
+        if self._rules is not None and self._rules.fault is not None:
+            log.critical(
+                "the policy can't be used; only ping, status and verbs are taken",
+                extra={"file": self._rules.origin, "error": self._rules.fault},
+            )
         self._ledger = Ledger(
             self._database,
             self.outbox,
@@ -191,13 +226,14 @@ class Agent:
         self._commands = CommandService(
             self._ledger,
             self._handlers,
-            policy=Policy.development() if settings.dev else Policy(),
+            policy=(Policy.development(self._rules) if settings.dev else Policy(rules=self._rules)),
             ids=self._ids,
             now_ms=clock.now_ms,
             monotonic_s=clock.monotonic_s,
             center_ms=lambda: self._sync.center_ms(up_ms=self.up_ms()),
             at_once=settings.commands_at_once,
             output_max_bytes=settings.output_max_bytes,
+            catalogue=self._catalogue,
         )
         self._downlinks: dict[str, Callable[[bytes], None]] = {
             "ack": self._acknowledged,
@@ -205,6 +241,16 @@ class Agent:
             "probe": lambda payload: link_test.answered(decode(ProbeAnswer, payload), len(payload)),
             "error": lambda payload: self._refused(decode(ErrorMessage, payload)),
         }
+
+    def _added_verbs(self) -> AddedVerbs:
+        readable, writable = folders_of(self.settings)
+        tools = VerbTools(
+            node=self.settings.node,
+            data=Path(self.settings.data).absolute() / "verbs",
+            readable=readable,
+            writable=writable,
+        )
+        return added_verbs(tools, taken=VERBS, find=self._find_verbs)
 
     def _wire_config(self, parts: ConfigParts) -> None:
         settings, clock = self.settings, self._clock
@@ -281,6 +327,8 @@ class Agent:
             },
             "commands": self._commands.running(),
             "commands_waiting": self._commands.waiting(),
+            "live_logs": self._tails.names(),
+            "policy": self._policy_word(),
             "config": self._config.status(),
             "losses": self._losses(),
             "disk": self._disk(),
@@ -301,6 +349,13 @@ class Agent:
             return len(self._database.losses())
         except DatabaseError:
             return None
+
+    def _policy_word(self) -> dict[str, Any] | None:
+        rules = self._rules
+        if rules is None:
+            return None
+        word: dict[str, Any] = {"file": rules.origin, "rules": len(rules.rules)}
+        return word if rules.fault is None else {**word, "fault": rules.fault}
 
     def _disk(self) -> dict[str, Any]:
         """Whether the outbox can be written, and what was set aside."""
@@ -359,6 +414,9 @@ class Agent:
                     log.warning("a retained configuration is ignored")
                 else:
                     self._config.take(message.payload)
+            case Down(kind="log", name=str(name)):
+                if not message.retain:
+                    self._tails.renew(name, message.payload)
             case Down(kind=kind) if kind in self._downlinks:
                 self._downlinks[kind](message.payload)
             case CenterState():
@@ -390,7 +448,7 @@ class Agent:
         await self.outbox.recover(self._aside)
         late = self._database if isinstance(self._database, LateDatabase) else None
         if late is None:
-            await self._commands.recover()
+            await self._commands.recover(await self._guard.end_orphans())
         if self._stopped.is_set():
             return
         for name, work in (
@@ -430,7 +488,7 @@ class Agent:
             self._center.begin()
         self._ledger.begin(self._aside)
         await self.outbox.recover(self._aside)
-        await self._commands.recover()
+        await self._commands.recover(await self._guard.end_orphans())
         self._presence.say_birth()  # with the heads: the center answers with what it has
 
     async def _take_acks(self) -> None:
@@ -469,6 +527,7 @@ class Agent:
         try:
             await self._config.stop()
             await self._commands.stop()
+            await self._tails.stop()
             await self._end("configuration", "sampler", "facts")
             await self._sampler.flush()
             await self.outbox.written()  # by whoever was cancelled while his record was written

@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, text in (
         ("run", "run the agent until SIGTERM or Ctrl-C"),
         ("settings", "print every setting with where its value comes from"),
+        ("policy", "check the policy file, and say what the node would do with a command"),
     ):
         command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         command.add_argument("--settings", metavar="FILE", type=Path, help="a TOML file")
@@ -65,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
             _add_flag(command, setting.name)
         if name == "settings":
             command.add_argument("--json", action="store_true", help="as JSON")
+        if name == "policy":
+            command.add_argument("verb", nargs="?", help="a verb of the agent's own")
+            command.add_argument("args", nargs="?", default="{}", help="its arguments, as JSON")
     return parser
 
 
@@ -85,6 +89,7 @@ def _add_flag(command: argparse.ArgumentParser, name: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = vars(_parser().parse_args(argv))
+    asked = options.pop("verb", None), options.pop("args", "{}")
     command, file, as_json = (
         options.pop("command"),
         options.pop("settings"),
@@ -95,6 +100,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if command == "settings":
             _print_settings(loaded, as_json)
             return 0
+        if command == "policy":
+            return _explain(loaded.settings, *asked)
         tail = _set_up_logging(loaded.settings.log_level)
         given = len(sys.argv) - 2 if argv is None else None
         return asyncio.run(_run(loaded.settings, given, tail))
@@ -127,6 +134,15 @@ def _set_up_logging(level: str) -> LogTail:
         handler.setFormatter(_Fields("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level, handlers=handlers)
     return handlers[1]
+
+
+def _explain(settings: Settings, verb: str | None, args: str) -> int:
+    """0: the file is right, or the command is taken; 1: it is not taken; 2: the file is wrong."""
+    from farshore_edge.commands.explain import explained
+
+    code, text = explained(settings, verb, args)
+    (sys.stderr if code == 2 else sys.stdout).write(text + "\n")
+    return code
 
 
 async def _run(settings: Settings, options: int | None, tail: LogTail) -> int:

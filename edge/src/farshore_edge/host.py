@@ -10,7 +10,9 @@ from farshore_protocol.link import BackoffSettings
 from farshore_protocol.link.mqtt import MqttLink, MqttSettings
 
 from farshore_edge.app import Agent
+from farshore_edge.commands.verbs.added import installed
 from farshore_edge.commands.verbs.diagnose import LogLines, no_lines
+from farshore_edge.commands.verbs.guard import Guard
 from farshore_edge.commands.verbs.power import Power
 from farshore_edge.config.host import host_config
 from farshore_edge.database import open_or_wait
@@ -47,6 +49,7 @@ def host_agent(
     the last lines of its log."""
     clock, rng = SystemClock(), system_rng()
     path = Path(settings.data) / "agent.db"
+    guard = Guard(path.with_name("programs"))
     database, aside = open_or_wait(path, Ids(rng), clock.now_ms)
     return Agent(
         settings,
@@ -56,7 +59,9 @@ def host_agent(
         link=MqttLink(mqtt_link_settings(settings), clock=clock, rng=rng),
         clock=clock,
         rng=rng,
-        config=host_config(settings, clock),
         power=power,
         support=host_support(log_lines, Path(settings.data)),
+        config=host_config(settings, clock, guard),
+        guard=guard,
+        find_verbs=installed,
     )

@@ -38,6 +38,7 @@ class Settings:
     write_roots: Sequence[str] = ()
     probe_targets: Sequence[str] = ()
     reboot_command: str = ""
+    policy: str = ""
     sample_interval_s: float = 5.0
     batch_s: float = 10.0
     heartbeat_s: float = 30.0
@@ -60,6 +61,14 @@ class Settings:
     reports_max_age_s: float = 90 * DAY_S
     commands_at_once: int = 8
     output_max_bytes: int = 256 * 1024
+    exec_cpu_s: int = 3600
+    exec_memory_bytes: int = 0
+    exec_processes: int = 512
+    exec_open_files: int = 1024
+    exec_file_bytes: int = 0
+    exec_nice: int = 0
+    log_lines_per_s: int = 200
+    log_bytes_per_s: int = 32 * 1024
     stop_grace_s: float = 5.0
     log_level: str = "INFO"
 
@@ -103,6 +112,7 @@ DOCS: Mapping[str, str] = {
     "probe_targets": "hosts (names, *.example.org) and networks (10.0.0.0/8, *) that net-probe may reach; "
     "none: only the center's host",
     "reboot_command": "what reboots the machine; none: systemctl reboot, or reboot without systemd",
+    "policy": "a TOML file with the rules of what commands this node takes; none: every command",
     "sample_interval_s": "seconds between two samples of the machine",
     "batch_s": "seconds of samples that travel together",
     "heartbeat_s": "seconds between two heartbeats",
@@ -125,6 +135,14 @@ DOCS: Mapping[str, str] = {
     "reports_max_age_s": "seconds after which waiting reports of the state are given up",
     "commands_at_once": "commands that run at the same time; more of them wait",
     "output_max_bytes": "what is kept of one command's output",
+    "exec_cpu_s": "seconds of processor time that a program of `exec` may use, 0: any",
+    "exec_memory_bytes": "memory that a program of `exec` may use, all its processes together, 0: any",
+    "exec_processes": "processes that a program of `exec` may be at once, 0: any",
+    "exec_open_files": "files that each process of `exec` may have open, 0: as the agent itself",
+    "exec_file_bytes": "size of the largest file that `exec` may write, 0: any",
+    "exec_nice": "how much a program of `exec` stands back behind others, 0 to 19",
+    "log_lines_per_s": "lines a second that one live log may send; more are dropped and counted",
+    "log_bytes_per_s": "bytes a second that one live log may send; more are dropped and counted",
     "stop_grace_s": "at an orderly stop: how long to wait for what is unsent to be acknowledged",
     "log_level": "DEBUG, INFO, WARNING or ERROR",
 }
@@ -144,6 +162,14 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     **{f"{stream}_max_age_s": (60, 100 * 365 * DAY_S) for stream in STREAMS},
     "commands_at_once": (1, 256),
     "output_max_bytes": (0, 64 * 1024 * 1024),
+    "exec_cpu_s": (0, 7 * DAY_S),
+    "exec_memory_bytes": (0, 2**50),
+    "exec_processes": (0, 100_000),
+    "exec_open_files": (0, 1_000_000),
+    "exec_file_bytes": (0, 2**50),
+    "exec_nice": (0, 19),
+    "log_lines_per_s": (1, 10_000),
+    "log_bytes_per_s": (1024, 1024 * 1024),
     "stop_grace_s": (0, 600),
 }
 
@@ -227,6 +253,10 @@ def _convert(key: str, value: Any) -> Any:
             if level not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
                 raise ValueError("expected DEBUG, INFO, WARNING or ERROR")
             return level
+        case "policy":
+            if not isinstance(value, str) or "\0" in value:
+                raise ValueError("expected the path of a file")
+            return value
         case "data":
             if not isinstance(value, str) or not value.strip() or "\0" in value:
                 raise ValueError("expected the path of a folder")

@@ -22,12 +22,12 @@ PREFIX = "fs1"
 UpKind = Literal[
     "presence", "birth", "heartbeat", "time", "probe", "res", "evt", "rep", "tel", "log"
 ]
-DownKind = Literal["cmd", "desired", "ack", "time", "probe", "error"]
+DownKind = Literal["cmd", "desired", "log", "ack", "time", "probe", "error"]
 
 _UP_PLAIN = frozenset({"presence", "birth", "heartbeat", "time", "probe"})
 _UP_NAMED = frozenset({"res", "evt", "rep", "tel", "log"})
 _DOWN_PLAIN = frozenset({"ack", "time", "probe", "error"})
-_DOWN_NAMED = frozenset({"cmd", "desired"})
+_DOWN_NAMED = frozenset({"cmd", "desired", "log"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

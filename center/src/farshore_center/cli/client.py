@@ -136,7 +136,7 @@ class CenterClient:
 
     @asynccontextmanager
     async def subscribe(
-        self, params: Params, after: int | None = None
+        self, params: Params, after: int | None = None, path: str = "/events"
     ) -> AsyncIterator[AsyncIterator[list[Document]]]:
         """Live events, as they come in; an empty list is a sign of life without one.
 
@@ -149,7 +149,7 @@ class CenterClient:
         timeout = httpx.Timeout(_TIMEOUT.connect, read=_SILENCE_S)
         try:
             async with self._http.stream(
-                "GET", "/events", params=_without_none(params), headers=headers, timeout=timeout
+                "GET", path, params=_without_none(params), headers=headers, timeout=timeout
             ) as response:
                 if response.is_error:
                     await response.aread()

@@ -39,7 +39,7 @@ async def diagnose(
     ] = 60,
 ) -> int:
     """Save what support wants to see of a node: state, books, log, settings without secrets."""
-    from farshore_center.cli.follow import follow
+    from farshore_center.cli.follow import Unseen, follow
 
     if output is not None and not output.parent.is_dir():
         raise BadUsageError(f"--output {clean(str(output))!r}: there is no such folder")
@@ -47,7 +47,7 @@ async def diagnose(
     async with session.connect() as client:
         made = await client.post("/commands", body)
         session.note(f"{clean(node)} is asked ({clean(made['id'])}) …")
-        end = await follow(client, made, lambda _command: None)
+        end = await follow(client, made, Unseen())
         now_ms = client.now_ms()
     [target] = targets_of(end)
     if not all_succeeded(end):

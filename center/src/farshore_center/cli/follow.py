@@ -35,6 +35,16 @@ class Watcher(Protocol):
         """The center has not answered for so long; None: it does again."""
 
 
+class Unseen:
+    """A watcher for what is followed without being shown."""
+
+    def show(self, command: Command) -> None:
+        pass
+
+    def away(self, seconds: float | None) -> None:
+        pass
+
+
 class Listener:
     """Keeps a subscription alive and passes its events on."""
 

@@ -16,6 +16,7 @@ from farshore_center.cli import (
     inventory,
     jobs,
     labels,
+    logs,
     nodes,
     overlays,
     rejected,
@@ -63,7 +64,7 @@ def options(
 
 for noun in (
     nodes, labels, groups, group, overlays, streams, commands, jobs, diagnose, config, telemetry, events,
-    rejected, identity, inventory,
+    rejected, logs, identity, inventory,
 ):  # fmt: skip
     noun.register(app)
 

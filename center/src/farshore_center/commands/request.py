@@ -4,7 +4,7 @@ import difflib
 import hashlib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -70,16 +70,21 @@ class CheckedCommand:
     nodes: tuple[str, ...]
     args: str
     ttl_ms: int
-    timeout_s: float
+    timeout_s: float | None
     by: str
     digest: str
     secret: bool = False
 
 
-def checked(request: NewCommand) -> CheckedCommand:
-    """The request in the form in which it is stored, or the Problem that it has."""
-    verb = _verb(request.verb)
-    args = _args(verb, request.args)
+def checked(request: NewCommand, announced: Collection[str] = ()) -> CheckedCommand:
+    """The request in the form in which it is stored, or the Problem that it has.
+
+    ``announced``: verbs that its nodes say they have. One that only a node knows, from another
+    distribution, is sent as it is: its arguments and its timeout are the node's business.
+    """
+    foreign = request.verb not in VERBS and request.verb in announced
+    verb = _foreign(request.verb) if foreign else _verb(request.verb)
+    args = _json_args(request.args) if foreign else _args(verb, request.args)
     if not request.nodes and not request.allow_empty:
         raise _no_target(request.choice)
     timeout_s = request.timeout_s
@@ -90,7 +95,7 @@ def checked(request: NewCommand) -> CheckedCommand:
         nodes=tuple(sorted(set(request.nodes))),
         args=args,
         ttl_ms=_check_seconds("ttl_s", request.ttl_s),
-        timeout_s=verb.timeout_s if timeout_s is None else timeout_s,
+        timeout_s=verb.timeout_s if timeout_s is None and not foreign else timeout_s,
         by=request.by,
         digest=digest(request),
         secret=request.secret,
@@ -160,6 +165,11 @@ def check_key(key: str) -> str:
     return key
 
 
+def _foreign(name: str) -> Verb:
+    """Of a verb that is not in the catalogue nothing is known but its name."""
+    return Verb(name=name, summary="", risk="danger", idempotent=False, timeout_s=math.inf)
+
+
 def _verb(name: str) -> Verb:
     verb = VERBS.get(name)
     if verb is not None:
@@ -171,7 +181,7 @@ def _verb(name: str) -> Verb:
         field="verb",
         detail=f"there is no verb {name[:64]!a}"
         + (f"; did you mean {' or '.join(near)}?" if near else ""),
-        expected=f"one of {', '.join(sorted(VERBS))}",
+        expected=f"one of {', '.join(sorted(VERBS))}, or one that a chosen node has announced",
     )
 
 
@@ -189,6 +199,10 @@ def _args(verb: Verb, args: Mapping[str, Any]) -> str:
         codec.convert(verb.args, args)
     except MessageError as exc:
         raise _misfit(verb, exc.detail) from exc
+    return _json_args(args)
+
+
+def _json_args(args: Mapping[str, Any]) -> str:
     try:
         text = codec.encode(args)
     except LocalProtocolError as exc:

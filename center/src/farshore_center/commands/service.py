@@ -6,13 +6,13 @@ It does not know HTTP, and it does not choose nodes: the nodes are named when it
 import asyncio
 import base64
 import binascii
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 import structlog
-from farshore_protocol.commands import CommandReport
+from farshore_protocol.commands import VERBS, CommandReport
 from farshore_protocol.ids import Ids
 from sqlalchemy import Connection
 
@@ -53,13 +53,16 @@ class CommandService:
         now_ms: Callable[[], int],
         ids: Ids,
         settings: CommandSettings | None = None,
+        announced: Callable[[Sequence[str]], Collection[str]] = lambda _nodes: (),
     ) -> None:
+        """``announced``: the verbs that these nodes say they have."""
         self._database = database
         self._events = events
         self._now_ms = now_ms
         self._ids = ids
         settings = settings or CommandSettings()
         self._eraser = Eraser(database, now_ms=now_ms, settings=settings)
+        self._announced = announced
         self._dispatcher = Dispatcher(
             database, events, downlink, online, now_ms=now_ms, settings=settings
         )
@@ -82,7 +85,8 @@ class CommandService:
 
     async def create(self, request: NewCommand, idempotency_key: str | None = None) -> CommandView:
         """Makes a command, or finds the one that the key has made before (`repeated`)."""
-        command = checked(request)
+        announced = () if request.verb in VERBS else self._announced(request.nodes)
+        command = checked(request, announced)
         if idempotency_key is not None:
             check_key(idempotency_key)
         return await self._finish(self._create(command, idempotency_key))

@@ -42,13 +42,16 @@ class Intake:
         rejected: RejectedList,
         probes: ProbeService,
         judged: Callable[[str, CenterMark | None], Awaitable[bool]],
+        live: Callable[[Up, bytes], None] = lambda _up, _payload: None,
     ) -> None:
-        """``judged``: whether a node has seen what a restored center does not know."""
+        """``judged``: whether a node has seen what a restored center does not know. ``live``: hands on
+        what comes of live logs."""
         self._nodes = nodes
         self._ingest = ingest
         self._rejected = rejected
         self._probes = probes
         self._judged = judged
+        self._live_to = live
         self._by_kind: dict[str, Callable[[Up, bytes], Awaitable[None]]] = {
             "presence": self._presence,
             "birth": self._birth,
@@ -143,7 +146,8 @@ class Intake:
         await self._probes.asked(up.node, decode(Probe, payload), len(payload))
 
     async def _live(self, up: Up, payload: bytes) -> None:
-        """Live tails are for whoever listens at the broker; the center keeps nothing of them."""
+        """Live logs are for whoever listens; the center keeps nothing of them."""
+        self._live_to(up, payload)
 
 
 def _check_birth(birth: Birth) -> None:

@@ -1,7 +1,7 @@
 """Whether the node takes a command: known verb, allowed unsigned, fitting arguments, in time. Pure."""
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from farshore_protocol.codec import convert
@@ -9,16 +9,20 @@ from farshore_protocol.commands import VERBS, Command, CommandError, Verb
 from farshore_protocol.commands.catalogue import Risk, risk_of
 from farshore_protocol.errors import RemoteProtocolError
 
+from farshore_edge.commands.rules import Rules, rule_on
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """``unsigned_risks``: the risks of verbs that are accepted without a signature."""
+    """``unsigned_risks``: the risks of verbs that are accepted without a signature. ``rules``: the
+    node's own, where it has some."""
 
     unsigned_risks: frozenset[str] = frozenset({"read"})
+    rules: Rules | None = None
 
     @classmethod
-    def development(cls) -> "Policy":
-        return cls(unsigned_risks=frozenset({"read", "change", "danger"}))
+    def development(cls, rules: Rules | None = None) -> "Policy":
+        return cls(unsigned_risks=frozenset({"read", "change", "danger"}), rules=rules)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +49,10 @@ def judge(
     policy: Policy,
     known: Collection[str],
     center_ms: float | None,
+    catalogue: Mapping[str, Verb] = VERBS,
 ) -> Accepted | Refused:
     """``center_ms``: the center's time where the node knows it; see ``Command.iat``."""
-    verb = VERBS.get(name) if name in known else None
+    verb = catalogue.get(name) if name in known else None
     if verb is None:
         near = difflib.get_close_matches(name, sorted(known), n=3)
         hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(sorted(known))}"
@@ -57,11 +62,14 @@ def judge(
     except RemoteProtocolError as exc:
         return _rejected("bad_args", f"args: {exc.detail}")
     risk = risk_of(verb, args)
-    if risk not in policy.unsigned_risks:
+    ruling = None if policy.rules is None else rule_on(policy.rules, name, args)
+    if ruling is not None and not ruling.allowed:
+        return _rejected("policy", ruling.why)
+    if risk not in policy.unsigned_risks and not (ruling is not None and ruling.unsigned):
         return _rejected(
             "unsigned",
-            f"verb {name!r} has the risk {risk!r}; this node takes it only signed "
-            "(an agent started with --dev takes it unsigned)",
+            f"verb {name!r} has the risk {risk!r}; this node takes it only signed (unsigned: with "
+            "--dev, or by a rule of its policy that says so)",
         )
     if command.iat is not None and command.ttl_s is not None and center_ms is not None:
         late_s = (center_ms - command.iat) / 1000 - command.ttl_s

@@ -7,13 +7,13 @@ has to wait for its place says so, with how many are ahead, and keeps its turn o
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import msgspec
 from farshore_protocol.codec import decode, encode
-from farshore_protocol.commands import VERBS, Command, CommandError
+from farshore_protocol.commands import VERBS, Command, CommandError, Verb
 from farshore_protocol.errors import RemoteProtocolError
 from farshore_protocol.ids import Ids
 from farshore_protocol.names import is_name
@@ -24,6 +24,7 @@ from farshore_edge.commands.pledges import Resumable, pledge_of
 from farshore_edge.commands.policy import Accepted, Policy, Refused, judge
 from farshore_edge.commands.queue import Lanes
 from farshore_edge.commands.teller import QUIET_S, Teller
+from farshore_edge.commands.verbs.guard import Orphan, told
 from farshore_edge.commands.verbs.model import Context, Handlers, Outcome
 from farshore_edge.errors import DatabaseError
 
@@ -43,6 +44,7 @@ CANCELLED = "cancelled; what it had started was ended"
 CANCELLED_WAITING = "cancelled before it was run"
 CANCELLED_UNSEEN = "cancelled before it came to the node"
 CANCEL_WITHIN_S = 20.0
+ORPHANS_TOLD = 100
 LEDGER_LOST = (
     "the node's ledger of commands was damaged and begun anew: this command was made before that, "
     "and may have been run already; make it anew if it is still wanted"
@@ -69,6 +71,7 @@ class CommandService:
         center_ms: Callable[[], float | None],
         at_once: int,
         output_max_bytes: int,
+        catalogue: Mapping[str, Verb] = VERBS,
     ) -> None:
         self._ledger = ledger
         self._handlers = handlers
@@ -79,10 +82,12 @@ class CommandService:
         self._center_ms = center_ms
         self._lanes = Lanes(at_once, patience_s=QUIET_S)
         self._output_max_bytes = output_max_bytes
+        self._catalogue = catalogue
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._concluding: set[asyncio.Task[None]] = set()
         self._to_cancel: set[str] = set()
         self._pledged: set[str] = set()
+        self._orphans: dict[str, Sequence[Orphan]] = {}
         self._stopping = False
 
     def running(self) -> list[str]:
@@ -215,6 +220,7 @@ class CommandService:
             policy=self._policy,
             known=self._handlers.keys(),
             center_ms=self._center_ms(),
+            catalogue=self._catalogue,
         )
 
     async def _refuse(self, entry: Entry, refusal: Refused) -> None:
@@ -313,9 +319,10 @@ class CommandService:
             await self._ledger.repeat(recorded)
         return recorded.state
 
-    async def recover(self) -> None:
+    async def recover(self, ended: Mapping[str, Sequence[Orphan]] | None = None) -> None:
         """After a start: what waited for its turn waits again, and what was accepted or running when
-        the agent died is resolved."""
+        the agent died is resolved. ``ended``: command → what it had left, and was ended now."""
+        self._orphans = dict(ended or {})
         for entry in self._ledger.unfinished():
             if entry.state == "received":
                 self._start(entry.id, self._wait_again(entry))
@@ -327,7 +334,7 @@ class CommandService:
                 self._start(entry.id, self._resume(entry, handler, pledge))
                 continue
             entry.move("interrupted", self._now_ms())
-            verb = VERBS.get(entry.verb)
+            verb = self._catalogue.get(entry.verb)
             if verb is not None and verb.idempotent:
                 self._start(entry.id, self._run_again(entry))
             else:
@@ -337,12 +344,17 @@ class CommandService:
         """What an earlier start has begun is not done again; what became of it is found out."""
         if entry.state == "accepted":
             entry.move("running", self._now_ms())
-        timeout_s = request_of(entry).timeout_s or VERBS[entry.verb].timeout_s
+        timeout_s = request_of(entry).timeout_s or self._catalogue[entry.verb].timeout_s
         await self._work(entry, timeout_s, lambda context: verb.resume(pledge, context))
 
     async def _report_died(self, entry: Entry) -> None:
-        error = CommandError(code="interrupted", message=DIED)
-        await self._ledger.report(entry, error=error)
+        left = self._orphans.get(entry.id, ())
+        message = DIED + (
+            f"; at this start was ended what it had left: {told(left)}" if left else ""
+        )
+        result = {"ended": [asdict(each) for each in left[:ORPHANS_TOLD]]} if left else None
+        error = CommandError(code="interrupted", message=message)
+        await self._ledger.report(entry, result=result, error=error)
 
     async def _run_again(self, entry: Entry) -> None:
         try:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from farshore_protocol.clock import Clock
 
+from farshore_edge.commands.verbs.guard import Guard
 from farshore_edge.config.handlers import app, files, packages, services
 from farshore_edge.config.handlers.plain import Plain
 from farshore_edge.config.health import HostHealth
@@ -17,7 +18,7 @@ from farshore_edge.config.store import FileStore
 from farshore_edge.settings import Settings
 
 
-def host_config(settings: Settings, clock: Clock) -> ConfigParts:
+def host_config(settings: Settings, clock: Clock, guard: Guard | None = None) -> ConfigParts:
     data = Path(settings.data).absolute()
     roots = [Path(root) for root in settings.config_roots]
     if settings.dev:
@@ -25,7 +26,7 @@ def host_config(settings: Settings, clock: Clock) -> ConfigParts:
         with contextlib.suppress(OSError):  # the agent starts without a disk, too
             below.mkdir(parents=True, exist_ok=True)
         roots.append(below)
-    programs = HostPrograms()
+    programs = HostPrograms(guard)
     tools = HandlerTools(
         node=settings.node,
         data=data / "config",

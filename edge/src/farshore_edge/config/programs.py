@@ -5,13 +5,18 @@ import os
 from collections.abc import Mapping, Sequence
 
 from farshore_edge.commands.verbs import program
+from farshore_edge.commands.verbs.guard import Guard
 from farshore_edge.config.model import Ended
 
 OUTPUT_BYTES = 4096
 
 
 class HostPrograms:
-    """Programs of this machine."""
+    """Programs of this machine. ``guard``: where they are on record; ``command``: for which one."""
+
+    def __init__(self, guard: Guard | None = None, command: str = "") -> None:
+        self._guard = guard
+        self._command = command
 
     async def run(
         self,
@@ -22,7 +27,15 @@ class HostPrograms:
         output_bytes: int = OUTPUT_BYTES,
     ) -> Ended:
         """``output_bytes``: of each stream, what is kept of its end."""
-        running = await program.start(argv, cwd=None, env={**os.environ, **(env or {})}, stdin=None)
+        running = await program.start(
+            argv,
+            cwd=None,
+            env={**os.environ, **(env or {})},
+            stdin=None,
+            guard=self._guard,
+            command=self._command,
+            must_record=False,
+        )
         out = asyncio.create_task(_tail(running.stdout, output_bytes))
         err = asyncio.create_task(_tail(running.stderr, output_bytes))
         try:

@@ -112,6 +112,10 @@ class WorldLink:
         self._bus.send(self._connection, message)
         return True
 
+    @property
+    def congested(self) -> bool:
+        return False
+
     async def close(self, farewell: Message | None = None) -> None:
         self._closing.set()
         connection = self._connection

@@ -249,6 +249,10 @@ class Connection:
         info = self._client.publish(message.topic, message.payload, message.qos, message.retain)
         return info.rc == paho.MQTT_ERR_SUCCESS
 
+    @property
+    def congested(self) -> bool:
+        return bool(self._client.want_write())
+
     async def leave(self, farewell: Message | None) -> None:
         """Says ``farewell`` if the connection is up, then DISCONNECT, and sees both written."""
         self._leaving = True

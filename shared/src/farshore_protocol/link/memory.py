@@ -192,6 +192,10 @@ class MemoryLink:
         self._bus.publish(message, self._session.client_id)
         return True
 
+    @property
+    def congested(self) -> bool:
+        return False
+
     async def close(self, farewell: Message | None = None) -> None:
         self._closing.set()
         session = self._session

@@ -73,6 +73,12 @@ class Link(Protocol):
         """
         ...
 
+    @property
+    def congested(self) -> bool:
+        """Whether what was handed over before is still waiting to be written: what is worth nothing
+        later (QoS 0) is better left out then."""
+        ...
+
     async def close(self, farewell: Message | None = None) -> None:
         """Says ``farewell`` if connected, then disconnects orderly, so that no will is published."""
         ...

@@ -75,6 +75,11 @@ class MqttLink:
         connection = self._connection
         return connection is not None and connection.up and connection.publish(message)
 
+    @property
+    def congested(self) -> bool:
+        connection = self._connection
+        return connection is not None and connection.congested
+
     async def close(self, farewell: Message | None = None) -> None:
         self._closing.set()
         connection = self._connection

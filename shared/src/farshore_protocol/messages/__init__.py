@@ -6,6 +6,7 @@ from farshore_protocol.messages.center import (
     CenterStateMessage,
     ErrorMessage,
 )
+from farshore_protocol.messages.log import LogLines, LogRenewal, log_name
 from farshore_protocol.messages.node import (
     Birth,
     Capabilities,
@@ -30,6 +31,8 @@ __all__ = [
     "Event",
     "FactsReport",
     "Heartbeat",
+    "LogLines",
+    "LogRenewal",
     "Presence",
     "Probe",
     "ProbeAnswer",
@@ -37,4 +40,5 @@ __all__ = [
     "StreamHead",
     "TimeAnswer",
     "TimeRequest",
+    "log_name",
 ]

@@ -1,10 +1,10 @@
 """The verbs that only ask: ``ping``, ``facts``, ``status``, ``verbs``."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from farshore_protocol.commands import VERBS
+from farshore_protocol.commands import VERBS, Verb
 
 from farshore_edge.commands.verbs.model import Context, Handler, Outcome
 
@@ -30,20 +30,27 @@ def status(tell: Callable[[], dict[str, Any]]) -> Handler:
     return handle
 
 
-def verbs(known: Callable[[], list[str]]) -> Handler:
+def verbs(
+    known: Callable[[], list[str]],
+    catalogue: Mapping[str, Verb] = VERBS,
+    refused: Mapping[str, str] | None = None,
+) -> Handler:
+    """``refused``: verbs of other distributions that are not there, and why."""
+
     async def handle(_args: Any, _context: Context) -> Outcome:
-        return Outcome(
-            result={
-                "verbs": {
-                    name: {
-                        "summary": VERBS[name].summary,
-                        "risk": VERBS[name].risk,
-                        "idempotent": VERBS[name].idempotent,
-                        "timeout_s": VERBS[name].timeout_s,
-                    }
-                    for name in known()
-                }
-            }
-        )
+        told = {name: _told(catalogue[name]) for name in known()}
+        result: dict[str, Any] = {"verbs": told}
+        if refused:
+            result["refused"] = dict(refused)
+        return Outcome(result=result)
 
     return handle
+
+
+def _told(verb: Verb) -> dict[str, Any]:
+    return {
+        "summary": verb.summary,
+        "risk": verb.risk,
+        "idempotent": verb.idempotent,
+        "timeout_s": verb.timeout_s,
+    }

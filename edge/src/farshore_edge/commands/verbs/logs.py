@@ -1,4 +1,4 @@
-"""``logs``: the last lines of a unit's journal or of a log file, as output.
+"""``logs``: the last lines of a unit's journal or of a log file, as output, and live what follows.
 
 The journal may be read where its folder is among those that the node allows.
 """
@@ -6,18 +6,23 @@ The journal may be read where its folder is among those that the node allows.
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from farshore_protocol.commands import CommandError, Output
 from farshore_protocol.commands.catalogue import LogsArgs
 from farshore_protocol.commands.catalogue.files import LogsResult
+from farshore_protocol.messages.log import log_name
 
+from farshore_edge.commands.tails import Tails, TooManyError
 from farshore_edge.commands.verbs.capture import CHUNK_BYTES
-from farshore_edge.commands.verbs.files import in_thread, open_below
+from farshore_edge.commands.verbs.files import Refused, in_thread, open_below
+from farshore_edge.commands.verbs.guard import Guard
+from farshore_edge.commands.verbs.log_sources import FileSource, JournalSource
 from farshore_edge.commands.verbs.model import Context, Handler, Outcome
 from farshore_edge.config.folders import Folders
 from farshore_edge.config.programs import HostPrograms
+from farshore_edge.errors import ConfigurationError
 
 JOURNALCTL = "journalctl"
 JOURNAL = "/var/log/journal/system.journal"
@@ -26,17 +31,27 @@ LINE_MAX_BYTES = 16 * 1024
 READ_BYTES = 256 * 1024
 
 
-def logs(folders: Folders, *, journalctl: str = JOURNALCTL) -> Handler:
+def logs(
+    folders: Folders,
+    tails: Tails | None = None,
+    *,
+    journalctl: str = JOURNALCTL,
+    guard: Guard | None = None,
+) -> Handler:
+    """``tails``: where what comes later goes; without them nothing can be followed."""
+
     async def handle(args: LogsArgs, context: Context) -> Outcome:
         if (args.unit is None) == (args.path is None):
             message = "expected one of unit (of the journal) and path (of a file)"
             return _failed("bad_args", message)
+        if args.follow and tails is not None:
+            return await _follow(tails, folders, journalctl, guard, args, context)
         kept = _Lines(args, context.output_max_bytes)
         if args.path is not None:
             path = args.path
             failed = await in_thread(lambda: _of_file(folders, path, kept))
         else:
-            failed = await _of_journal(folders, journalctl, args, context, kept)
+            failed = await _of_journal(folders, journalctl, args, context, kept, guard)
         if failed.error is not None:
             return failed
         await _say(kept.text(), context)
@@ -45,6 +60,52 @@ def logs(folders: Folders, *, journalctl: str = JOURNALCTL) -> Handler:
         return Outcome(result=asdict(result))
 
     return handle
+
+
+async def _follow(
+    tails: Tails,
+    folders: Folders,
+    journalctl: str,
+    guard: Guard | None,
+    args: LogsArgs,
+    context: Context,
+) -> Outcome:
+    """The last lines as output; what comes then is the tail's."""
+    if args.path is None:
+        allowed = await in_thread(_journal_allowed(folders))
+        if allowed.error is not None:
+            return allowed
+
+    def make() -> FileSource | JournalSource:
+        if args.path is not None:
+            return FileSource(folders, args)
+        return JournalSource(journalctl, args, guard)
+
+    name = log_name(unit=args.unit, path=args.path, grep=args.grep)
+    try:
+        found = await tails.follow(name, make, lease_s=args.follow_s, lines=args.lines)
+    except TooManyError as exc:
+        return _failed("too_many", str(exc))
+    except Refused as exc:
+        return _failed(exc.code, str(exc))
+    except ConfigurationError as exc:
+        return _failed(exc.code, exc.message)
+    except OSError as exc:
+        code = "unsupported" if args.path is None else "io_error"
+        return _failed(code, f"{exc.filename or journalctl}: {exc.strerror or exc}")
+    kept = _Lines(replace(args, grep=None, lines=max(args.lines, 1)), context.output_max_bytes)
+    for line in found.lines:
+        kept.add(line)
+    await _say(kept.text(), context)
+    result = LogsResult(
+        source=found.title,
+        lines=len(kept.lines),
+        output_cut_bytes=kept.cut,
+        name=found.name,
+        tail=found.tail,
+        seq=found.seq,
+    )
+    return Outcome(result=asdict(result))
 
 
 class _Lines:
@@ -89,7 +150,12 @@ def _of_file(folders: Folders, path: str, kept: _Lines) -> dict[str, Any]:
 
 
 async def _of_journal(
-    folders: Folders, journalctl: str, args: LogsArgs, context: Context, kept: _Lines
+    folders: Folders,
+    journalctl: str,
+    args: LogsArgs,
+    context: Context,
+    kept: _Lines,
+    guard: Guard | None,
 ) -> Outcome:
     allowed = await in_thread(_journal_allowed(folders))
     if allowed.error is not None:
@@ -101,7 +167,8 @@ async def _of_journal(
     argv = [journalctl, "--no-pager", "--quiet", "--output=short-iso", unit, *lines, *since]
     most = max(context.output_max_bytes, READ_BYTES)
     try:
-        ended = await HostPrograms().run(argv, timeout_s=context.timeout_s, output_bytes=most)
+        programs = HostPrograms(guard, context.command_id)
+        ended = await programs.run(argv, timeout_s=context.timeout_s, output_bytes=most)
     except OSError as exc:
         return _failed("unsupported", f"{journalctl}: {exc.strerror}; expected systemd's journal")
     if ended.code is None:

@@ -1,11 +1,14 @@
 """The agent's own verbs, each with what it needs of the agent. Wiring alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from farshore_protocol.commands import Verb
+
 from farshore_edge import VERSION
+from farshore_edge.commands.tails import Tails
 from farshore_edge.commands.verbs import (
     cancel,
     config_override,
@@ -19,6 +22,8 @@ from farshore_edge.commands.verbs import exec as exec_verb
 from farshore_edge.commands.verbs.cancel import Cancel
 from farshore_edge.commands.verbs.config_override import Configuration
 from farshore_edge.commands.verbs.diagnose import diagnose
+from farshore_edge.commands.verbs.guard import Guard
+from farshore_edge.commands.verbs.limits import Limits
 from farshore_edge.commands.verbs.link_test import LinkTest
 from farshore_edge.commands.verbs.model import Handler
 from farshore_edge.commands.verbs.power import Now, Power, Reboot, RestartAgent
@@ -45,22 +50,26 @@ class Agency:
     diagnosis: Diagnosis
     power: Power | None
     now: Now
+    guard: Guard
+    catalogue: Mapping[str, Verb]
+    refused_verbs: Mapping[str, str]
+    tails: Tails
 
 
 def own_handlers(agent: Agency) -> dict[str, Handler]:
-    readable, writable = _folders(agent.settings)
+    readable, writable = folders_of(agent.settings)
     return {
         "ping": inquiry.ping(agent.now_ms),
         "facts": inquiry.facts(agent.facts),
         "status": inquiry.status(agent.status),
-        "verbs": inquiry.verbs(agent.verbs),
-        "exec": exec_verb.run,
+        "verbs": inquiry.verbs(agent.verbs, agent.catalogue, agent.refused_verbs),
+        "exec": exec_verb.execution(Limits.of(agent.settings), agent.guard),
         "cancel": cancel.cancel(agent.cancel),
         "processes": processes.run,
-        "services": services.services(),
+        "services": services.services(guard=agent.guard),
         "file-read": files.read(readable),
         "file-write": files.write(writable),
-        "logs": logs.logs(readable),
+        "logs": logs.logs(readable, agent.tails, guard=agent.guard),
         "config-override": config_override.override(agent.config, agent.center_now_ms),
         "config-retry": config_override.retry(agent.config),
         "net-probe": net_probe(_targets(agent.settings), agent.now_ms),
@@ -91,10 +100,14 @@ def _targets(settings: Settings) -> Targets:
     return Targets((*settings.probe_targets, *everyone, settings.host_port[0]))
 
 
-def _folders(settings: Settings) -> tuple[Folders, Folders]:
+def write_roots(settings: Settings) -> tuple[str, ...]:
+    own = (str(Path(settings.data).absolute() / "files"),) if settings.dev else ()
+    return (*settings.write_roots, *own)
+
+
+def folders_of(settings: Settings) -> tuple[Folders, Folders]:
     """What commands may read, and what they may write; an agent for development has a folder for it."""
     data = Path(settings.data).absolute()
-    own = (data / "files",) if settings.dev else ()
-    write = (*map(Path, settings.write_roots), *own)
+    write = tuple(map(Path, write_roots(settings)))
     read = (*map(Path, settings.read_roots), *write)
     return Folders(read, data, setting="read_roots"), Folders(write, data, setting="write_roots")

@@ -11,6 +11,8 @@ import signal
 from collections.abc import Mapping, Sequence
 from typing import cast
 
+from farshore_edge.commands.verbs.guard import VARIABLE, Guard, Record
+
 STDIN, STDOUT, STDERR = 0, 1, 2
 TERM_GRACE_S = 2.0
 KILL_GRACE_S = 2.0
@@ -18,9 +20,12 @@ KILL_GRACE_S = 2.0
 
 
 class Program(asyncio.SubprocessProtocol):
-    """A running program; ``stdout`` and ``stderr`` are read with back pressure."""
+    """A running program; ``stdout`` and ``stderr`` are read with back pressure. It is on record at its
+    guard until it is closed."""
 
-    def __init__(self) -> None:
+    def __init__(self, guard: Guard, record: Record) -> None:
+        self._guard = guard
+        self._record = record
         self.stdout = asyncio.StreamReader()
         self.stderr = asyncio.StreamReader()
         self.exited = asyncio.Event()
@@ -32,6 +37,7 @@ class Program(asyncio.SubprocessProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.SubprocessTransport, transport)
         self.pid = self._transport.get_pid()
+        self._guard.started(self._record, self.pid)
         for fd, reader in ((STDOUT, self.stdout), (STDERR, self.stderr)):
             pipe = self._transport.get_pipe_transport(fd)
             if pipe is not None:
@@ -73,6 +79,11 @@ class Program(asyncio.SubprocessProtocol):
             self.signal_group(signal.SIGKILL)
         await self._exited_within(KILL_GRACE_S)
 
+    async def end_all(self) -> None:
+        """The group, and then whoever has left it."""
+        await self.end_group()
+        await self._guard.end_rest(self._record)
+
     async def _exited_within(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -81,39 +92,62 @@ class Program(asyncio.SubprocessProtocol):
     def close(self) -> None:
         """Lets go of the pipes; whoever else holds them writes into the void."""
         self._transport.close()
+        self._guard.ended(self._record)
 
 
 async def start(
-    argv: Sequence[str], *, cwd: str | None, env: Mapping[str, str], stdin: bytes | None
+    argv: Sequence[str],
+    *,
+    cwd: str | None,
+    env: Mapping[str, str],
+    stdin: bytes | None,
+    guard: Guard | None = None,
+    command: str = "",
+    must_record: bool = True,
 ) -> Program:
-    """Raises OSError or ValueError for what can't be started.
+    """Raises OSError or ValueError for what can't be started. ``command``: for whom it is on record;
+    ``must_record``: whether it is not started where the record can't be written.
 
     A start is never cut short: asyncio would end the program alone and then wait for its children.
     """
-    starting = asyncio.create_task(_start(argv, cwd=cwd, env=env, stdin=stdin))
+    guard = guard or Guard()
+    record = guard.begin(command, must=must_record)
+    starting = asyncio.create_task(
+        _start(argv, cwd=cwd, env=env, stdin=stdin, guard=guard, record=record)
+    )
     try:
         return await asyncio.shield(starting)
     except asyncio.CancelledError:
         with contextlib.suppress(OSError, ValueError):
             program = await starting
-            await program.end_group()
+            await program.end_all()
             program.close()
         raise
 
 
 async def _start(
-    argv: Sequence[str], *, cwd: str | None, env: Mapping[str, str], stdin: bytes | None
+    argv: Sequence[str],
+    *,
+    cwd: str | None,
+    env: Mapping[str, str],
+    stdin: bytes | None,
+    guard: Guard,
+    record: Record,
 ) -> Program:
-    _, program = await asyncio.get_running_loop().subprocess_exec(
-        Program,
-        *argv,
-        cwd=cwd,
-        env=env,
-        stdin=asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
+    try:
+        _, program = await asyncio.get_running_loop().subprocess_exec(
+            lambda: Program(guard, record),
+            *argv,
+            cwd=cwd,
+            env={**env, VARIABLE: record.mark},
+            stdin=asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+    except BaseException:
+        guard.ended(record)
+        raise
     if stdin is not None:
         program.feed(stdin)
     return program

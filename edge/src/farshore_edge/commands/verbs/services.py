@@ -8,6 +8,7 @@ from farshore_protocol.commands import CommandError
 from farshore_protocol.commands.catalogue import ServicesArgs
 from farshore_protocol.commands.catalogue.programs import ServicesResult
 
+from farshore_edge.commands.verbs.guard import Guard
 from farshore_edge.commands.verbs.model import Context, Handler, Outcome
 from farshore_edge.config.handlers.services import SYSTEMCTL, booted
 from farshore_edge.config.model import Ended
@@ -24,7 +25,12 @@ _NO_UNIT_CODE = 5
 """Of systemctl: the unit is not there."""
 
 
-def services(*, systemctl: str = SYSTEMCTL, runs: Callable[[], bool] = booted) -> Handler:
+def services(
+    *,
+    systemctl: str = SYSTEMCTL,
+    runs: Callable[[], bool] = booted,
+    guard: Guard | None = None,
+) -> Handler:
     """``runs``: whether there is a systemd to talk to."""
 
     async def handle(args: ServicesArgs, context: Context) -> Outcome:
@@ -32,7 +38,7 @@ def services(*, systemctl: str = SYSTEMCTL, runs: Callable[[], bool] = booted) -
             return _failed("unsupported", "no systemd runs on this machine")
 
         async def call(*words: str) -> Ended:
-            return await HostPrograms().run(
+            return await HostPrograms(guard, context.command_id).run(
                 [systemctl, "--no-pager", *words],
                 timeout_s=context.timeout_s,
                 env={"LC_ALL": "C", "SYSTEMD_COLORS": "0"},

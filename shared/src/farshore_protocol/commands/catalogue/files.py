@@ -72,27 +72,35 @@ class FileWriteResult:
 class LogsArgs:
     """Exactly one of ``unit`` (of the systemd journal) and ``path`` (of a file). ``lines``: the last so
     many. ``since``, of a unit: as journalctl takes it, ``-1h`` or ``2026-01-31 12:00``. ``grep``: only
-    lines that hold this text."""
+    lines that hold this text. ``follow``: what comes then goes live to ``log/<name>``, for ``follow_s``
+    seconds unless it is asked for again."""
 
     unit: (
         Annotated[str, Meta(pattern=r"\A[A-Za-z0-9@_.:\\][A-Za-z0-9@_.:\\-]*\Z", max_length=255)]
         | None
     ) = None
     path: FilePath | None = None
-    lines: Annotated[int, Meta(ge=1, le=10_000)] = 100
+    lines: Annotated[int, Meta(ge=0, le=10_000)] = 100
     since: (
         Annotated[str, Meta(pattern=r"\A[-+A-Za-z0-9][-+A-Za-z0-9 :.]*\Z", max_length=64)] | None
     ) = None
     grep: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    follow: bool = False
+    follow_s: Annotated[float, Meta(ge=1, le=3600)] = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogsResult:
-    """``lines``: how many came as output; ``output_cut_bytes``: what was over the limit, of the oldest."""
+    """``lines``: how many came as output; ``output_cut_bytes``: what was over the limit, of the oldest.
+    With ``follow``: ``name`` of the topic ``log/<name>``; ``tail`` and ``seq``: the live messages of this
+    tail with a higher seq go on where the output ends."""
 
     source: str
     lines: int
     output_cut_bytes: int = 0
+    name: str | None = None
+    tail: str | None = None
+    seq: int | None = None
 
 
 FILES = (
@@ -116,7 +124,7 @@ FILES = (
     ),
     Verb(
         name="logs",
-        summary="The last lines of a unit's journal, or of a log file below the folders that are allowed.",
+        summary="The last lines of a unit's journal or of an allowed log file, and live those that follow.",
         risk="read",
         idempotent=True,
         timeout_s=30,

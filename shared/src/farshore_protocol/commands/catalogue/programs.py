@@ -11,7 +11,9 @@ from farshore_protocol.names import NAME
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecArgs:
-    """``argv`` is handed to the operating system as it is, never to a shell."""
+    """``argv`` is handed to the operating system as it is, never to a shell. The others are limits, and
+    can only be lower than the node's own: processor time, memory and number of its processes in all;
+    open files of each of them; size of a file that it writes."""
 
     argv: Annotated[
         list[Annotated[str, Meta(max_length=65_536)]], Meta(min_length=1, max_length=1024)
@@ -19,6 +21,11 @@ class ExecArgs:
     cwd: str | None = None
     env: dict[str, str] | None = None
     stdin: str | None = None
+    cpu_s: Annotated[int, Meta(ge=1, le=7 * 86_400)] | None = None
+    memory_bytes: Annotated[int, Meta(ge=1024 * 1024, lt=2**53)] | None = None
+    processes: Annotated[int, Meta(ge=1, le=100_000)] | None = None
+    open_files: Annotated[int, Meta(ge=3, le=1_000_000)] | None = None
+    file_bytes: Annotated[int, Meta(ge=1, lt=2**53)] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

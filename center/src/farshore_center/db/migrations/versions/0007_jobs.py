@@ -1,14 +1,14 @@
 """jobs
 
-Revision 0006, after 0005, made 2026-11-26.
+Revision 0007, after 0006, made 2026-11-26.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 
-revision = '0006'
-down_revision = '0005'
+revision = '0007'
+down_revision = '0006'
 branch_labels = None
 depends_on = None
 
