@@ -71,7 +71,7 @@ def options(argv: Sequence[str]) -> argparse.Namespace:
         soak.add_argument(
             "--data", type=Path, help="keep the data there; default: a temporary folder"
         )
-    for soak in (world, kills, broker):
+    for soak in (world, kills, broker, config):
         soak.add_argument(
             "--report", type=Path, help="write NAME.json and NAME.md into this folder"
         )
