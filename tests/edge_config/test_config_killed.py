@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from soak.__main__ import main
 from soak.config import ConfigSettings, ConfigSoak
 
 
@@ -30,3 +31,11 @@ async def test_the_soak_finds_what_is_torn(tmp_path: Path) -> None:
     assert len(told) == 3
     assert "wrong are ['a.conf', 'cam.json', 'sub1/b.conf', 't.conf']" in told[0]
     assert "heartbeat_s 3" in told[2]
+
+
+@pytest.mark.processes
+def test_the_soak_as_a_program_ends_with_a_report(tmp_path: Path) -> None:
+    words = ["config", "--kills", "2", "--data", str(tmp_path / "data")]
+    assert main([*words, "--report", str(tmp_path)]) == 0
+    assert '"kills": 2' in (tmp_path / "config.json").read_text()
+    assert "config" in (tmp_path / "config.md").read_text()

@@ -16,6 +16,8 @@ from typing import Any
 import httpx
 
 DEADLINE_S = 60.0
+START_S = 90.0
+"""Of a program: half a second of computing, on a machine that may have much else to do."""
 BIN = Path(sys.executable).parent
 
 
@@ -108,7 +110,7 @@ class CenterProgram(Program):
             except httpx.TransportError:
                 return False
 
-        await until(look, "a ready center")
+        await until(look, "a ready center", START_S)
 
     async def get(self, path: str, **params: Any) -> Any:
         response = await self.http.get(f"/api/v1{path}", params=params)
@@ -119,7 +121,7 @@ class CenterProgram(Program):
             found = await self.get("/nodes", state="online")
             return set(names) <= {item["name"] for item in found["items"]}
 
-        await until(look, f"{names} online")
+        await until(look, f"{names} online", START_S)
 
     async def command(self, node: str, verb: str, args: Any = None, **more: Any) -> dict[str, Any]:
         response = await self.http.post(
