@@ -47,7 +47,11 @@ async def test_a_disk_that_is_gone(
     await center.online("pi-1")
     await more_accepted(center, "pi-1", 3)
     journal = tmp_path / "journal"
-    script = f"import time; open({str(journal)!r}, 'a').write('begun\\n'); time.sleep(600)"
+    # It outlives the killed agent, and ends with its file, or after a minute.
+    script = (
+        f"import os, time; open({str(journal)!r}, 'a').write('begun\\n')\n"
+        f"for _ in range(600):\n os.path.exists({str(journal)!r}) and time.sleep(0.1)"
+    )
     given = await center.command(
         "pi-1", "exec", {"argv": [sys.executable, "-S", "-c", script]}, timeout_s=700
     )
@@ -65,6 +69,7 @@ async def test_a_disk_that_is_gone(
     (target,) = done["targets"]
     assert (target["state"], target["error"]["code"]) == ("interrupted", "ledger_lost")
     assert journal.read_text() == "begun\n"
+    journal.unlink()
 
     assert agent.end() == 0, agent.text()
     new = at_the_agent(agent)
