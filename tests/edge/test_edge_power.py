@@ -7,10 +7,14 @@ from typing import Any
 import pytest
 from edge.edge_bench import FailingDatabase, eventually
 from edge.test_edge_commands import Bench
+from farshore_edge.cli import _put_away
 from farshore_edge.commands.pledges import pledge_of
 from farshore_edge.commands.verbs import cancel
 from farshore_edge.commands.verbs.power import Now, Reboot, RestartAgent
 from farshore_protocol.commands import CommandReport
+from farshore_protocol.commands.lifecycle import FINAL
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 class Machine:
@@ -257,3 +261,83 @@ async def test_a_machine_that_refuses_or_has_no_boot_id_is_told_at_once(
     after = await next_life(disk, machine)
     assert after.bench.service.running() == [], "what has ended is not resumed"
     await after.stop()
+
+
+LIVES = st.lists(
+    st.fixed_dictionaries(
+        {
+            "turns": st.integers(0, 30),  # of the event loop, before it is killed
+            "boots": st.booleans(),
+            "orderly": st.booleans(),
+            "asked_again": st.booleans(),
+        }
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(LIVES)
+def test_killed_at_any_moment_it_reboots_once_at_most_and_tells_the_truth(
+    lives: list[dict[str, Any]],
+) -> None:
+    asyncio.run(_killed_again_and_again(lives))
+
+
+async def _killed_again_and_again(lives: list[dict[str, Any]]) -> None:
+    disk, machine = FailingDatabase(), Machine()
+    boots, ended = 0, []
+    for number, plan in enumerate(lives):
+        life = Life(disk, machine, f"start-{number}")
+        life.clock.advance(number)
+        await life.bench.outbox.recover()
+        await life.bench.service.recover()
+        if number == 0 or plan["asked_again"]:
+            life.bench.take("reboot", id="c1", timeout_s=3600)
+        for _ in range(plan["turns"]):
+            await asyncio.sleep(0)
+        if plan["orderly"]:
+            await life.bench.service.stop()
+        ended.append(life)
+        for task in list(life.bench.service._tasks.values()):  # killed: nothing of it runs on
+            task.cancel()
+        disk.commits_fail = not plan["orderly"]
+        await asyncio.sleep(0.01)
+        disk.commits_fail = False
+        if plan["boots"]:
+            boots += 1
+            machine.id = f"boot-{number}-after"
+    assert machine.reboots <= 1
+    last = Life(disk, machine, "last")
+    last.clock.advance(4000)
+    await last.bench.outbox.recover()
+    await last.bench.service.recover()
+    await last.bench.idle()
+    row = disk.command("c1")
+    if row is not None:
+        assert row.state in FINAL
+        assert row.state != "succeeded" or boots
+        assert row.state != "succeeded" or machine.id != "boot-1"
+    assert machine.reboots <= 1
+    for life in (*ended, last):
+        await life.stop()
+
+
+class Hanging:
+    """An agent whose stop hangs, or breaks."""
+
+    def __init__(self, broken: bool) -> None:
+        self.broken = broken
+
+    async def stop(self) -> None:
+        if self.broken:
+            raise OSError(5, "Input/output error")
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("broken", [False, True])
+async def test_an_agent_that_does_not_stop_is_started_anew_all_the_same(broken: bool) -> None:
+    running = asyncio.create_task(asyncio.sleep(0))
+    agent: Any = Hanging(broken)
+    async with asyncio.timeout(20):
+        await _put_away(agent, running, 0.05)

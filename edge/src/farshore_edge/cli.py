@@ -18,10 +18,13 @@ from farshore_edge.logtail import LogTail
 from farshore_edge.settings import DOCS, Loaded, Settings, load
 
 if TYPE_CHECKING:
+    from farshore_edge.app import Agent
     from farshore_edge.power import HostPower
 
 log = logging.getLogger(__name__)
 
+RESTART_WITHIN_S = 40.0
+"""For an orderly stop before a restart, beside ``stop_grace_s``."""
 VALUE_CHARS = 1_000
 """Of one field in a log line."""
 
@@ -168,14 +171,29 @@ async def _run(settings: Settings, options: int | None, tail: LogTail) -> int:
     broke = running.done()
     waiting.cancel()
     restarting.cancel()
+    if power.restart_wanted.is_set() and not asked.is_set():
+        await _put_away(agent, running, settings.stop_grace_s + RESTART_WITHIN_S)
+        return _start_anew(power)
     try:
         await agent.stop()
     finally:
         await running
     log.info("stopped")
-    if power.restart_wanted.is_set() and not asked.is_set():
-        return _start_anew(power)
     return 1 if broke else 0
+
+
+async def _put_away(agent: "Agent", running: asyncio.Task[None], most_s: float) -> None:
+    """Orderly as far as it goes: an agent that hangs is why somebody restarts it."""
+    try:
+        async with asyncio.timeout(most_s):
+            try:
+                await agent.stop()
+            finally:
+                await running
+    except Exception:
+        log.exception("the agent did not stop orderly; it starts anew all the same")
+    else:
+        log.info("stopped")
 
 
 def _start_anew(power: "HostPower") -> int:

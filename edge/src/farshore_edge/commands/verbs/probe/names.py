@@ -15,6 +15,7 @@ from farshore_edge.commands.verbs.probe.model import ProbeError, Way
 from farshore_edge.config.programs import HostPrograms
 
 ADDRESSES_MOST = 16
+SAID_BYTES = 256 * 1024
 _ASK = """
 import json, socket, sys, time
 began = time.perf_counter()
@@ -48,13 +49,14 @@ async def _ask(host: str, family: str, wait_s: float) -> dict[str, Any]:
     argv = [sys.executable, "-I", "-S", "-c", _ASK, host, str(_FAMILIES[family])]
     try:
         # The interpreter's own start counts, on a small machine half a second.
-        ended = await HostPrograms().run(argv, timeout_s=wait_s + 2)
+        ended = await HostPrograms().run(argv, timeout_s=wait_s + 2, output_bytes=SAID_BYTES)
     except (OSError, ValueError) as exc:
         raise ProbeError("broken", f"the resolver can't be asked: {exc}") from exc
     if ended.code is None:
         raise ProbeError("timed_out", f"{host}: the resolver did not answer within {wait_s:g} s")
     with contextlib.suppress(msgspec.MsgspecError):
-        said: dict[str, Any] = msgspec.json.decode(ended.output, type=dict[str, Any])
+        first = ended.output.partition("\n")[0]
+        said: dict[str, Any] = msgspec.json.decode(first, type=dict[str, Any])
         return said
     raise ProbeError("broken", f"the resolver can't be asked: {ended.output[-400:]}")
 
