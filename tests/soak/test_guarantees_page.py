@@ -47,7 +47,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 def test_every_option_stands_on_the_page(capsys: pytest.CaptureFixture[str]) -> None:
     found = set()
-    for soak in ("world", "kills", "brokers", "config"):
+    for soak in ("world", "kills", "brokers", "config", "jobs"):
         with pytest.raises(SystemExit):
             options([soak, "--help"])
         found |= set(re.findall(r"(--[a-z-]+)", capsys.readouterr().out))
@@ -55,7 +55,7 @@ def test_every_option_stands_on_the_page(capsys: pytest.CaptureFixture[str]) -> 
     assert told == found - {"--help"}
 
 
-@pytest.mark.parametrize("name", ["kills", "brokers", "config"])
+@pytest.mark.parametrize("name", ["kills", "brokers", "config", "jobs"])
 def test_a_report_in_the_repository_names_no_place_and_no_violation(name: str) -> None:
     text = SOAKS.with_name(f"{name}.json").read_text()
     report = json.loads(text)

@@ -108,6 +108,7 @@ class Runner:
         return self._waits.get(job_id)
 
     def look_now(self, job_id: str) -> None:
+        self._waits.pop(job_id, None)  # it was of before what happened now
         self._look_ms[job_id] = self._now_ms()
         self._woken.set()
 
