@@ -231,6 +231,7 @@ class Runner:
 
     def _note(self, kept: Kept, actions: Sequence[Action]) -> None:
         self.counts.steps += 1
+        self._waits[kept.record.id] = waits_for(kept.snapshot, self._now_ms(), None)
         for action in actions:
             if isinstance(action, StartNodes):
                 self.counts.nodes_started += len(action.nodes)
