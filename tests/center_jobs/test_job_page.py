@@ -41,7 +41,7 @@ def test_every_field_of_a_job_and_every_rule_stands_in_the_reference() -> None:
 
 
 def test_every_route_stands_in_the_reference() -> None:
-    router = job_routes(None)  # type: ignore[arg-type] # its routes are not asked anything
+    router = job_routes(None, None)  # type: ignore[arg-type] # its routes are not asked anything
     for route in router.routes:
         path = route.path.replace("{job_id}", "{id}")  # type: ignore[attr-defined]
         for method in route.methods:  # type: ignore[attr-defined]
