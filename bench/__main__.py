@@ -20,7 +20,7 @@ from farshore_edge.errors import EdgeError
 from farshore_sim.errors import SimError
 from rich.console import Console
 
-from bench import agent, config, fleet, ingest, outbox, presence, selectors, telemetry
+from bench import agent, config, fleet, ingest, jobs, outbox, presence, selectors, telemetry
 from bench.context import Context
 from bench.errors import BenchError
 from bench.machine import load_average, machine, versions
@@ -36,6 +36,7 @@ MEASURES: Mapping[str, Callable[[Context], Awaitable[Outcome]]] = {
     "config": config.run,
     "fleet": fleet.run,
     "ingest": ingest.run,
+    "jobs": jobs.run,
     "outbox": outbox.run,
     "presence": presence.run,
     "selectors": selectors.run,

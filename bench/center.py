@@ -36,6 +36,10 @@ class Center:
         answer: dict[str, Any] = _json(await self._http.post("/api/v1/commands", json=body), 201)
         return answer
 
+    async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        answer: dict[str, Any] = _json(await self._http.post(path, json=body), 201)
+        return answer
+
     async def put(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         answer = await self._http.put(path, json=body)
         found: dict[str, Any] = _json(answer, 201 if answer.status_code == 201 else 200)

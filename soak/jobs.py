@@ -24,9 +24,9 @@ from soak.person import Person
 from soak.processes import Ports, agent_program, center_program
 from soak.violation import Findings
 
-READY_S = 90.0
+READY_S = 240.0
 TELL_EVERY_S = 15.0
-END_S = 300.0
+END_S = 600.0
 HABITS = Habits(
     shares={After.START: 0.05, After.WORD: 0.15, After.WRITE: 0.6, After.LIFE: 0.2},
     start_s=(0.02, 1.5),

@@ -2,10 +2,11 @@
 
 import pytest
 
-from bench import agent, config, fleet, ingest, presence, telemetry
+from bench import agent, config, fleet, ingest, jobs, presence, telemetry
 from bench.agent import Look
 from bench.fleet import CommandTimes, FleetFindings, Slice
 from bench.ingest import Pass, Round
+from bench.jobs import JobsFindings
 from bench.model import Outcome, Verdict
 from bench.presence import PresenceFindings
 from bench.proc import Memory
@@ -183,3 +184,13 @@ def test_presence_is_judged_by_99_of_100_kills_and_by_the_slowest_silence(
 def test_the_busiest_second_is_that_of_the_steepest_rise() -> None:
     heard = [(1.0, 0.0), (1.5, 10.0), (2.4, 300.0), (2.6, 310.0), (9.0, 1000.0)]
     assert presence.busiest(heard) == 290.0
+
+
+def test_a_bad_payload_is_judged_by_its_worst_run() -> None:
+    def found(*touched: float) -> JobsFindings:
+        return JobsFindings(
+            touched=touched, halted_s=(1.0,), at_once_s=(1.0,), hundred_s=(2.0,), steps=(33,)
+        )
+
+    assert verdicts(jobs.summarise(found(1.0, 0.1)))["jobs.canary"].held
+    assert not verdicts(jobs.summarise(found(0.1, 1.1)))["jobs.canary"].held

@@ -151,8 +151,8 @@ class Stage:
     ) -> list[str]:
         names = [f"{prefix}{each:04}" for each in range(number)]
         self.nodes.names += names
-        for name in names:
-            await self.birth(name, group=group, labels=labels)
+        births = [self.birth(name, group=group, labels=labels) for name in names]
+        await asyncio.gather(*births)  # together, as a fleet comes: one commit for many
         return names
 
     async def birth(self, node: str, **more: Any) -> None:

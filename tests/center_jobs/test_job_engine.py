@@ -22,6 +22,7 @@ from farshore_center.jobs.state import (
     EndWave,
     Facts,
     JobTo,
+    Move,
     OpenWave,
     Place,
     StartNodes,
@@ -45,6 +46,8 @@ RULES = st.builds(
     at_once_per_group=st.none() | st.integers(1, 3),
     success=st.builds(Threshold, percent=st.floats(1, 100), minimum=st.integers(1, 5)),
     soak_s=st.integers(0, 5).map(float),
+    gates=st.sampled_from([(), (SelectorGate(selector="x"),)]),
+    gate_wait_s=st.integers(0, 4).map(float),
     retries=st.integers(0, 2),
     node_deadline_s=st.integers(2, 6).map(float),
     budgets=st.lists(
@@ -111,8 +114,17 @@ def test_never_more_at_once_than_allowed_and_no_wave_before_its_time(
     rules: Rules, nodes: list[str], data: st.DataObject
 ) -> None:
     play = Play(job_of(rules, nodes), answer=Drawn(data), check=check_limits)
-    play.run(80)
+    shut: list[int] = []
+    for _ in range(80):
+        holds = data.draw(st.booleans()) if rules.gates else True
+        verdicts = tuple(Verdict(holds, "drawn") for _gate in rules.gates)
+        play.snapshot = replace(play.snapshot, facts=replace(play.snapshot.facts, gates=verdicts))
+        play.step()
+        if not holds:
+            shut.append(play.now_ms)
     check_gates(play)
+    later = [at for at, action in play.done if isinstance(action, OpenWave) and action.number > 1]
+    assert not set(later) & set(shut), "a wave was opened while a gate was shut"
     check_quiet(play)
     tries = Counter(node for _, node, _ in play.sent)
     assert all(number <= 1 + rules.retries for number in tries.values())
@@ -138,7 +150,10 @@ def test_a_job_that_was_stopped_is_silent(
 
 @given(rules=RULES, nodes=NODES)
 def test_all_healthy_means_done(rules: Rules, nodes: list[str]) -> None:
-    play = Play(job_of(rules, nodes), answer=healthy).run(20 * 8)
+    snapshot = job_of(rules, nodes)
+    open_gates = tuple(Verdict(True, "it holds") for _gate in rules.gates)
+    snapshot = replace(snapshot, facts=replace(snapshot.facts, gates=open_gates))
+    play = Play(snapshot, answer=healthy).run(20 * 8)
     assert play.state == "succeeded"
     assert play.counts() == {"succeeded": len(nodes)}
     assert len(play.sent) == len(nodes)
@@ -329,3 +344,18 @@ def test_a_job_waits_for_its_time() -> None:
     play = Play(job_of(Rules(), names(1), start_ms=5000)).run(4)
     assert (play.sent, play.state) == ([], "scheduled")
     assert play.run(4).state == "succeeded"
+
+
+def test_what_was_not_told_yet_goes_back_and_its_turn_has_not_been() -> None:
+    play = Play(job_of(Rules(), names(1)), answer=silent)
+    play.settle()
+    (node,) = play.snapshot.nodes
+    assert (node.state, node.attempts) == ("active", 1)
+    play.snapshot = apply(play.snapshot, JobTo("aborted"), play.now_ms)
+    play.snapshot = apply(play.snapshot, Move("n0000", "waiting", "not told"), play.now_ms)
+    (node,) = play.snapshot.nodes
+    assert (node.state, node.attempts, node.started_ms) == ("waiting", 0, None)
+    play.snapshot = apply(play.snapshot, JobTo("rolling_back"), play.now_ms)
+    play.sent.clear()
+    assert play.run(3).state == "rolled_back"
+    assert play.sent == []

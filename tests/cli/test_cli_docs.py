@@ -1,6 +1,7 @@
 """docs/cli.md says all that ``farshore`` can do; and ``farshore`` starts quickly."""
 
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -95,6 +96,30 @@ def test_what_the_command_line_asks_for_stands_in_the_reference_of_the_api() -> 
     }
     assert len(asked) >= 9
     assert asked <= routes
+
+
+def shown_commands() -> list[str]:
+    """Every ``$ farshore …`` of the pages, but those inside other commands."""
+    lines = [
+        line.removeprefix("$ ")
+        for page in sorted((ROOT / "docs").glob("*.md"))
+        for line in page.read_text().replace("\\\n", " ").splitlines()
+        if line.startswith("$ farshore ")
+    ]
+    return sorted({line.split(" | ")[0].split(" > ")[0] for line in lines})
+
+
+@pytest.mark.parametrize("line", shown_commands())
+def test_what_a_page_shows_can_be_typed(line: str) -> None:
+    words = shlex.split(line, comments=True)[1:]
+    while words and words[0] in ("--json", "--no-color", "--url"):
+        words = words[2 if words[0] == "--url" else 1 :]
+    if not words or words[0].startswith("--"):
+        return
+    number = next(n for n in (3, 2, 1) if " ".join(words[:n]) in COMMANDS)
+    outer = TREE.make_context("farshore", [], resilient_parsing=True)
+    name = " ".join(words[:number])
+    COMMANDS[name].make_context(name, words[number:], parent=outer)
 
 
 @pytest.mark.processes

@@ -59,7 +59,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 def test_every_option_stands_on_the_page_with_its_soaks(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    soaks = ("world", "kills", "brokers", "config")
+    soaks = ("world", "kills", "brokers", "config", "jobs")
     found = set()
     for soak in soaks:
         with pytest.raises(SystemExit):

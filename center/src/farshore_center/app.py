@@ -252,7 +252,7 @@ class Center:
         app.include_router(telemetry_routes(self.history, known_node, self._clock.now_ms))
         app.include_router(command_routes(self.commands, resolve))
         app.include_router(config_routes(self.configs))
-        app.include_router(job_routes(self.jobs.service))
+        app.include_router(job_routes(self.jobs.service, self.jobs.reader))
         app.include_router(event_routes(self.events))
         app.include_router(log_routes(self.logs, known_node))
         app.include_router(identity_routes(self.identity))

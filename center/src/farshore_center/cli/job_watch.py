@@ -136,7 +136,9 @@ def happened(before: Job | None, job: Job, now: str) -> Iterator[str]:
     """
     why = f": {clean(job['reason'])}" if job.get("reason") else ""
     news = before is None or (before["state"], before["reason"]) != (job["state"], job["reason"])
-    state_line = [f"{now}  {clean(job['state'])}{why}"] if news else []
+    state_line = (
+        [f"{clean(_since(before, job) or now)}  {clean(job['state'])}{why}"] if news else []
+    )
     # It runs before its waves do, and is stopped after them.
     first = job["state"] in ("scheduled", "running")
     yield from state_line if first else []
@@ -144,6 +146,14 @@ def happened(before: Job | None, job: Job, now: str) -> Iterator[str]:
     for wave in job.get("waves") or ():
         yield from _wave_happened(known.get(wave["number"]) or {"state": "planned"}, wave)
     yield from [] if first else state_line
+
+
+def _since(before: Job | None, job: Job) -> str | None:
+    """When the job came to its state, where its record has it."""
+    if job["state"] == "scheduled":
+        return str(job["created_at"])
+    begun = before is not None and before["state"] == "scheduled" and job["state"] == "running"
+    return job.get("started_at") if begun else job.get("ended_at")
 
 
 def _wave_happened(old: Mapping[str, Any], wave: Mapping[str, Any]) -> Iterator[str]:

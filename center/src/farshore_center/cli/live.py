@@ -14,6 +14,9 @@ Draw = Callable[[int, int], list[Line]]
 
 REFRESH_PER_S = 8
 
+_LEAST_HEIGHT, _BELOW = 8, 8
+"""The last picture leaves room for what is said below it."""
+
 
 class Screen:
     """``draw`` is asked at each refresh; without a terminal nothing is shown."""
@@ -49,4 +52,5 @@ class Screen:
         live.stop()
         if keep:
             console = self._session.console()
-            console.print(rich_text(self._draw(console.width - 1, console.height - 1)))
+            height = max(_LEAST_HEIGHT, console.height - _BELOW)
+            console.print(rich_text(self._draw(console.width - 1, height)))

@@ -13,6 +13,7 @@ from farshore_center.jobs.ledger import Ledger
 from farshore_center.jobs.making import Maker
 from farshore_center.jobs.occurrences import Occurrences
 from farshore_center.jobs.overlays import JobOverlays
+from farshore_center.jobs.reading import JobReader
 from farshore_center.jobs.runner import JobCounts, Runner
 from farshore_center.jobs.service import JobService
 from farshore_center.jobs.settings import JobSettings
@@ -66,8 +67,17 @@ class JobRoom:
             settings=settings,
             counts=counts,
         )
+        self.reader = JobReader(database, self.runner.waits_for)
         self.service = JobService(
-            database, events, maker, ledger, self.runner, overlays, now_ms=now_ms, ids=ids
+            database,
+            events,
+            maker,
+            ledger,
+            self.runner,
+            self.reader,
+            overlays,
+            now_ms=now_ms,
+            ids=ids,
         )
 
     async def start(self) -> None:

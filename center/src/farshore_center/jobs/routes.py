@@ -12,6 +12,7 @@ from farshore_center.commands.request import NOT_VALID
 from farshore_center.config.request import Signed, etag, signed
 from farshore_center.jobs.bodies import ActionBody, ApproveBody, JobBody, ResumeBody
 from farshore_center.jobs.lifecycle import JOB, JOB_NODE
+from farshore_center.jobs.reading import JobReader
 from farshore_center.jobs.service import JobService
 from farshore_center.jobs.views import JobView, node_document, step_document
 
@@ -28,10 +29,10 @@ States = Annotated[str | None, Query(description="several with commas")]
 _LAST_WAVE = 2**31 - 1
 
 
-def job_routes(service: JobService) -> APIRouter:
+def job_routes(service: JobService, reader: JobReader) -> APIRouter:
     router = APIRouter(prefix="/api/v1", tags=["jobs"])
-    _reading(router, service)
-    _deciding(router, service)
+    _reading(router, reader)
+    _deciding(router, service, reader)
 
     @router.post("/jobs", status_code=201)
     async def create(
@@ -60,7 +61,7 @@ def job_routes(service: JobService) -> APIRouter:
     return router
 
 
-def _reading(router: APIRouter, service: JobService) -> None:
+def _reading(router: APIRouter, reader: JobReader) -> None:
     @router.get("/jobs")
     async def list_jobs(
         limit: Limit = 50,
@@ -70,7 +71,7 @@ def _reading(router: APIRouter, service: JobService) -> None:
     ) -> Response:
         """Jobs, the newest first, without their waves."""
         states = _states(state, JOB.states)
-        found = await service.page(limit + 1, _read_cursor(cursor), states, parent)
+        found = await reader.page(limit + 1, _read_cursor(cursor), states, parent)
         last = found[limit - 1].record if len(found) > limit else None
         more = None if last is None else _cursor(last.created_ms, last.id)
         return _json({"items": [view.document() for view in found[:limit]], "next": more})
@@ -78,7 +79,7 @@ def _reading(router: APIRouter, service: JobService) -> None:
     @router.get("/jobs/{job_id}")
     async def get(job_id: str) -> Response:
         """A job with its waves."""
-        return _answer(await service.get(job_id))
+        return _answer(await reader.get(job_id))
 
     @router.get("/jobs/{job_id}/nodes")
     async def nodes(
@@ -90,7 +91,7 @@ def _reading(router: APIRouter, service: JobService) -> None:
     ) -> Response:
         """The nodes of a job, by wave."""
         states = _states(state, JOB_NODE.states)
-        record, found = await service.nodes(job_id, limit + 1, _read_cursor(cursor), states, wave)
+        record, found = await reader.nodes(job_id, limit + 1, _read_cursor(cursor), states, wave)
         last = found[limit - 1].each if len(found) > limit else None
         more = None if last is None else _cursor(last.wave or _LAST_WAVE, last.node)
         items = [node_document(record, row) for row in found[:limit]]
@@ -104,12 +105,12 @@ def _reading(router: APIRouter, service: JobService) -> None:
         node: str | None = None,
     ) -> Response:
         """Every transition of the job and its nodes, the oldest first."""
-        found = await service.history(job_id, limit + 1, cursor, node)
+        found = await reader.history(job_id, limit + 1, cursor, node)
         more = found[limit - 1]["id"] if len(found) > limit else None
         return _json({"items": [step_document(row) for row in found[:limit]], "next": more})
 
 
-def _deciding(router: APIRouter, service: JobService) -> None:
+def _deciding(router: APIRouter, service: JobService, reader: JobReader) -> None:
     @router.post("/jobs/{job_id}/pause")
     async def pause(
         job_id: str,
@@ -141,7 +142,7 @@ def _deciding(router: APIRouter, service: JobService) -> None:
     ) -> Response:
         """Ends the job and says what stays."""
         view = await service.act("abort", job_id, _by(body, author), if_match=if_match)
-        return _answer(view, more={"stays": await service.stays(job_id)})
+        return _answer(view, more={"stays": await reader.stays(job_id)})
 
     @router.post("/jobs/{job_id}/approve")
     async def approve(

@@ -10,21 +10,19 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import Connection
 
 from farshore_center.db.database import Database
 from farshore_center.errors import CenterError
 from farshore_center.events import EventFilter, EventLog
 from farshore_center.jobs import store
 from farshore_center.jobs.engine import looks_ms, plan
-from farshore_center.jobs.hearing import LISTENED, Said, heard, said
+from farshore_center.jobs.hearing import heard
 from farshore_center.jobs.ledger import Kept, Ledger
-from farshore_center.jobs.lifecycle import OVER
-from farshore_center.jobs.limits import UNDER_WAY
+from farshore_center.jobs.loaded import Loaded, explained, listens, load
 from farshore_center.jobs.occurrences import Occurrences
-from farshore_center.jobs.record import CENTER, NodeRecord, Record, snapshot_of
+from farshore_center.jobs.record import CENTER, Record, snapshot_of
 from farshore_center.jobs.settings import JobSettings
-from farshore_center.jobs.state import Action, Move, Snapshot, StartNodes, UndoNodes
+from farshore_center.jobs.state import Action, Snapshot, StartNodes, UndoNodes
 from farshore_center.jobs.surroundings import Around, Surroundings
 from farshore_center.jobs.waits import waits_for
 from farshore_center.jobs.ways import Ways
@@ -48,21 +46,6 @@ class JobCounts:
     overtaken: int = 0
     occurrences: int = 0
     occurrences_left_out: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
-    record: Record
-    nodes: list[NodeRecord]
-    words: dict[str, Said]
-
-    @property
-    def at_rest(self) -> bool:
-        """It is over, and none of its nodes is under way."""
-        over = self.record.job.state in OVER
-        return over and not any(
-            each.each.state in UNDER_WAY or each.each.state == "retrying" for each in self.nodes
-        )
 
 
 class Runner:
@@ -108,6 +91,7 @@ class Runner:
         return self._waits.get(job_id)
 
     def look_now(self, job_id: str) -> None:
+        self._waits.pop(job_id, None)  # it was of before what happened now
         self._look_ms[job_id] = self._now_ms()
         self._woken.set()
 
@@ -188,7 +172,7 @@ class Runner:
 
     async def _advance(self, job_id: str) -> None:
         for _ in range(_MOST_STEPS):
-            loaded = await self._database.read(lambda conn: _load(conn, job_id))
+            loaded = await self._database.read(lambda conn: load(conn, job_id))
             if loaded is None or loaded.at_rest:
                 self._forget(job_id)
                 return
@@ -209,7 +193,7 @@ class Runner:
         around = await self._surroundings.gather(record, nodes)
         snapshot = snapshot_of(record, nodes, around.facts)
         now_ms = self._now_ms()
-        actions = [_explained(each, loaded) for each in plan(snapshot, now_ms)]
+        actions = [explained(each, loaded) for each in plan(snapshot, now_ms)]
         if not actions:
             self._rest(snapshot, around, now_ms)
             return False
@@ -247,6 +231,7 @@ class Runner:
 
     def _note(self, kept: Kept, actions: Sequence[Action]) -> None:
         self.counts.steps += 1
+        self._waits[kept.record.id] = waits_for(kept.snapshot, self._now_ms(), None)
         for action in actions:
             if isinstance(action, StartNodes):
                 self.counts.nodes_started += len(action.nodes)
@@ -285,32 +270,3 @@ class Runner:
             self._look_ms[made.job_id] = now_ms
         self.counts.occurrences_left_out += made.left_out
         self._look_ms[record.id] = now_ms
-
-
-def _load(conn: Connection, job_id: str) -> Loaded | None:
-    record = store.load(conn, job_id)
-    if record is None:
-        return None
-    if record.spec.start.cron is not None:
-        return Loaded(record=record, nodes=[], words={})
-    nodes = store.load_nodes(conn, job_id)
-    return Loaded(record=record, nodes=nodes, words=said(conn, job_id, nodes, record.spec.payload))
-
-
-def listens(snapshot: Snapshot) -> bool:
-    """Whether news of the fleet may change what the job does. Pure."""
-    job = snapshot.job
-    if any(each.state in LISTENED for each in snapshot.nodes) or job.following:
-        return True
-    return job.state == "running" and bool(job.rules.budgets or job.rules.gates)
-
-
-def _explained(action: Action, loaded: Loaded) -> Action:
-    """With the node's own reason, where the engine has none."""
-    if not isinstance(action, Move):
-        return action
-    if action.state == "left" and not loaded.record.job.following:
-        return action._replace(reason="the node is not known any more")
-    if action.reason is not None or action.node not in loaded.words:
-        return action
-    return action._replace(reason=loaded.words[action.node].reason)

@@ -27,16 +27,15 @@ from farshore_center.jobs.lifecycle import BAD
 from farshore_center.jobs.making import Maker, digest_of
 from farshore_center.jobs.overlays import JobOverlays
 from farshore_center.jobs.preview import Preview, previewed
+from farshore_center.jobs.reading import JobReader, known
 from farshore_center.jobs.record import NodeRecord, Record, Step, count, snapshot_of
 from farshore_center.jobs.runner import Runner
 from farshore_center.jobs.state import JobTo, Snapshot
-from farshore_center.jobs.views import JobView, planned_waves
+from farshore_center.jobs.views import JobView
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
-
-STAYS_NAMES = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +52,7 @@ class JobService:
         maker: Maker,
         ledger: Ledger,
         runner: Runner,
+        reader: JobReader,
         overlays: JobOverlays,
         *,
         now_ms: Callable[[], int],
@@ -63,6 +63,7 @@ class JobService:
         self._maker = maker
         self._ledger = ledger
         self._runner = runner
+        self._reader = reader
         self._overlays = overlays
         self._now_ms = now_ms
         self._ids = ids
@@ -74,7 +75,7 @@ class JobService:
         """What the key has made; Problem when that was for another request."""
         check_key(key)
         found = await self._database.read(lambda conn: _earlier(conn, key, digest_of(body)))
-        return None if found is None else await self.get(found)
+        return None if found is None else await self._reader.get(found)
 
     async def create(self, body: JobBody, by: Signed, key: str | None = None) -> Made:
         """Problem 422 for what is wrong with it."""
@@ -101,82 +102,18 @@ class JobService:
 
         earlier, record, events = await self._database.write(work)
         if record is None:
-            return Made(view=await self.get(earlier or ""), repeated=True)
+            return Made(view=await self._reader.get(earlier or ""), repeated=True)
         self._overlays.add(record)
         self._runner.counts.made += 1
         log.info("job made", job=record.id, name=body.name, nodes=len(ready.members), by=by.author)
         self._events.announce(events)
         self._runner.look_now(record.id)
-        return Made(view=await self.get(record.id))
+        return Made(view=await self._reader.get(record.id))
 
     async def preview(self, body: JobBody) -> Preview:
         """What the job would be; Problem for a payload or a selector that is wrong."""
         ready = await self._maker.check(body)
         return previewed(ready, self._ids.command(self._now_ms()), self._now_ms())
-
-    # Looking
-
-    async def get(self, job_id: str) -> JobView:
-        def read(conn: Connection) -> JobView:
-            record = _known(conn, job_id)
-            by_wave = store.wave_counts(conn, job_id)
-            return JobView(
-                record=record,
-                counts=_summed(by_wave),
-                touched=store.touched(conn, [job_id]).get(job_id, 0),
-                waits_for=self._runner.waits_for(job_id),
-                waves=planned_waves(record, store.wave_rows(conn, job_id), by_wave),
-            )
-
-        return await self._database.read(read)
-
-    async def page(
-        self,
-        limit: int,
-        before: tuple[int, str] | None = None,
-        states: Sequence[str] = (),
-        parent: str | None = None,
-    ) -> list[JobView]:
-        """Jobs, the newest first, without waves."""
-
-        def read(conn: Connection) -> list[JobView]:
-            found = store.newest(conn, limit, before, states, parent)
-            ids = [record.id for record in found]
-            counts, touched = store.state_counts(conn, ids), store.touched(conn, ids)
-            return [
-                JobView(
-                    record=record,
-                    counts=counts.get(record.id, {}),
-                    touched=touched.get(record.id, 0),
-                    waits_for=self._runner.waits_for(record.id),
-                )
-                for record in found
-            ]
-
-        return await self._database.read(read)
-
-    async def nodes(
-        self,
-        job_id: str,
-        limit: int,
-        after: tuple[int, str] | None = None,
-        states: Sequence[str] = (),
-        wave: int | None = None,
-    ) -> tuple[Record, list[NodeRecord]]:
-        def read(conn: Connection) -> tuple[Record, list[NodeRecord]]:
-            record = _known(conn, job_id)
-            return record, store.node_page(conn, job_id, limit, after, states, wave)
-
-        return await self._database.read(read)
-
-    async def history(
-        self, job_id: str, limit: int, after: int = 0, node: str | None = None
-    ) -> list[Any]:
-        def read(conn: Connection) -> list[Any]:
-            _known(conn, job_id)
-            return store.history(conn, job_id, limit, after, node)
-
-        return await self._database.read(read)
 
     # Deciding
 
@@ -249,7 +186,7 @@ class JobService:
         decide: Callable[[Connection, Record, int], Kept | None],
     ) -> JobView:
         def work(conn: Connection) -> Kept | None:
-            record = _known(conn, job_id)
+            record = known(conn, job_id)
             check_match(f"the job {job_id}", record.revision, if_match)
             return decide(conn, record, self._now_ms())
 
@@ -258,18 +195,7 @@ class JobService:
             log.info("a person decided on a job", job=job_id, call=call, by=by.author)
             self._events.announce(kept.events)
             self._runner.look_now(job_id)
-        return await self.get(job_id)
-
-    async def stays(self, job_id: str) -> dict[str, Any]:
-        """What an aborted job leaves behind."""
-        nodes = await self._database.read(lambda conn: store.load_nodes(conn, job_id))
-        touched = [each.each for each in nodes if each.each.attempts]
-        return {
-            "touched": len(touched),
-            "counts": count(touched),
-            "under_way": sum(each.state in ("active", "undoing") for each in touched),
-            "nodes": [each.node for each in touched[:STAYS_NAMES]],
-        }
+        return await self._reader.get(job_id)
 
     async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
         """Whoever asked may go away; what was committed must still be announced and sent."""
@@ -311,15 +237,6 @@ def _prepared(
     return forgive(snapshot)
 
 
-def _known(conn: Connection, job_id: str) -> Record:
-    record = store.load(conn, job_id)
-    if record is None:
-        raise Problem(
-            status=404, title="No such job", detail=f"there is no job {job_id[:64]!a}", field="id"
-        )
-    return record
-
-
 def _earlier(conn: Connection, key: str, digest: str) -> str | None:
     made = store.by_key(conn, key)
     if made is None:
@@ -334,11 +251,3 @@ def _earlier(conn: Connection, key: str, digest: str) -> str | None:
             expected="a new key, or the same request",
         )
     return job_id
-
-
-def _summed(by_wave: dict[int, dict[str, int]]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for counts in by_wave.values():
-        for state, number in counts.items():
-            found[state] = found.get(state, 0) + number
-    return found
