@@ -14,6 +14,8 @@ FITTING: dict[str, Any] = {
     "exec": {"argv": ["true"]},
     "file-read": {"path": "/a"},
     "file-write": {"path": "/a", "data": ""},
+    "link-test": {"bytes": 4_000_000},
+    "net-probe": {"kind": "icmp", "host": "a"},
     "services": {"action": "stop", "unit": "a"},
 }
 CENTER_MS = 1_700_000_000_000

@@ -88,9 +88,6 @@ class Fleet:
     async def start(self) -> None:
         """Starts the nodes one after the other at the settled rate; returns when all are started."""
         for index, name in enumerate(self.names()):
-            self._powers[name] = SimulatedPower(
-                partial(self._renew, index), Ids(system_rng()).epoch
-            )
             agent = self._make(index, name)
             self.agents.append(agent)
             self._running.append(asyncio.create_task(agent.run(), name=name))
@@ -131,8 +128,13 @@ class Fleet:
                 "exec": programs.run,
                 "net-probe": SimulatedNetwork(name, self._settings.seed).probe,
             },
-            power=self._powers[name],
+            power=self._power(index, name),
         )
+
+    def _power(self, index: int, name: str) -> SimulatedPower:
+        """Of the machine: it outlives its agents."""
+        made = SimulatedPower(partial(self._renew, index), Ids(system_rng()).epoch)
+        return self._powers.setdefault(name, made)
 
     def _database(self, name: str) -> Database:
         # Epochs are not by the seed either: a folder that was wiped is not a replay.
