@@ -10,6 +10,7 @@ import pytest
 from edge.edge_bench import FailingDatabase, eventually, seeded_ids, timing
 from farshore_edge.commands import CommandService, Policy
 from farshore_edge.commands import service as service_module
+from farshore_edge.commands.by_hand import mark_of
 from farshore_edge.commands.ledger import Ledger
 from farshore_edge.commands.teller import OUTPUT_MAX_BYTES, first_portion
 from farshore_edge.commands.verbs import Context, Handler, Outcome
@@ -102,7 +103,7 @@ async def test_a_quick_command_is_one_report_with_its_whole_way(bench: Bench) ->
     assert [state for state, _ in report.via] == ["accepted", "running"]
     row = bench.disk.command("c1")
     assert row is not None
-    assert (row.state, row.request) == ("succeeded", b"")
+    assert (row.state, row.request) == ("succeeded", mark_of("ping", {})), "no more is kept of it"
 
 
 async def test_an_id_is_filled_in_where_it_is_missing(bench: Bench) -> None:
@@ -133,11 +134,15 @@ async def test_a_duplicate_is_answered_with_what_is_recorded_and_not_run(bench: 
     bench.take("ping", id="c1")
     await bench.idle()
     bench.take("ping", id="c1")
-    bench.take("exec", id="c1", args={"argv": ["other"]})
+    await bench.idle()
+    bench.take("ping", id="c1", args={}, ttl_s=5, iat=1)
     await bench.idle()
     assert len(bench.runs) == 1
     first, *again = bench.reports("c1")
-    assert [(r.state, r.result, r.via) for r in again] == [(first.state, first.result, first.via)]
+    assert len(again) == 2
+    assert [(r.state, r.result, r.via) for r in again] == [
+        (first.state, first.result, first.via)
+    ] * 2
 
 
 async def test_a_duplicate_is_recognised_after_a_restart(bench: Bench) -> None:
@@ -197,7 +202,10 @@ async def test_a_wrong_command_is_rejected_under_its_own_id_but_spoils_no_other(
     await bench.idle()
     bench.take("ping", b'{"id":"c2","args":5}')
     await bench.idle()
-    assert [r.state for r in bench.reports("c2")] == ["succeeded", "succeeded"]
+    assert [r.state for r in bench.reports("c2")] == ["succeeded"]
+    [told] = [r for r in bench.reports() if r.id not in ("c1", "c2")]
+    assert told.error is not None
+    assert (told.state, told.error.code) == ("rejected", "id_conflict")
 
 
 @pytest.mark.parametrize("name", ["commits_fail", "reads_fail"])

@@ -59,8 +59,13 @@ async def run(
         float, typer.Option(min=0.001, metavar="SECONDS", help="How long a node may be absent.")
     ] = 60,
     timeout: Annotated[
-        float, typer.Option(min=0.001, metavar="SECONDS", help="How long the work may take.")
-    ] = 30,
+        float | None,
+        typer.Option(
+            min=0.001,
+            metavar="SECONDS",
+            help="How long the work may take; default: the verb's own.",
+        ),
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Send it and do not wait.")] = False,
 ) -> int:
     """Let nodes execute a verb and follow it: farshore run pi-1 pi-2 exec -- uptime -p"""

@@ -19,6 +19,7 @@ from farshore_center.cli import (
     rejected,
     streams,
     telemetry,
+    verbs,
 )
 from farshore_center.cli.session import AsJson, NoColor, Url, merged
 
@@ -60,7 +61,7 @@ def options(
 
 
 for noun in (
-    nodes, labels, groups, group, overlays, streams, commands, config, telemetry, events, rejected,
+    nodes, labels, groups, group, overlays, streams, verbs, commands, config, telemetry, events, rejected,
     identity, inventory,
 ):  # fmt: skip
     noun.register(app)

@@ -3,15 +3,15 @@
 import difflib
 import hashlib
 import math
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import orjson
 from farshore_protocol import codec
 from farshore_protocol.commands import VERBS, Verb
-from farshore_protocol.errors import LocalProtocolError, MessageError
+from farshore_protocol.commands.arguments import ArgumentsError, check_arguments
+from farshore_protocol.errors import LocalProtocolError
 
 from farshore_center.api.problems import Problem
 
@@ -19,14 +19,13 @@ NOT_VALID = "The request is not valid"
 DEFAULT_TTL_S = 60.0
 MAX_S = 7 * 86_400
 MAX_KEY_LENGTH = 255
+FOREIGN_TIMEOUT_S = 60.0
+"""Of a verb of which this center knows the name alone."""
 LIFE_UNKNOWN_S = 86_400.0
 """Of a command that was given past the center, nobody said how long it may run."""
 
 _ENVELOPE_BYTES = 1024
 """More than the message needs around its arguments."""
-
-_AT_PATH = re.compile(r" - at `\$(?P<path>[^`]*)`$")
-_MISSING = re.compile(r"missing required field `(?P<name>[^`]*)`")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +42,9 @@ class NodeChoice:
 class NewCommand:
     """`nodes` is what the choice means now; `by` is who asks.
 
-    `allow_empty`: a choice that means nobody makes a command that is done at once.
+    `allow_empty`: a choice that means nobody makes a command that is done at once. `foreign`: a node
+    has announced the verb, and this center's catalogue does not hold it: the node alone can check its
+    arguments. `announced`: what nodes have announced, of which a near one is named.
     """
 
     choice: NodeChoice
@@ -54,6 +55,8 @@ class NewCommand:
     timeout_s: float | None = None
     by: str = "api"
     allow_empty: bool = False
+    foreign: bool = False
+    announced: frozenset[str] = frozenset()
 
     def to(self, nodes: Sequence[str]) -> "NewCommand":
         """The same for these nodes."""
@@ -75,8 +78,8 @@ class CheckedCommand:
 
 def checked(request: NewCommand) -> CheckedCommand:
     """The request in the form in which it is stored, or the Problem that it has."""
-    verb = _verb(request.verb)
-    args = _args(verb, request.args)
+    verb = _verb(request)
+    args = _args(verb, request.args, check=not request.foreign)
     if not request.nodes and not request.allow_empty:
         raise _no_target(request.choice)
     timeout_s = request.timeout_s
@@ -154,37 +157,40 @@ def check_key(key: str) -> str:
     return key
 
 
-def _verb(name: str) -> Verb:
-    verb = VERBS.get(name)
+def _verb(request: NewCommand) -> Verb:
+    verb = VERBS.get(request.verb)
     if verb is not None:
         return verb
-    near = difflib.get_close_matches(name, VERBS, n=3)
+    if request.foreign:
+        return _foreign(request.verb)
+    known = {*VERBS, *request.announced}
     raise Problem(
         status=422,
         title=NOT_VALID,
         field="verb",
-        detail=f"there is no verb {name[:64]!a}"
-        + (f"; did you mean {' or '.join(near)}?" if near else ""),
-        expected=f"one of {', '.join(sorted(VERBS))}",
+        detail=f"there is no verb {request.verb[:64]!a}{near_verbs(request.verb, known)}",
+        expected=f"one of {', '.join(sorted(known))}",
     )
 
 
-def _args(verb: Verb, args: Mapping[str, Any]) -> str:
-    known = [each.name for each in fields(verb.args)]
-    for name in args:
-        if name not in known:
-            # A node ignores what it does not know; for who asks it is a slip of the pen.
-            raise _bad_args(
-                f"args.{name[:64]}".encode("ascii", "backslashreplace").decode(),
-                f"the verb {verb.name} has no argument {name[:64]!a}",
-                f"of {', '.join(known)}" if known else "no arguments",
-            )
+def near_verbs(name: str, known: Collection[str]) -> str:
+    """The end of a sentence that says that there is no such verb."""
+    near = difflib.get_close_matches(name, sorted(known), n=3)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def _foreign(name: str) -> Verb:
+    """A verb that a node has announced and this center's catalogue does not hold."""
+    return Verb(name=name, summary="", risk="danger", idempotent=False, timeout_s=FOREIGN_TIMEOUT_S)
+
+
+def _args(verb: Verb, args: Mapping[str, Any], *, check: bool) -> str:
     try:
-        codec.convert(verb.args, args)
-    except MessageError as exc:
-        raise _misfit(verb, exc.detail) from exc
-    try:
+        if check:
+            check_arguments(verb, args)
         text = codec.encode(args)
+    except ArgumentsError as exc:
+        raise _bad_args(exc.field, exc.detail, exc.expected) from exc
     except LocalProtocolError as exc:
         raise _not_json(str(exc)) from exc
     if len(text) > codec.MAX_MESSAGE_BYTES - _ENVELOPE_BYTES:
@@ -194,17 +200,6 @@ def _args(verb: Verb, args: Mapping[str, Any]) -> str:
             f"{codec.MAX_MESSAGE_BYTES - _ENVELOPE_BYTES} bytes or fewer",
         )
     return text.decode()
-
-
-def _misfit(verb: Verb, said: str) -> Problem:
-    """msgspec's sentence, with the field that it speaks of."""
-    place = _AT_PATH.search(said)
-    path = place["path"] if place else ""
-    detail = _AT_PATH.sub("", said).removeprefix(f"{verb.args.__name__}: ")
-    missing = _MISSING.search(detail)
-    if missing:
-        path += f".{missing['name']}"
-    return _bad_args(f"args{path}", detail, f"what the verb {verb.name} needs")
 
 
 def _bad_args(field: str, detail: str, expected: str) -> Problem:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Header, Query, Response
 
+from farshore_center.commands.announced import with_announced
 from farshore_center.commands.bodies import (
     CancellationOut,
     CommandBody,
@@ -50,9 +51,8 @@ def command_routes(service: CommandService, resolve_nodes: ResolveNodes) -> APIR
             earlier = await service.find_repeated(request, idempotency_key)
             if earlier is not None:
                 return _answer(earlier.document())
-        view = await service.create(
-            request.to(await resolve_nodes(request.choice)), idempotency_key
-        )
+        request = request.to(await resolve_nodes(request.choice))
+        view = await service.create(with_announced(request, service.announced), idempotency_key)
         return _answer(
             view.document(),
             status=200 if view.repeated else 201,

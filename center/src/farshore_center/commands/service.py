@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 
 from farshore_center.api.problems import Problem
 from farshore_center.commands import engine, store
+from farshore_center.commands.announced import Announced, NothingAnnounced
 from farshore_center.commands.dispatch import Dispatcher, Downlink
 from farshore_center.commands.engine import Target
 from farshore_center.commands.reports import drafts_of, record_many
@@ -51,7 +52,10 @@ class CommandService:
         now_ms: Callable[[], int],
         ids: Ids,
         settings: CommandSettings | None = None,
+        announced: Announced | None = None,
     ) -> None:
+        """`announced`: which verbs nodes have; without it, each may have any."""
+        self.announced = announced or NothingAnnounced()
         self._database = database
         self._events = events
         self._now_ms = now_ms
@@ -63,6 +67,7 @@ class CommandService:
             online,
             now_ms=now_ms,
             settings=settings or CommandSettings(),
+            announced=self.announced,
         )
         self._created = self._cancelled = self._reports = self._strays = 0
         self._under_way: set[asyncio.Task[Any]] = set()
@@ -187,6 +192,14 @@ class CommandService:
         self._reports += len(pairs)
         self._strays += recorded.strays
         return recorded.drafts
+
+    def forget(self, conn: Connection, node: str) -> list[Draft]:
+        """Inside the transaction that deletes a node: what it has not ended is ended; the events."""
+        now_ms = self._now_ms()
+        open_targets = store.open_targets(conn, node)
+        ended = [t for t in (engine.forget(t, now_ms) for t in open_targets) if t is not None]
+        store.save_targets(conn, ended)
+        return drafts_of(ended, now_ms)
 
     # After a restore
 

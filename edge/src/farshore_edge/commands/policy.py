@@ -4,10 +4,9 @@ import difflib
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from farshore_protocol.codec import convert
 from farshore_protocol.commands import VERBS, Command, CommandError, Verb
+from farshore_protocol.commands.arguments import ArgumentsError, check_arguments
 from farshore_protocol.commands.catalogue import Risk, risk_of
-from farshore_protocol.errors import RemoteProtocolError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,14 +50,14 @@ def judge(
     if verb is None:
         near = difflib.get_close_matches(name, sorted(known), n=3)
         hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(sorted(known))}"
-        return _rejected("unknown_verb", f"verb {name!r} is not known here; {hint}")
+        return rejected("unknown_verb", f"verb {name!r} is not known here; {hint}")
     try:
-        args = convert(verb.args, command.args)
-    except RemoteProtocolError as exc:
-        return _rejected("bad_args", f"args: {exc.detail}")
+        args = check_arguments(verb, command.args)
+    except ArgumentsError as exc:
+        return rejected(exc.reason, exc.sentence())
     risk = risk_of(verb, args)
     if risk not in policy.unsigned_risks:
-        return _rejected(
+        return rejected(
             "unsigned",
             f"verb {name!r} has the risk {risk!r}; this node takes it only signed "
             "(an agent started with --dev takes it unsigned)",
@@ -76,5 +75,6 @@ def judge(
     return Accepted(verb=verb, args=args, risk=risk)
 
 
-def _rejected(code: str, message: str) -> Refused:
+def rejected(code: str, message: str) -> Refused:
+    """``code`` for programs, ``message`` for people."""
     return Refused(state="rejected", error=CommandError(code=code, message=message))

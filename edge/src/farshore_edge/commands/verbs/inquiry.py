@@ -1,10 +1,13 @@
 """The verbs that only ask: ``ping``, ``facts``, ``status``, ``verbs``."""
 
 import asyncio
+import difflib
 from collections.abc import Callable
 from typing import Any
 
-from farshore_protocol.commands import VERBS
+from farshore_protocol.commands import VERBS, CommandError
+from farshore_protocol.commands.catalogue import VerbsArgs
+from farshore_protocol.commands.schema import catalogue_digest, verb_document
 
 from farshore_edge.commands.verbs.model import Context, Handler, Outcome
 
@@ -31,19 +34,21 @@ def status(tell: Callable[[], dict[str, Any]]) -> Handler:
 
 
 def verbs(known: Callable[[], list[str]]) -> Handler:
-    async def handle(_args: Any, _context: Context) -> Outcome:
-        return Outcome(
-            result={
-                "verbs": {
-                    name: {
-                        "summary": VERBS[name].summary,
-                        "risk": VERBS[name].risk,
-                        "idempotent": VERBS[name].idempotent,
-                        "timeout_s": VERBS[name].timeout_s,
-                    }
-                    for name in known()
-                }
-            }
-        )
+    async def handle(args: VerbsArgs, _context: Context) -> Outcome:
+        names = known()
+        if args.verb is None:
+            told = {name: _shortly(verb_document(VERBS[name])) for name in names}
+        elif args.verb in names:
+            told = {args.verb: verb_document(VERBS[args.verb])}
+        else:
+            near = difflib.get_close_matches(args.verb, names, n=3) or names
+            message = f"verb: {args.verb!r} is not known here, expected one of {', '.join(near)}"
+            error = CommandError(code="unknown_verb", message=message)
+            return Outcome(state="failed", error=error)
+        return Outcome(result={"verbs": told, "digest": catalogue_digest(names)})
 
     return handle
+
+
+def _shortly(document: dict[str, Any]) -> dict[str, Any]:
+    return {key: document[key] for key in ("summary", "risk", "idempotent", "timeout_s", "digest")}
