@@ -43,7 +43,7 @@ class Bench:
         return self.refuse.get(topic)
 
     def may_retain(self, client: Client, topic: str) -> Refusal | None:
-        return None
+        return self.refuse.get(f"retain {topic}")
 
     def may_subscribe(self, client: Client, topic_filter: str) -> Refusal | None:
         return self.refuse.get(topic_filter)

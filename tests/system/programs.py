@@ -100,7 +100,7 @@ class CenterProgram(Program):
         limits = httpx.Limits(max_keepalive_connections=0)
         self.http = httpx.AsyncClient(base_url=self.url, timeout=DEADLINE_S, limits=limits)
 
-    async def ready(self) -> None:
+    async def ready(self, within_s: float = DEADLINE_S) -> None:
         async def look() -> bool:
             assert self.process is None or self.process.poll() is None, self.text()
             try:
@@ -108,18 +108,18 @@ class CenterProgram(Program):
             except httpx.TransportError:
                 return False
 
-        await until(look, "a ready center")
+        await until(look, "a ready center", within_s)
 
     async def get(self, path: str, **params: Any) -> Any:
         response = await self.http.get(f"/api/v1{path}", params=params)
         return response.json() if response.status_code == 200 else None
 
-    async def online(self, *names: str) -> None:
+    async def online(self, *names: str, within_s: float = DEADLINE_S) -> None:
         async def look() -> bool:
             found = await self.get("/nodes", state="online")
             return set(names) <= {item["name"] for item in found["items"]}
 
-        await until(look, f"{names} online")
+        await until(look, f"{names} online", within_s)
 
     async def command(self, node: str, verb: str, args: Any = None, **more: Any) -> dict[str, Any]:
         response = await self.http.post(

@@ -36,8 +36,7 @@ class DevGate:
         return _foreign(client, topic, f"{_DOWN}/…, {_GROUP}/…, or a topic outside {PREFIX}/")
 
     def may_retain(self, client: Client, topic: str) -> Refusal | None:
-        levels = topic.split("/")
-        if levels[1:2] in (["down"], ["group"]) and levels[3:4] == ["cmd"]:
+        if topic.startswith((f"{_DOWN}/", f"{_GROUP}/")) and topic.split("/")[3:4] == ["cmd"]:
             return Refusal(
                 reason="retained_command",
                 detail=f"{client.client_id[:80]!r} on {topic[:200]!r}: delivered to who listens now, and "

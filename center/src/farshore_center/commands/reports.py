@@ -108,6 +108,8 @@ class _Bulk:
 
     def _beside_others(self, before: Target, after: Target, report: CommandReport) -> Target:
         """A person may give several nodes different commands under one id: the record says so."""
+        if before.reason is not None and before.reason.startswith(OTHER_COMMAND):
+            return replace(after, reason=before.reason)
         given = self._given.get(report.id)
         if given is None or given.by != FIELD:
             return after
@@ -118,8 +120,6 @@ class _Bulk:
             given.args
         ):
             return replace(after, reason=f"{OTHER_COMMAND}: other arguments")
-        if before.reason is not None and before.reason.startswith(OTHER_COMMAND):
-            return replace(after, reason=before.reason)
         return after
 
     def _draft(

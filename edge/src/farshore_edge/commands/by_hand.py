@@ -63,13 +63,11 @@ def told_of(command: Command, group: str | None) -> dict[str, Any] | None:
     """``ByHand`` for the report of a command; None for one of a center."""
     if command.iat is not None:
         return None
-    size = len(encode(command.args))
-    return {
-        "group": group,
-        "args": command.args if size <= ARGS_TOLD_MAX_BYTES else None,
-        "args_bytes": size,
-    }
+    told: dict[str, Any] = {} if group is None else {"group": group}
+    if len(encode(command.args)) > ARGS_TOLD_MAX_BYTES:
+        return without_args({**told, "args": command.args})
+    return {**told, "args": command.args}
 
 
 def without_args(told: dict[str, Any]) -> dict[str, Any]:
-    return {**told, "args": None}
+    return {**told, "args": None, "args_bytes": len(encode(told["args"]))}

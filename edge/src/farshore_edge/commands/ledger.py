@@ -144,7 +144,7 @@ class Ledger:
         try:
             if entry.by_hand is not None and (keep or not entry.told):
                 body["by_hand"] = entry.by_hand
-                if len(encode(body)) > REPORT_MAX_BYTES:
+                if len(encode(body)) > REPORT_MAX_BYTES and entry.by_hand.get("args"):
                     body["by_hand"] = without_args(entry.by_hand)
             row = _row(entry, encode(body) if keep else None)
         except LocalProtocolError as exc:

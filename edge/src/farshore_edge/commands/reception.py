@@ -12,6 +12,7 @@ from farshore_protocol.names import is_name
 from farshore_edge.commands.by_hand import conflict_id, group_id, mark_of, mark_of_garbage
 from farshore_edge.commands.policy import Accepted, Refused, rejected
 
+AN_EXAMPLE = 'expected a JSON object: {} or {"id":"a-name","args":{},"ttl_s":60,"timeout_s":30}'
 EMPTY = (
     "an empty payload asks nothing but what changes nothing, so that clearing a retained message does "
     "not do what it said; expected {} or more"
@@ -69,7 +70,7 @@ def receive(
         command = decode(Command, payload or b"{}")
         mark = mark_of(verb, command.args)
     except RemoteProtocolError as exc:
-        error = CommandError(code=exc.reason, message=exc.detail)
+        error = CommandError(code=exc.reason, message=f"{exc.detail}; {AN_EXAMPLE}")
         refusal = Refused(state="rejected", error=error)
         command, mark = Command(id=_id_in(payload)), mark_of_garbage(verb, payload)
     if command.id is None:

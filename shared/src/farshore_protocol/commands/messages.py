@@ -65,7 +65,7 @@ class ByHand:
     """What a person asked for, by which the center learns of it.
 
     ``group``: to which it was said, ``all`` among them; null where to this node alone. ``args``: null
-    where they are too large to be told; ``args_bytes``: their size as JSON.
+    where they are too large to be told, and then ``args_bytes`` is their size as JSON.
     """
 
     group: str | None = None
