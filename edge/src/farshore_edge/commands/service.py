@@ -116,9 +116,11 @@ class CommandService:
             return
         self._start(received.id, self._process(received), received.mark)
 
-    def _start(self, command_id: str, work: Coroutine[Any, Any, None], mark: bytes) -> None:
+    def _start(self, command_id: str, work: Coroutine[Any, Any, None], mark: bytes = b"") -> None:
         task = asyncio.create_task(work, name=f"command {command_id}")
-        self._tasks[command_id], self._marks[command_id] = task, mark
+        self._tasks[command_id] = task
+        if mark:  # else nothing is known that could contradict
+            self._marks[command_id] = mark
         task.add_done_callback(lambda done: self._ended(command_id, done))
 
     def _ended(self, command_id: str, task: asyncio.Task[None]) -> None:
