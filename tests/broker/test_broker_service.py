@@ -179,6 +179,19 @@ async def test_a_refused_subscription_is_said_so_and_delivers_nothing(bench: Ben
     assert bench.reasons() == ["foreign_prefix", "bad_filter"]
 
 
+async def test_what_must_not_be_retained_is_delivered_and_not_kept(bench: Bench) -> None:
+    bench.refuse["retain t"] = Refusal(reason="retained_command", detail="not to be kept")
+    publisher, reader = await bench.client("p"), await bench.client("r")
+    await reader.subscribe("t")
+    await publisher.publish("t", b"1", retain=True)
+    assert (await reader.message()).payload == b"1", "live, to whoever listens"
+    assert bench.reasons() == ["retained_command"]
+    assert bench.broker.stats().retained == 0
+    await publisher.publish("t", b"", retain=True)
+    assert (await reader.message()).payload == b""
+    assert bench.reasons() == ["retained_command"], "clearing is never refused"
+
+
 async def test_a_retained_message_is_replaced_and_cleared(bench: Bench) -> None:
     publisher = await bench.client("publisher")
     await publisher.publish("t", b"1", retain=True)

@@ -114,3 +114,23 @@ def test_an_operator_is_admitted_under_any_name(client_id: str) -> None:
 def test_a_client_id_with_a_slash_gets_no_further_than_its_own_prefix() -> None:
     assert GATE.may_publish(LEVELS, "fs1/up/a/b") is not None
     assert GATE.may_publish(LEVELS, "fs1/up/a/presence") is not None
+
+
+@pytest.mark.parametrize(
+    ("topic", "kept"),
+    [
+        ("fs1/down/pi-1/cmd/reboot", False),
+        ("fs1/group/eu~hamburg/cmd/ping", False),
+        ("fs1/group/all/cmd/ping", False),
+        ("fs1/down/pi-1/desired/config", True),
+        ("other/down/x/cmd/y", True),
+        ("other/topic", True),
+        ("fs1", True),
+    ],
+)
+def test_no_command_is_retained(topic: str, kept: bool) -> None:
+    refusal = GATE.may_retain(OPERATOR, topic)
+    assert (refusal is None) is kept
+    if refusal is not None:
+        assert refusal.reason == "retained_command"
+        assert topic in refusal.detail

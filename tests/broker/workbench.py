@@ -42,6 +42,9 @@ class Bench:
     def may_publish(self, client: Client, topic: str) -> Refusal | None:
         return self.refuse.get(topic)
 
+    def may_retain(self, client: Client, topic: str) -> Refusal | None:
+        return self.refuse.get(f"retain {topic}")
+
     def may_subscribe(self, client: Client, topic_filter: str) -> Refusal | None:
         return self.refuse.get(topic_filter)
 

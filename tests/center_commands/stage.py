@@ -85,8 +85,14 @@ class Stage:
             now_ms=self.clock.now_ms,
             ids=Ids(self.rng),
             settings=CommandSettings(send_timeout_s=0.2),
-            announced=lambda nodes: set().union(*(self.announced.get(n, ()) for n in nodes)),
+            announced=self,
         )
+
+    def verbs_of(self, node: str) -> frozenset[str] | None:
+        return frozenset(self.announced[node]) if node in self.announced else None
+
+    def everywhere(self) -> frozenset[str]:
+        return frozenset().union(*self.announced.values())
 
     def restart(self) -> None:
         """The center after a crash: nothing is left but the database."""

@@ -14,7 +14,7 @@ from farshore_center.api.problems import Problem
 from farshore_center.commands import NewCommand, NodeChoice
 from farshore_center.db.errors import DatabaseError
 from farshore_center.events import EventFilter
-from farshore_protocol.commands import Command
+from farshore_protocol.commands import ByHand, Command
 from sqlalchemy import Connection
 
 
@@ -56,7 +56,7 @@ async def test_the_verbs_own_timeout_is_the_default(stage: Stage) -> None:
 
 async def test_a_verb_that_only_a_node_knows_is_sent_as_it_is(stage: Stage) -> None:
     stage.online = {"pi-17"}
-    stage.announced = {"pi-17": {"blink"}}
+    stage.announced = {"pi-17": {"blink"}, "pi-18": {"ping"}}
     args = {"times": 3, "what": ["left", None]}
     async with stage.running():
         view = await stage.create("pi-17", "pi-18", verb="blink", args=args)
@@ -68,7 +68,7 @@ async def test_a_verb_that_only_a_node_knows_is_sent_as_it_is(stage: Stage) -> N
     )
     with pytest.raises(Problem) as caught:
         await stage.create("pi-18", verb="blink")
-    assert "that a chosen node has announced" in caught.value.errors[0].expected
+    assert caught.value.errors[0].detail == "pi-18 has not announced the verb blink"
     with pytest.raises(Problem) as caught:
         await stage.create("pi-17", verb="blink", args={"x": "y" * 200_000})
     assert caught.value.errors[0].field == "args"
@@ -403,6 +403,42 @@ async def test_a_command_given_by_hand_is_learnt_of(stage: Stage) -> None:
     assert view.summary == {"succeeded": 2}
     created = [kind for kind, _, _ in await kinds(stage, "by-hand") if kind == "command.created"]
     assert len(created) == 1
+
+
+async def test_what_a_person_asked_for_is_learnt_of(stage: Stage) -> None:
+    told = ByHand(group="eu", args={"argv": ["uptime"]}, args_bytes=19)
+    await stage.report(
+        ("pi-1", report("group-1", "succeeded", verb="exec", by_hand=told)),
+        ("pi-2", report("group-1", "running", verb="exec", by_hand=told)),
+    )
+    view = await stage.service.get("group-1")
+    assert (view.by, view.args) == ("field", '{"argv":["uptime"]}')
+    assert view.summary == {"succeeded": 1, "running": 1}
+    assert {t.target.reason for t in view.targets or ()} == {None}
+    page = await stage.events.page(EventFilter(kind="command.created"), 0, 10)
+    assert [orjson.loads(event.data)["group"] for event in page.items] == ["eu"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "args", "says"),
+    [
+        ("status", None, "verb 'status'"),
+        ("exec", {"argv": ["reboot"]}, "other arguments"),
+    ],
+)
+async def test_one_id_for_different_commands_of_several_nodes_is_told(
+    stage: Stage, verb: str, args: dict[str, Any] | None, says: str
+) -> None:
+    first = ByHand(args={"argv": ["uptime"]})
+    second = ByHand(args=args)
+    await stage.report(("pi-1", report("c1", "succeeded", verb="exec", by_hand=first)))
+    await stage.report(("pi-2", report("c1", "running", 1, verb=verb, by_hand=second)))
+    await stage.report(("pi-2", report("c1", "succeeded", 2, verb=verb)))
+    assert (await stage.target("c1", "pi-1")).reason is None
+    reason = (await stage.target("c1", "pi-2")).reason or ""
+    assert reason.startswith("this node was given another command under the same id")
+    assert says in reason
+    assert (await stage.service.get("c1")).summary == {"succeeded": 2}, "and nothing is lost"
 
 
 async def test_a_node_does_not_join_the_command_of_others(stage: Stage) -> None:

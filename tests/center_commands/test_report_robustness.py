@@ -42,6 +42,13 @@ REPORTS = st.fixed_dictionaries(
             max_size=3,
         ),
         "result": st.none() | st.dictionaries(TEXT, VALUES, max_size=3),
+        "by_hand": st.none()
+        | st.fixed_dictionaries(
+            {
+                "group": st.none() | TEXT,
+                "args": st.none() | st.dictionaries(TEXT, VALUES, max_size=3),
+            }
+        ),
         "error": st.none() | st.fixed_dictionaries({"code": TEXT, "message": TEXT}),
     }
 )

@@ -18,6 +18,8 @@ import uvicorn
 from cli.job_center import job_routes
 from farshore_center.cli.main import app as farshore
 from farshore_center.cli.progress import FINAL, summary_of
+from farshore_protocol.commands import VERBS
+from farshore_protocol.commands.schema import verb_document
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from typer.testing import CliRunner, Result
@@ -220,6 +222,23 @@ def build(center: ContractCenter) -> FastAPI:
             if any(fnmatchcase(series, glob) for glob in globs)
         }
         return {"series": found}
+
+    @app.get(api + "/verbs")
+    async def verbs() -> Any:
+        items = [
+            verb_document(VERBS[name]) | {"known": True, "nodes": len(center.nodes)}
+            for name in ("exec", "ping")
+        ]
+        return {"items": items, "next": None}
+
+    @app.get(api + "/nodes/{name}/verbs")
+    async def node_verbs(name: str) -> Any:
+        if name not in center.nodes:
+            return problem(404, "No such node", detail=f"there is no node {name!r}")
+        items = [verb_document(VERBS["ping"]) | {"known": True, "nodes": 1}]
+        nothing = dict.fromkeys(items[0])
+        items.append(nothing | {"name": "blink\x1b[31m", "known": False, "nodes": 1})
+        return {"items": items, "next": None, "digest": "0", "same": False}
 
     @app.get(api + "/groups")
     async def groups(request: Request) -> Any:

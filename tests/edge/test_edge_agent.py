@@ -166,6 +166,30 @@ async def test_other_groups_and_retained_commands_do_not(world: World) -> None:
     await eventually(lambda: world.words("res/c2"))
     assert not world.words("res/c1")
     assert not world.words("res/old")
+    await eventually(lambda: world.words("evt/refused"))
+    [told] = world.words("evt/refused")
+    assert told["data"]["topic"] == "fs1/down/n1/cmd/ping"
+    assert told["data"]["reason"] == "retained"
+    assert "mosquitto_pub -r -n -t fs1/down/n1/cmd/ping" in told["data"]["detail"]
+
+
+@pytest.mark.parametrize("topic", ["cmd/PING", "cmd/ping/now", "ping", "fs1/group/eu/cmd/Ping"])
+async def test_a_topic_that_is_none_is_told_of(world: World, topic: str) -> None:
+    agent = world.start()
+    await eventually(lambda: agent.connected)
+    world.say(topic, {})
+    await eventually(lambda: world.words("evt/refused"))
+    [told] = world.words("evt/refused")
+    assert told["data"]["topic"].endswith(topic)
+    assert told["data"]["reason"] == "bad_topic"
+
+
+async def test_a_command_to_a_group_says_to_which(world: World) -> None:
+    agent = world.start()
+    await eventually(lambda: agent.connected)
+    world.say("fs1/group/eu~hamburg/cmd/ping", {})
+    await eventually(lambda: world.words("res/group-"))
+    assert world.words("res/group-")[0]["by_hand"] == {"group": "eu/hamburg", "args": {}}
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from edge.edge_bench import FailingDatabase, eventually, seeded_ids, timing
 from farshore_edge.commands import CommandService, Policy
 from farshore_edge.commands import service as service_module
+from farshore_edge.commands.by_hand import mark_of
 from farshore_edge.commands.ledger import Ledger
 from farshore_edge.commands.teller import OUTPUT_MAX_BYTES, first_portion
 from farshore_edge.commands.verbs import Context, Handler, Outcome
@@ -17,7 +18,7 @@ from farshore_edge.database import Change, CommandRow
 from farshore_edge.outbox import Outbox
 from farshore_protocol.clock import ManualClock
 from farshore_protocol.codec import MAX_MESSAGE_BYTES, decode
-from farshore_protocol.commands import NODE_COMMAND, CommandReport, Output
+from farshore_protocol.commands import NODE_COMMAND, Command, CommandReport, Output
 from farshore_protocol.stream import Sender
 from hypothesis import given
 from hypothesis import strategies as st
@@ -102,7 +103,9 @@ async def test_a_quick_command_is_one_report_with_its_whole_way(bench: Bench) ->
     assert [state for state, _ in report.via] == ["accepted", "running"]
     row = bench.disk.command("c1")
     assert row is not None
-    assert (row.state, row.request) == ("succeeded", b"")
+    assert (row.state, row.request) == ("succeeded", mark_of("ping", Command())), (
+        "no more is kept of it"
+    )
 
 
 async def test_an_id_is_filled_in_where_it_is_missing(bench: Bench) -> None:
@@ -133,11 +136,15 @@ async def test_a_duplicate_is_answered_with_what_is_recorded_and_not_run(bench: 
     bench.take("ping", id="c1")
     await bench.idle()
     bench.take("ping", id="c1")
-    bench.take("exec", id="c1", args={"argv": ["other"]})
+    await bench.idle()
+    bench.take("ping", id="c1", args={}, ttl_s=5, iat=1)
     await bench.idle()
     assert len(bench.runs) == 1
     first, *again = bench.reports("c1")
-    assert [(r.state, r.result, r.via) for r in again] == [(first.state, first.result, first.via)]
+    assert len(again) == 2
+    assert [(r.state, r.result, r.via) for r in again] == [
+        (first.state, first.result, first.via)
+    ] * 2
 
 
 async def test_what_a_secret_command_came_to_is_sent_and_not_remembered(bench: Bench) -> None:
@@ -214,7 +221,10 @@ async def test_a_wrong_command_is_rejected_under_its_own_id_but_spoils_no_other(
     await bench.idle()
     bench.take("ping", b'{"id":"c2","args":5}')
     await bench.idle()
-    assert [r.state for r in bench.reports("c2")] == ["succeeded", "succeeded"]
+    assert [r.state for r in bench.reports("c2")] == ["succeeded"]
+    [told] = [r for r in bench.reports() if r.id not in ("c1", "c2")]
+    assert told.error is not None
+    assert (told.state, told.error.code) == ("rejected", "id_conflict")
 
 
 @pytest.mark.parametrize("name", ["commits_fail", "reads_fail"])

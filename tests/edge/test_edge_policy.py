@@ -47,7 +47,7 @@ CASES = {
         "zzzz", refused="rejected", code="unknown_verb", words=("exec, facts, file-read",)
     ),
     "a missing argument is named": Case(
-        "exec", {}, dev=True, refused="rejected", code="bad_args", words=("args:", "`argv`")
+        "exec", {}, dev=True, refused="rejected", code="bad_args", words=("args.argv:", "`argv`")
     ),
     "an argument of the wrong type is named by its path": Case(
         "exec",
@@ -55,12 +55,18 @@ CASES = {
         dev=True,
         refused="rejected",
         code="bad_args",
-        words=("$.argv[1]", "str"),
+        words=("args.argv[1]", "str"),
     ),
     "an empty vector is no program": Case(
-        "exec", {"argv": []}, dev=True, refused="rejected", code="bad_args", words=("$.argv",)
+        "exec", {"argv": []}, dev=True, refused="rejected", code="bad_args", words=("args.argv",)
     ),
-    "unknown arguments are ignored": Case("ping", {"from": "the future"}),
+    "an unknown argument is refused: it would change what was asked for": Case(
+        "ping",
+        {"from": "the future"},
+        refused="rejected",
+        code="bad_args",
+        words=("args.from", "no"),
+    ),
     "late by the center's clock": Case(
         "ping",
         iat=CENTER_MS - 61_000,

@@ -20,7 +20,8 @@ LIFECYCLES: tuple[tuple[Lifecycle, str], ...] = (
     ),
     (
         TARGET,
-        "What the center records for each node that a command is addressed to. From `sent` on the "
+        "What the center records for each node that a command is addressed to. `queued` becomes "
+        "`rejected` where the node is there and has not announced the verb. From `sent` on the "
         "node's word decides. Reports may be lost or overtake each other, so the center takes every "
         "state that is reachable in any number of steps. `expired` is what the center assumes when "
         "the deadline passes without a word; an answer that comes later overrules it.",

@@ -39,6 +39,7 @@ SECTIONS = {
     "TelemetryBatch": "Telemetry batch",
     "Command": "Command",
     "CommandReport": "Command report",
+    "ByHand": "Command report",
     "Output": "Command report",
     "CommandError": "Command report",
     "DesiredConfig": "Desired configuration",

@@ -102,7 +102,7 @@ class CenterProgram(Program):
         limits = httpx.Limits(max_keepalive_connections=0)
         self.http = httpx.AsyncClient(base_url=self.url, timeout=DEADLINE_S, limits=limits)
 
-    async def ready(self) -> None:
+    async def ready(self, within_s: float = DEADLINE_S) -> None:
         async def look() -> bool:
             assert self.process is None or self.process.poll() is None, self.text()
             try:
@@ -116,7 +116,7 @@ class CenterProgram(Program):
         response = await self.http.get(f"/api/v1{path}", params=params)
         return response.json() if response.status_code == 200 else None
 
-    async def online(self, *names: str) -> None:
+    async def online(self, *names: str, within_s: float = DEADLINE_S) -> None:
         async def look() -> bool:
             found = await self.get("/nodes", state="online")
             return set(names) <= {item["name"] for item in found["items"]}

@@ -19,6 +19,7 @@ from farshore_center.broker import Client, Refusal, websocket_route
 from farshore_center.commands.request import NodeChoice
 from farshore_center.commands.routes import command_routes
 from farshore_center.commands.service import CommandService
+from farshore_center.commands.verb_routes import verb_routes
 from farshore_center.config.places import place_of
 from farshore_center.config.room import ConfigRoom
 from farshore_center.config.routes import config_routes
@@ -39,6 +40,7 @@ from farshore_center.jobs.routes import job_routes
 from farshore_center.logs.routes import log_routes
 from farshore_center.logs.service import LogService
 from farshore_center.measures import readings
+from farshore_center.nodes.announced import AnnouncedVerbs
 from farshore_center.nodes.choice import chosen
 from farshore_center.nodes.probes import ProbeService
 from farshore_center.nodes.routes import node_routes
@@ -88,7 +90,7 @@ class Center:
             self.nodes.registry.online,
             now_ms=now_ms,
             ids=self._ids,
-            announced=self.nodes.registry.verbs,
+            announced=AnnouncedVerbs(self.nodes.registry),
         )
         self.logs = LogService(
             self.commands,
@@ -244,13 +246,16 @@ class Center:
 
         choose = self.groups.selection.chosen
         app.include_router(
-            node_routes(self.nodes, self.database, self.history, choose, self.configs)
+            node_routes(
+                self.nodes, self.database, self.history, choose, self.configs, self.commands
+            )
         )
         app.include_router(group_routes(self.groups, registry))
         app.include_router(overlay_routes(self.groups, registry))
         app.include_router(ingest_routes(self.database, self.rejected, known_node))
         app.include_router(telemetry_routes(self.history, known_node, self._clock.now_ms))
         app.include_router(command_routes(self.commands, resolve))
+        app.include_router(verb_routes(AnnouncedVerbs(registry), known_node))
         app.include_router(config_routes(self.configs))
         app.include_router(job_routes(self.jobs.service, self.jobs.reader))
         app.include_router(event_routes(self.events))

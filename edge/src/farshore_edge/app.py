@@ -16,6 +16,7 @@ import orjson
 from farshore_protocol.clock import Clock
 from farshore_protocol.codec import decode
 from farshore_protocol.commands import VERBS
+from farshore_protocol.commands.schema import catalogue_digest
 from farshore_protocol.errors import RemoteProtocolError
 from farshore_protocol.ids import Ids
 from farshore_protocol.link import Link, Message, Session
@@ -52,6 +53,7 @@ from farshore_edge.outbox import BufferSettings, Courier, Outbox, Timing
 from farshore_edge.presence import CenterMemory, ClockSync, Presence
 from farshore_edge.settings import Settings
 from farshore_edge.telemetry.sampler import Collector, Sampler
+from farshore_edge.unheard import Unheard
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,12 @@ FACTS_RETRY_S = 600.0
 DISK_RETRY_S = 5.0
 SETTLE_S = 0.5
 """Acknowledged records are deleted together: a crash before it means to hear of them again."""
+
+
+RETAINED = (
+    "a retained command is not run, it would be at every connection; clear it: "
+    "mosquitto_pub -r -n -t {topic}"
+)
 
 
 class Machine(Protocol):
@@ -217,6 +225,7 @@ class Agent:
                 "the policy can't be used; only ping, status and verbs are taken",
                 extra={"file": self._rules.origin, "error": self._rules.fault},
             )
+        self._verbs_digest = catalogue_digest(self._handlers, self._catalogue)
         self._ledger = Ledger(
             self._database,
             self.outbox,
@@ -234,7 +243,9 @@ class Agent:
             at_once=settings.commands_at_once,
             output_max_bytes=settings.output_max_bytes,
             catalogue=self._catalogue,
+            dropped=lambda verb, why: self._unheard.note(f"cmd/{verb}", "too_many", why),
         )
+        self._unheard = Unheard(self.outbox.append, monotonic_s=clock.monotonic_s)
         self._downlinks: dict[str, Callable[[bytes], None]] = {
             "ack": self._acknowledged,
             "time": lambda payload: self._presence.time_answered(decode(TimeAnswer, payload)),
@@ -304,7 +315,9 @@ class Agent:
             "agent_version": VERSION,
             "group": self.settings.group,
             "labels": dict(self.settings.labels),
-            "capabilities": Capabilities(verbs=tuple(sorted(self._handlers))),
+            "capabilities": Capabilities(
+                verbs=tuple(sorted(self._handlers)), verbs_digest=self._verbs_digest
+            ),
             "facts_digest": self._facts_digest or None,
             "center": self._center.mark,
             "revisions": self._config.revisions(),
@@ -395,20 +408,19 @@ class Agent:
         try:
             self._dispatch(message)
         except RemoteProtocolError as exc:
-            log.warning(
-                "a message was refused",
-                extra={"topic": message.topic, "reason": exc.reason, "detail": exc.detail},
-            )
+            self._unheard.note(message.topic, exc.reason, exc.detail)
         except Exception:  # a message must not end the agent, whatever it holds
             log.exception("a message could not be handled", extra={"topic": message.topic})
 
     def _dispatch(self, message: Message) -> None:
         match parse(message.topic):
-            case Down(kind="cmd", name=str(verb)) | GroupCommand(verb=verb):
-                if message.retain:  # it lay at a broker: nobody knows how long
-                    log.warning("a retained command is ignored", extra={"topic": message.topic})
-                else:
-                    self._commands.take(verb, message.payload)
+            case Down(kind="cmd") | GroupCommand() if message.retain:
+                # It lay at a broker: nobody knows how long.
+                self._unheard.note(message.topic, "retained", RETAINED.format(topic=message.topic))
+            case Down(kind="cmd", name=str(verb)):
+                self._commands.take(verb, message.payload)
+            case GroupCommand(group=group, verb=verb):
+                self._commands.take(verb, message.payload, group)
             case Down(kind="desired", name="config"):
                 if message.retain:  # it lay at a broker: the center sends what it means itself
                     log.warning("a retained configuration is ignored")

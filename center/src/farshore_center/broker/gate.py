@@ -35,6 +35,15 @@ class DevGate:
             return None
         return _foreign(client, topic, f"{_DOWN}/…, {_GROUP}/…, or a topic outside {PREFIX}/")
 
+    def may_retain(self, client: Client, topic: str) -> Refusal | None:
+        if topic.startswith((f"{_DOWN}/", f"{_GROUP}/")) and topic.split("/")[3:4] == ["cmd"]:
+            return Refusal(
+                reason="retained_command",
+                detail=f"{client.client_id[:80]!r} on {topic[:200]!r}: delivered to who listens now, and "
+                "not kept, since it would come again at every connection; expected it without retain (-r)",
+            )
+        return None
+
     def may_subscribe(self, client: Client, topic_filter: str) -> Refusal | None:
         if topic_filter.startswith("$"):
             return Refusal(

@@ -113,7 +113,10 @@ class Hub:
         self.route(publication)
 
     def route(self, publication: Publication) -> None:
-        if publication.retain and not self._retain(publication):
+        kept_out = self._kept_out(publication)
+        if kept_out is not None:
+            self.refuse(publication.client, publication.topic, publication.payload, kept_out)
+        elif publication.retain and not self._retain(publication):
             self.refuse(
                 publication.client,
                 publication.topic,
@@ -150,6 +153,12 @@ class Hub:
             outbound = Outbound(message.topic, message.payload, retain=True, client=message.client)
             subscriber.deliver(outbound, message.qos)
         return lambda: self.index.remove_all(subscriber)
+
+    def _kept_out(self, publication: Publication) -> Refusal | None:
+        """Why a client's message must not be retained; an empty one clears, and always may."""
+        if not publication.retain or not publication.payload or publication.client is None:
+            return None
+        return self.gate.may_retain(publication.client, publication.topic)
 
     def _retain(self, publication: Publication) -> bool:
         return self.retained.put(

@@ -54,6 +54,10 @@ class Gate(Protocol):
 
     def may_publish(self, client: Client, topic: str, /) -> Refusal | None: ...
 
+    def may_retain(self, client: Client, topic: str, /) -> Refusal | None:
+        """Asked of what may be published: it is delivered in any case, and kept if this is None."""
+        ...
+
     def may_subscribe(self, client: Client, topic_filter: str, /) -> Refusal | None: ...
 
 

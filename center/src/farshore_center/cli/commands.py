@@ -278,11 +278,12 @@ async def recent(
 
 
 def commands_sheet(items: Sequence[Mapping[str, Any]], now_ms: int) -> Sheet:
-    sheet = Sheet(columns=[*left("id", "verb"), *right("ago"), *left("done"), *left("targets")])
+    sheet = Sheet(columns=[*left("id", "verb", "by"), *right("ago"), *left("done", "targets")])
     for item in items:
         sheet.add(
             clean(item["id"]),
             clean(item["verb"]),
+            clean(item.get("by") or NOTHING),
             age(item.get("created_at"), now_ms),
             "yes" if is_done(item) else "no",
             summary_text(item.get("summary") or {}) or NOTHING,

@@ -22,6 +22,7 @@ from farshore_center.cli import (
     rejected,
     streams,
     telemetry,
+    verbs,
 )
 from farshore_center.cli.session import AsJson, NoColor, Url, merged
 
@@ -63,8 +64,8 @@ def options(
 
 
 for noun in (
-    nodes, labels, groups, group, overlays, streams, commands, jobs, diagnose, config, telemetry, events,
-    rejected, logs, identity, inventory,
+    nodes, labels, groups, group, overlays, streams, verbs, commands, jobs, diagnose, config, telemetry,
+    events, rejected, logs, identity, inventory,
 ):  # fmt: skip
     noun.register(app)
 

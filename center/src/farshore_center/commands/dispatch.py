@@ -5,7 +5,7 @@ the two is healed by sending the same id again, which a node answers with what i
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,7 +19,14 @@ from farshore_protocol.topics import Down
 from sqlalchemy import Connection
 
 from farshore_center.commands import store
-from farshore_center.commands.engine import Decision, Pace, Target, decide_sends
+from farshore_center.commands.announced import Announced, lacks
+from farshore_center.commands.engine import (
+    Decision,
+    Pace,
+    Target,
+    decide_sends,
+    reject_unannounced,
+)
 from farshore_center.commands.reports import drafts_of
 from farshore_center.commands.schedule import Key, Schedule
 from farshore_center.commands.settings import CommandSettings
@@ -49,6 +56,7 @@ class DispatchCounts:
     sent: int = 0
     sent_again: int = 0
     expired: int = 0
+    unannounced: int = 0
     send_failures: int = 0
     rounds: int = 0
 
@@ -72,7 +80,9 @@ class Dispatcher:
         *,
         now_ms: Callable[[], int],
         settings: CommandSettings,
+        announced: Announced,
     ) -> None:
+        self._announced = announced
         self._database = database
         self._events = events
         self._downlink = downlink
@@ -153,20 +163,38 @@ class Dispatcher:
         def work(conn: Connection) -> _Step:
             now_ms = self._now_ms()
             targets = store.load_targets(conn, due)
-            decisions = decide_sends(
+            decided = decide_sends(
                 targets.values(), now_ms, online, arrived=arrived, pace=self._pace
             )
-            changed = [d.target for d in decisions if d.action in ("send", "expire")]
+            sending = {d.target.command_id for d in decided if d.action == "send"}
+            orders = store.orders(conn, sending)
+            decisions = [self._unless_lacking(d, targets, orders, now_ms) for d in decided]
+            changed = [d.target for d in decisions if d.action in ("send", "expire", "reject")]
             store.save_targets(conn, changed)
             new = [t for t in changed if t.state != targets[t.key].state]
-            sending = {d.target.command_id for d in decisions if d.action == "send"}
             return _Step(
                 decisions=decisions,
-                orders=store.orders(conn, sending),
+                orders=orders,
                 events=self._events.append(conn, drafts_of(new, now_ms)),
             )
 
         return await self._database.write(work)
+
+    def _unless_lacking(
+        self,
+        decision: Decision,
+        before: Mapping[Key, Target],
+        orders: Mapping[str, store.Order],
+        now_ms: int,
+    ) -> Decision:
+        """Nothing is sent to a node that is known not to have the verb; what was sent once stays sent."""
+        target = before[decision.target.key]
+        if decision.action != "send" or target.state != "queued":
+            return decision
+        verb = orders[target.command_id].verb
+        if not lacks(self._announced, target.node, verb):
+            return decision
+        return reject_unannounced(target, verb, now_ms)
 
     def _note(self, step: _Step) -> None:
         """After the commit: the schedule and the counts follow what was decided."""
@@ -177,6 +205,7 @@ class Dispatcher:
         if expired:
             self.counts.expired += expired
             log.info("commands expired", targets=expired)
+        self.counts.unannounced += sum(d.action == "reject" for d in step.decisions)
         self._events.announce(step.events)
 
     async def _publish(self, step: _Step) -> None:

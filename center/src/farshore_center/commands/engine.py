@@ -19,6 +19,8 @@ NOT_ONLINE = "node was not online"
 NO_ANSWER = "no answer"
 CANCELLED = "cancelled before it was sent"
 HELD = "held: the center was restored from a backup"
+DELETED = "the node was deleted"
+NOT_ANNOUNCED = "the node has not announced the verb"
 
 TAKEN = tuple(state for state in NODE_COMMAND.table if state not in FINAL)
 """The node has it, and has not told an end."""
@@ -85,7 +87,7 @@ class Pace:
 class Decision:
     """What to do with a target now. `target` is how it is then; `look_ms`: when to decide again."""
 
-    action: Literal["send", "expire", "wait", "settled"]
+    action: Literal["send", "expire", "reject", "wait", "settled"]
     target: Target
     look_ms: int | None = None
 
@@ -156,6 +158,23 @@ def cancel(target: Target, now_ms: int) -> Target | None:
     if target.state == "queued":
         return _moved(target, "cancelled", now_ms, CANCELLED)
     return None if target.state in FINAL else replace(target, cancelling=True)
+
+
+def reject_unannounced(target: Target, verb: str, now_ms: int) -> Decision:
+    """Of a target that is still `queued`: its node is there, and does not have the verb."""
+    message = f"verb {verb!r}: {NOT_ANNOUNCED}; it was not sent"
+    error = json_text({"code": "unknown_verb", "message": message})
+    moved = _moved(target, "rejected", now_ms, NOT_ANNOUNCED)
+    return Decision(action="reject", target=replace(moved, error=error))
+
+
+def forget(target: Target, now_ms: int) -> Target | None:
+    """The target when its node is deleted; None when it is at its end. Should the node come back after
+    all, its word counts."""
+    if target.state in FINAL:
+        return None
+    state = "expired" if target.state in ("queued", "sent") else "interrupted"
+    return _moved(target, state, now_ms, DELETED)
 
 
 def _moved(target: Target, state: str, now_ms: int, reason: str | None) -> Target:

@@ -5,22 +5,28 @@ wake or send; the dispatcher finds the answers where it looks anyway.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+import orjson
 import structlog
-from farshore_protocol.commands import CommandReport
+from farshore_protocol.commands import ByHand, CommandReport
 from sqlalchemy import Connection
 
 from farshore_center.commands import store
 from farshore_center.commands.engine import Target, apply_report
 from farshore_center.commands.schedule import Key
+from farshore_center.commands.store import Given
+from farshore_center.events.document import json_text
 from farshore_center.events.model import Draft
 
 log = structlog.get_logger(__name__)
 
 FIELD = "field"
 """The giver of a command that the center did not make: a field engineer at an MQTT client."""
+
+OTHER_COMMAND = "this node was given another command under the same id"
+"""The beginning of the reason of a target whose command is not the one that its row names."""
 
 EVENT_OUTPUT_CHARS = 32_768
 """Of output beyond that, an event only says how many chunks the record has."""
@@ -40,8 +46,12 @@ def record_many(
 ) -> Recorded:
     """Applies the reports, each with the node that sent it, in their order."""
     before = store.load_targets(conn, ((report.id, node) for node, report in pairs))
-    missing = {report.id for node, report in pairs if (report.id, node) not in before}
-    bulk = _Bulk(before, store.givers(conn, missing), now_ms)
+    asked = {
+        report.id
+        for node, report in pairs
+        if (report.id, node) not in before or report.by_hand is not None
+    }
+    bulk = _Bulk(before, store.given(conn, asked), now_ms)
     for node, report in pairs:
         bulk.take(node, report)
     bulk.write(conn)
@@ -49,10 +59,10 @@ def record_many(
 
 
 class _Bulk:
-    def __init__(self, before: Mapping[Key, Target], givers: dict[str, str], now_ms: int) -> None:
+    def __init__(self, before: Mapping[Key, Target], given: dict[str, Given], now_ms: int) -> None:
         self._before = before
         self._now = dict(before)
-        self._givers = givers
+        self._given = given
         self._now_ms = now_ms
         self._new_commands: list[dict[str, Any]] = []
         self._outputs: list[dict[str, Any]] = []
@@ -65,7 +75,8 @@ class _Bulk:
             target = self._by_hand(node, report)
         if target is None:
             return
-        after = self._now[key] = apply_report(target, report, self._now_ms)
+        after = apply_report(target, report, self._now_ms)
+        after = self._now[key] = self._beside_others(target, after, report)
         output = [] if target.erased else _chunks(report)
         self._outputs += ({"command_id": report.id, "node": node, **chunk} for chunk in output)
         taken = (after.epoch, after.seq) != (target.epoch, target.seq)
@@ -75,23 +86,41 @@ class _Bulk:
 
     def _by_hand(self, node: str, report: CommandReport) -> Target | None:
         """The target of a command that a person gave by hand; None if it can't be one."""
-        giver = self._givers.get(report.id)
-        if giver not in (None, FIELD):
+        given = self._given.get(report.id)
+        if given is not None and given.by != FIELD:
             # A node does not put itself among the targets of somebody else's command.
             self.recorded.strays += 1
             log.warning("report on a command of others", node=node, command=report.id)
             self._add("command.stray", report.id, node, {"state": report.state})
             return None
-        if giver is None:
-            self._givers[report.id] = FIELD
+        if given is None:
             verb = _clean(report.verb)[:64]
-            self._new_commands.append(_row(report.id, verb, self._now_ms))
-            data = {"verb": verb, "targets": 1, "by": FIELD}
+            args = _args_text(report.by_hand)
+            self._given[report.id] = Given(by=FIELD, verb=verb, args=args)
+            self._new_commands.append(_row(report.id, verb, args, self._now_ms))
+            group = report.by_hand.group if report.by_hand else None
+            data = {"verb": verb, "targets": 1, "by": FIELD, "group": group}
             self._add("command.created", report.id, None, data)
         # Without a first step in its history: the center neither queued nor sent it.
         return Target(
             command_id=report.id, node=node, expires_ms=self._now_ms, updated_ms=self._now_ms
         )
+
+    def _beside_others(self, before: Target, after: Target, report: CommandReport) -> Target:
+        """A person may give several nodes different commands under one id: the record says so."""
+        if before.reason is not None and before.reason.startswith(OTHER_COMMAND):
+            return replace(after, reason=before.reason)
+        given = self._given.get(report.id)
+        if given is None or given.by != FIELD:
+            return after
+        if _clean(report.verb)[:64] != given.verb:
+            verb = _clean(report.verb)[:64]
+            return replace(after, reason=f"{OTHER_COMMAND}: verb {verb!r}")
+        if report.by_hand is not None and orjson.loads(_args_text(report.by_hand)) != orjson.loads(
+            given.args
+        ):
+            return replace(after, reason=f"{OTHER_COMMAND}: other arguments")
+        return after
 
     def _draft(
         self, target: Target, taken: CommandReport | None, output: Sequence[Mapping[str, Any]]
@@ -122,11 +151,15 @@ class _Bulk:
         store.add_outputs(conn, self._outputs)
 
 
-def _row(command_id: str, verb: str, now_ms: int) -> dict[str, Any]:
+def _args_text(told: ByHand | None) -> str:
+    return json_text(told.args if told is not None and told.args is not None else {})
+
+
+def _row(command_id: str, verb: str, args: str, now_ms: int) -> dict[str, Any]:
     return {
         "id": command_id,
         "verb": verb,
-        "args": "{}",
+        "args": args,
         "created_ms": now_ms,
         "expires_ms": now_ms,
         "timeout_s": None,
@@ -160,7 +193,7 @@ def drafts_of(targets: Iterable[Target], now_ms: int) -> list[Draft]:
                 "state": target.state,
                 "reason": target.reason,
                 "result": None,
-                "error": None,
+                "error": None if target.error is None else orjson.loads(target.error),
                 "output": [],
             },
         )

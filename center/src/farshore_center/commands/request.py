@@ -3,15 +3,15 @@
 import difflib
 import hashlib
 import math
-import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import orjson
 from farshore_protocol import codec
 from farshore_protocol.commands import VERBS, Verb
-from farshore_protocol.errors import LocalProtocolError, MessageError
+from farshore_protocol.commands.arguments import ArgumentsError, check_arguments
+from farshore_protocol.errors import LocalProtocolError
 
 from farshore_center.api.problems import Problem
 
@@ -24,9 +24,6 @@ LIFE_UNKNOWN_S = 86_400.0
 
 _ENVELOPE_BYTES = 1024
 """More than the message needs around its arguments."""
-
-_AT_PATH = re.compile(r" - at `\$(?P<path>[^`]*)`$")
-_MISSING = re.compile(r"missing required field `(?P<name>[^`]*)`")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +42,9 @@ class NewCommand:
 
     `allow_empty`: a choice that means nobody makes a command that is done at once. `secret`: its
     arguments are shown to nobody, and they and what comes of them are erased when it is over.
+    `foreign`: a node has announced the verb, and this center's catalogue does not hold it: its
+    arguments and its timeout are the node's business. `announced`: what nodes have announced, of
+    which a near one is named.
     """
 
     choice: NodeChoice
@@ -56,6 +56,8 @@ class NewCommand:
     by: str = "api"
     allow_empty: bool = False
     secret: bool = False
+    foreign: bool = False
+    announced: frozenset[str] = frozenset()
 
     def to(self, nodes: Sequence[str]) -> "NewCommand":
         """The same for these nodes."""
@@ -76,15 +78,10 @@ class CheckedCommand:
     secret: bool = False
 
 
-def checked(request: NewCommand, announced: Collection[str] = ()) -> CheckedCommand:
-    """The request in the form in which it is stored, or the Problem that it has.
-
-    ``announced``: verbs that its nodes say they have. One that only a node knows, from another
-    distribution, is sent as it is: its arguments and its timeout are the node's business.
-    """
-    foreign = request.verb not in VERBS and request.verb in announced
-    verb = _foreign(request.verb) if foreign else _verb(request.verb)
-    args = _json_args(request.args) if foreign else _args(verb, request.args)
+def checked(request: NewCommand) -> CheckedCommand:
+    """The request in the form in which it is stored, or the Problem that it has."""
+    verb = _verb(request)
+    args = _args(verb, request.args, check=not request.foreign)
     if not request.nodes and not request.allow_empty:
         raise _no_target(request.choice)
     timeout_s = request.timeout_s
@@ -95,7 +92,7 @@ def checked(request: NewCommand, announced: Collection[str] = ()) -> CheckedComm
         nodes=tuple(sorted(set(request.nodes))),
         args=args,
         ttl_ms=_check_seconds("ttl_s", request.ttl_s),
-        timeout_s=verb.timeout_s if timeout_s is None and not foreign else timeout_s,
+        timeout_s=verb.timeout_s if timeout_s is None and not request.foreign else timeout_s,
         by=request.by,
         digest=digest(request),
         secret=request.secret,
@@ -165,46 +162,40 @@ def check_key(key: str) -> str:
     return key
 
 
-def _foreign(name: str) -> Verb:
-    """Of a verb that is not in the catalogue nothing is known but its name."""
-    return Verb(name=name, summary="", risk="danger", idempotent=False, timeout_s=math.inf)
-
-
-def _verb(name: str) -> Verb:
-    verb = VERBS.get(name)
+def _verb(request: NewCommand) -> Verb:
+    verb = VERBS.get(request.verb)
     if verb is not None:
         return verb
-    near = difflib.get_close_matches(name, VERBS, n=3)
+    if request.foreign:
+        return _foreign(request.verb)
+    known = {*VERBS, *request.announced}
     raise Problem(
         status=422,
         title=NOT_VALID,
         field="verb",
-        detail=f"there is no verb {name[:64]!a}"
-        + (f"; did you mean {' or '.join(near)}?" if near else ""),
-        expected=f"one of {', '.join(sorted(VERBS))}, or one that a chosen node has announced",
+        detail=f"there is no verb {request.verb[:64]!a}{near_verbs(request.verb, known)}",
+        expected=f"one of {', '.join(sorted(known))}",
     )
 
 
-def _args(verb: Verb, args: Mapping[str, Any]) -> str:
-    known = [each.name for each in fields(verb.args)]
-    for name in args:
-        if name not in known:
-            # A node ignores what it does not know; for who asks it is a slip of the pen.
-            raise _bad_args(
-                f"args.{name[:64]}".encode("ascii", "backslashreplace").decode(),
-                f"the verb {verb.name} has no argument {name[:64]!a}",
-                f"of {', '.join(known)}" if known else "no arguments",
-            )
-    try:
-        codec.convert(verb.args, args)
-    except MessageError as exc:
-        raise _misfit(verb, exc.detail) from exc
-    return _json_args(args)
+def near_verbs(name: str, known: Collection[str]) -> str:
+    """The end of a sentence that says that there is no such verb."""
+    near = difflib.get_close_matches(name, sorted(known), n=3)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
-def _json_args(args: Mapping[str, Any]) -> str:
+def _foreign(name: str) -> Verb:
+    """A verb that a node has announced and this center's catalogue does not hold."""
+    return Verb(name=name, summary="", risk="danger", idempotent=False, timeout_s=math.inf)
+
+
+def _args(verb: Verb, args: Mapping[str, Any], *, check: bool) -> str:
     try:
+        if check:
+            check_arguments(verb, args)
         text = codec.encode(args)
+    except ArgumentsError as exc:
+        raise _bad_args(exc.field, exc.detail, exc.expected) from exc
     except LocalProtocolError as exc:
         raise _not_json(str(exc)) from exc
     if len(text) > codec.MAX_MESSAGE_BYTES - _ENVELOPE_BYTES:
@@ -214,17 +205,6 @@ def _json_args(args: Mapping[str, Any]) -> str:
             f"{codec.MAX_MESSAGE_BYTES - _ENVELOPE_BYTES} bytes or fewer",
         )
     return text.decode()
-
-
-def _misfit(verb: Verb, said: str) -> Problem:
-    """msgspec's sentence, with the field that it speaks of."""
-    place = _AT_PATH.search(said)
-    path = place["path"] if place else ""
-    detail = _AT_PATH.sub("", said).removeprefix(f"{verb.args.__name__}: ")
-    missing = _MISSING.search(detail)
-    if missing:
-        path += f".{missing['name']}"
-    return _bad_args(f"args{path}", detail, f"what the verb {verb.name} needs")
 
 
 def _bad_args(field: str, detail: str, expected: str) -> Problem:

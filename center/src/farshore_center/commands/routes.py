@@ -51,9 +51,8 @@ def command_routes(service: CommandService, resolve_nodes: ResolveNodes) -> APIR
             earlier = await service.find_repeated(request, idempotency_key)
             if earlier is not None:
                 return _answer(earlier.document())
-        view = await service.create(
-            request.to(await resolve_nodes(request.choice)), idempotency_key
-        )
+        request = request.to(await resolve_nodes(request.choice))
+        view = await service.create(request, idempotency_key)
         return _answer(
             view.document(),
             status=200 if view.repeated else 201,

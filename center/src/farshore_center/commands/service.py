@@ -6,18 +6,19 @@ It does not know HTTP, and it does not choose nodes: the nodes are named when it
 import asyncio
 import base64
 import binascii
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 import structlog
-from farshore_protocol.commands import VERBS, CommandReport
+from farshore_protocol.commands import CommandReport
 from farshore_protocol.ids import Ids
 from sqlalchemy import Connection
 
 from farshore_center.api.problems import Problem
 from farshore_center.commands import engine, store
+from farshore_center.commands.announced import Announced, NothingAnnounced, with_announced
 from farshore_center.commands.dispatch import Dispatcher, Downlink
 from farshore_center.commands.engine import Target
 from farshore_center.commands.erasing import Eraser
@@ -53,18 +54,24 @@ class CommandService:
         now_ms: Callable[[], int],
         ids: Ids,
         settings: CommandSettings | None = None,
-        announced: Callable[[Sequence[str]], Collection[str]] = lambda _nodes: (),
+        announced: Announced | None = None,
     ) -> None:
-        """``announced``: the verbs that these nodes say they have."""
+        """`announced`: which verbs nodes have; without it, each may have any."""
+        self.announced = announced or NothingAnnounced()
         self._database = database
         self._events = events
         self._now_ms = now_ms
         self._ids = ids
         settings = settings or CommandSettings()
         self._eraser = Eraser(database, now_ms=now_ms, settings=settings)
-        self._announced = announced
         self._dispatcher = Dispatcher(
-            database, events, downlink, online, now_ms=now_ms, settings=settings
+            database,
+            events,
+            downlink,
+            online,
+            now_ms=now_ms,
+            settings=settings,
+            announced=self.announced,
         )
         self._questions = Questions(database, downlink, online, now_ms=now_ms, settings=settings)
         self._created = self._cancelled = self._reports = self._strays = 0
@@ -85,8 +92,7 @@ class CommandService:
 
     async def create(self, request: NewCommand, idempotency_key: str | None = None) -> CommandView:
         """Makes a command, or finds the one that the key has made before (`repeated`)."""
-        announced = () if request.verb in VERBS else self._announced(request.nodes)
-        command = checked(request, announced)
+        command = checked(with_announced(request, self.announced))
         if idempotency_key is not None:
             check_key(idempotency_key)
         return await self._finish(self._create(command, idempotency_key))
@@ -216,6 +222,14 @@ class CommandService:
         self._reports += len(pairs)
         self._strays += recorded.strays
         return recorded.drafts
+
+    def forget(self, conn: Connection, node: str) -> list[Draft]:
+        """Inside the transaction that deletes a node: what it has not ended is ended; the events."""
+        now_ms = self._now_ms()
+        open_targets = store.open_targets(conn, node)
+        ended = [t for t in (engine.forget(t, now_ms) for t in open_targets) if t is not None]
+        store.save_targets(conn, ended)
+        return drafts_of(ended, now_ms)
 
     # After a restore
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import orjson
 from farshore_protocol.commands import Output
+from farshore_protocol.commands.lifecycle import FINAL
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -109,6 +110,12 @@ def targets_of(conn: Connection, command_id: str) -> list[Target]:
     return [_target(row) for row in conn.execute(question)]
 
 
+def open_targets(conn: Connection, node: str) -> list[Target]:
+    """What a node has not ended."""
+    question = _targets().where(targets.c.node == node, targets.c.state.not_in(sorted(FINAL)))
+    return [_target(row) for row in conn.execute(question.order_by(targets.c.command_id))]
+
+
 def unanswered(conn: Connection) -> list[tuple[str, str, int]]:
     """Command id, node and expiry of every target that still waits for the node's word."""
     question = (
@@ -183,12 +190,22 @@ def orders(conn: Connection, command_ids: Iterable[str]) -> dict[str, Order]:
     return found
 
 
-def givers(conn: Connection, command_ids: Iterable[str]) -> dict[str, str]:
-    """Who gave each of the commands that exist."""
-    found: dict[str, str] = {}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """Who gave a command, and what it says; `args` is JSON text."""
+
+    by: str
+    verb: str
+    args: str
+
+
+def given(conn: Connection, command_ids: Iterable[str]) -> dict[str, Given]:
+    """Of the commands that exist."""
+    found: dict[str, Given] = {}
     for chunk in _chunks(command_ids):
-        question = select(commands.c.id, commands.c.by).where(commands.c.id.in_(chunk))
-        found.update((row.id, row.by) for row in conn.execute(question))
+        question = select(commands.c.id, commands.c.by, commands.c.verb, commands.c.args)
+        for row in conn.execute(question.where(commands.c.id.in_(chunk))):
+            found[row.id] = Given(by=row.by, verb=row.verb, args=row.args)
     return found
 
 

@@ -95,15 +95,6 @@ class Registry:
     def online(self) -> frozenset[str]:
         return frozenset(name for name, e in self._entries.items() if e.standing.online)
 
-    def verbs(self, names: Iterable[str]) -> frozenset[str]:
-        """Those that at least one of these nodes has announced."""
-        found: set[str] = set()
-        for name in names:
-            entry = self._entries.get(name)
-            if entry is not None:
-                found.update(entry.capabilities.get("verbs") or ())
-        return frozenset(found)
-
     def __len__(self) -> int:
         return len(self._entries)
 

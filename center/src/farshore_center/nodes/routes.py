@@ -64,6 +64,12 @@ def _select(
     ]
 
 
+class Commands(Protocol):
+    """What becomes of a node's commands when it is removed: the events of those that end so."""
+
+    def forget(self, conn: Connection, node: str, /) -> list[Draft]: ...
+
+
 class Configs(Protocol):
     """What is shown of nodes' configurations, and what becomes of one when its node is removed."""
 
@@ -78,6 +84,7 @@ def node_routes(
     history: TelemetryHistory,
     choose: Choose,
     configs: Configs,
+    commands: Commands,
 ) -> APIRouter:
     router = APIRouter(prefix="/api/v1", tags=["nodes"])
     registry = service.registry
@@ -161,7 +168,8 @@ def node_routes(
 
     @router.delete("/nodes/{node}", status_code=204)
     async def delete_node(node: str, if_match: Annotated[str | None, Header()] = None) -> Response:
-        """Forgets a node that is offline, with its telemetry; the books of its streams stay."""
+        """Forgets a node that is offline, with its telemetry; the books of its streams stay, and what it
+        was commanded and has not ended is ended."""
         entry = known(registry, node)
         _check_match(entry, if_match)
         if entry.standing.online:
@@ -177,7 +185,8 @@ def node_routes(
             store.remove(connection, node)
             telemetry_store.delete_node(connection, node)
             configs.forget(connection, node)
-            return service.events.append(connection, [Draft(kind="node.deleted", node=node)])
+            drafts = [Draft(kind="node.deleted", node=node), *commands.forget(connection, node)]
+            return service.events.append(connection, drafts)
 
         try:
             service.events.announce(await database.write(work))

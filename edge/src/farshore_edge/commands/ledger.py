@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import msgspec
-from farshore_protocol.codec import encode
+from farshore_protocol.codec import MAX_MESSAGE_BYTES, encode
 from farshore_protocol.commands import NODE_COMMAND, Command, CommandError, Output
 from farshore_protocol.errors import LocalProtocolError
 
+from farshore_edge.commands.by_hand import is_mark, mark_of, told_of, without_args
 from farshore_edge.commands.pledges import with_pledge
 from farshore_edge.database import Change, CommandRow, Database, SetAside
 from farshore_edge.errors import DatabaseError, RecordError
@@ -20,6 +21,8 @@ from farshore_edge.outbox import Outbox
 
 ERROR_CHARS = 1_000
 _SECRET = ("output", "result")
+REPORT_MAX_BYTES = MAX_MESSAGE_BYTES - 1024
+"""Of a report without its envelope."""
 CLOCK_MARGIN_MS = 5_000
 """How far off the node's idea of the center's time may be."""
 
@@ -30,11 +33,15 @@ class Entry:
 
     ``from_memory``: the ledger can't be written; what is said of it does not wait for the disk.
     ``secret``: what it came to is sent, and not remembered.
+    ``mark``, ``by_hand``: see ``by_hand.py``; the latter goes with its first report and with its last.
     """
 
     id: str
     verb: str
     request: bytes
+    mark: bytes = b""
+    by_hand: dict[str, Any] | None = None
+    told: bool = False
     state: str = "received"
     at_ms: int = 0
     via: list[tuple[str, int]] = field(default_factory=list)
@@ -91,15 +98,19 @@ class Ledger:
             self._outbox.note(Change(aside=self._aside))
         return self._aside.ledger_from_ms is None or made_ms >= self._aside.ledger_from_ms
 
+    def is_used(self, command_id: str) -> bool:
+        """Whether the id stands in the ledger, as far as that can be read."""
+        try:
+            return self.find(command_id) is not None
+        except DatabaseError:
+            return False
+
     def find(self, command_id: str) -> CommandRow | None:
         """What is recorded of a command, durable or not yet. Raises DatabaseError."""
         return self._outbox.command(command_id)
 
     def unfinished(self) -> list[Entry]:
-        return [
-            Entry(id=row.id, verb=row.verb, request=row.request, state=row.state, at_ms=row.at_ms)
-            for row in self._database.unfinished_commands()
-        ]
+        return [_entry(row) for row in self._database.unfinished_commands()]
 
     async def note(self, entry: Entry) -> None:
         """The entry as it stands becomes durable; nothing is sent. Raises DatabaseError."""
@@ -143,11 +154,16 @@ class Ledger:
             body["result"] = result
         if error is not None:
             body["error"] = {"code": error.code, "message": error.message[:ERROR_CHARS]}
-        kept = {k: v for k, v in body.items() if not (entry.secret and k in _SECRET)}
         try:
+            if entry.by_hand is not None and (keep or not entry.told):
+                body["by_hand"] = entry.by_hand
+                if len(encode(body)) > REPORT_MAX_BYTES and entry.by_hand.get("args"):
+                    body["by_hand"] = without_args(entry.by_hand)
+            kept = {k: v for k, v in body.items() if not (entry.secret and k in _SECRET)}
             row = _row(entry, encode(kept) if keep else None)
         except LocalProtocolError as exc:
             raise RecordError(str(exc)) from exc
+        entry.told = True
         via, entry.via = entry.via, []
         try:
             await self._say(entry.id, body, (row,), from_memory=entry.from_memory)
@@ -191,9 +207,26 @@ def _row(entry: Entry, report: bytes | None) -> CommandRow:
         verb=entry.verb,
         state=entry.state,
         at_ms=entry.at_ms,
-        request=b"" if NODE_COMMAND.final(entry.state) else entry.request,
+        request=entry.mark if NODE_COMMAND.final(entry.state) else entry.request,
         report=report,
     )
+
+
+def _entry(row: CommandRow) -> Entry:
+    entry = Entry(id=row.id, verb=row.verb, request=row.request, state=row.state, at_ms=row.at_ms)
+    try:
+        command = request_of(entry)
+    except msgspec.MsgspecError:
+        return entry  # whoever runs it says so
+    entry.mark, entry.by_hand = mark_of(row.verb, command), told_of(command, None)
+    entry.secret = command.secret
+    return entry
+
+
+def contradicts(row: CommandRow, mark: bytes) -> bool:
+    """Whether what is recorded under an id was asked for something else than this mark says."""
+    recorded = row.request if is_mark(row.request) else _entry(row).mark
+    return bool(recorded and mark) and recorded != mark
 
 
 def request_of(entry: Entry) -> Command:

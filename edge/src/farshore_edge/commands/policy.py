@@ -4,10 +4,9 @@ import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from farshore_protocol.codec import convert
 from farshore_protocol.commands import VERBS, Command, CommandError, Verb
+from farshore_protocol.commands.arguments import ArgumentsError, check_arguments
 from farshore_protocol.commands.catalogue import Risk, risk_of
-from farshore_protocol.errors import RemoteProtocolError
 
 from farshore_edge.commands.rules import Rules, rule_on
 
@@ -56,17 +55,17 @@ def judge(
     if verb is None:
         near = difflib.get_close_matches(name, sorted(known), n=3)
         hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(sorted(known))}"
-        return _rejected("unknown_verb", f"verb {name!r} is not known here; {hint}")
+        return rejected("unknown_verb", f"verb {name!r} is not known here; {hint}")
     try:
-        args = convert(verb.args, command.args)
-    except RemoteProtocolError as exc:
-        return _rejected("bad_args", f"args: {exc.detail}")
+        args = check_arguments(verb, command.args)
+    except ArgumentsError as exc:
+        return rejected(exc.reason, exc.sentence())
     risk = risk_of(verb, args)
     ruling = None if policy.rules is None else rule_on(policy.rules, name, args)
     if ruling is not None and not ruling.allowed:
-        return _rejected("policy", ruling.why)
+        return rejected("policy", ruling.why)
     if risk not in policy.unsigned_risks and not (ruling is not None and ruling.unsigned):
-        return _rejected(
+        return rejected(
             "unsigned",
             f"verb {name!r} has the risk {risk!r}; this node takes it only signed (unsigned: with "
             "--dev, or by a rule of its policy that says so)",
@@ -84,5 +83,6 @@ def judge(
     return Accepted(verb=verb, args=args, risk=risk)
 
 
-def _rejected(code: str, message: str) -> Refused:
+def rejected(code: str, message: str) -> Refused:
+    """``code`` for programs, ``message`` for people."""
     return Refused(state="rejected", error=CommandError(code=code, message=message))

@@ -12,20 +12,21 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import msgspec
-from farshore_protocol.codec import decode, encode
+from farshore_protocol.codec import encode
 from farshore_protocol.commands import VERBS, Command, CommandError, Verb
-from farshore_protocol.errors import RemoteProtocolError
 from farshore_protocol.ids import Ids
-from farshore_protocol.names import is_name
 
+from farshore_edge.commands.by_hand import told_of
 from farshore_edge.commands.ending import ended, interrupted
-from farshore_edge.commands.ledger import Entry, Ledger, request_of
+from farshore_edge.commands.ledger import Entry, Ledger, contradicts, request_of
 from farshore_edge.commands.pledges import Resumable, pledge_of
-from farshore_edge.commands.policy import Accepted, Policy, Refused, judge
+from farshore_edge.commands.policy import Accepted, Policy, Refused, judge, rejected
 from farshore_edge.commands.queue import Lanes
+from farshore_edge.commands.reception import Received, receive
 from farshore_edge.commands.teller import QUIET_S, Teller
 from farshore_edge.commands.verbs.guard import Orphan, told
 from farshore_edge.commands.verbs.model import Context, Handlers, Outcome
+from farshore_edge.database import CommandRow
 from farshore_edge.errors import DatabaseError
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,10 @@ NOT_IN_LEDGER = (
     "the node's ledger does not hold this command any more (its disk was replaced or set back): it is "
     "not known what was done"
 )
+TOO_MANY = (
+    f"{WAITING_MAX} commands wait or run here already; it was dropped, not recorded and not run: "
+    "send it again later (see what runs: status)"
+)
 LEDGER_UNWRITABLE = (
     "the node's disk can't be written, so it could not remember the command and might run it twice"
 )
@@ -72,7 +77,9 @@ class CommandService:
         at_once: int,
         output_max_bytes: int,
         catalogue: Mapping[str, Verb] = VERBS,
+        dropped: Callable[[str, str], None] = lambda _verb, _why: None,
     ) -> None:
+        """``dropped``: told of a command of this verb that is not taken, and why."""
         self._ledger = ledger
         self._handlers = handlers
         self._policy = policy
@@ -83,7 +90,9 @@ class CommandService:
         self._lanes = Lanes(at_once, patience_s=QUIET_S)
         self._output_max_bytes = output_max_bytes
         self._catalogue = catalogue
+        self._dropped = dropped
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._marks: dict[str, bytes] = {}
         self._concluding: set[asyncio.Task[None]] = set()
         self._to_cancel: set[str] = set()
         self._pledged: set[str] = set()
@@ -98,57 +107,63 @@ class CommandService:
         """Ids of commands that wait for their turn; in each lane the first is the next."""
         return self._lanes.waiting()
 
-    def take(self, verb: str, payload: bytes) -> None:
-        """A command from the link; never raises, never blocks.
+    def take(self, verb: str, payload: bytes, group: str | None = None) -> None:
+        """A command from the link, said to a ``group`` or to this node; never raises, never blocks.
 
         What is not taken is not recorded either, so that the center's next try finds it new.
         """
-        refusal = None
-        try:
-            command = decode(Command, payload or b"{}")
-        except RemoteProtocolError as exc:
-            error = CommandError(code=exc.reason, message=exc.detail)
-            refusal = Refused(state="rejected", error=error)
-            command = Command(id=_id_in(payload))
-        command_id = command.id or self._ids.command(self._now_ms())
-        if self._stopping or command_id in self._tasks:
+        center_ms, now_ms = self._center_ms(), self._now_ms()
+        received = receive(
+            verb,
+            payload,
+            group,
+            now_ms=now_ms if center_ms is None else int(center_ms),
+            make_id=lambda: self._ids.command(now_ms),
+            is_used=lambda name: name in self._tasks or self._ledger.is_used(name),
+        )
+        if received.mark and self._marks.get(received.id, received.mark) != received.mark:
+            received = received.in_conflict("a command that waits or runs")
+        if self._stopping or received.id in self._tasks:
             return  # of a running command the report will be the answer
         if len(self._tasks) >= WAITING_MAX:
-            log.error("too many commands wait; one is dropped", extra={"command": command_id})
+            log.error("too many commands wait; one is dropped", extra={"command": received.id})
+            self._dropped(verb, TOO_MANY)
             return
-        self._start(command_id, self._process(verb, replace(command, id=command_id), refusal))
+        self._start(received.id, self._process(received), received.mark)
 
-    def _start(self, command_id: str, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, command_id: str, work: Coroutine[Any, Any, None], mark: bytes = b"") -> None:
         task = asyncio.create_task(work, name=f"command {command_id}")
         self._tasks[command_id] = task
+        if mark:  # else nothing is known that could contradict
+            self._marks[command_id] = mark
         task.add_done_callback(lambda done: self._ended(command_id, done))
 
     def _ended(self, command_id: str, task: asyncio.Task[None]) -> None:
         self._tasks.pop(command_id, None)
+        self._marks.pop(command_id, None)
         self._to_cancel.discard(command_id)
         self._pledged.discard(command_id)
         if not task.cancelled() and task.exception() is not None:
             log.error("a command broke", extra={"command": command_id}, exc_info=task.exception())
 
-    async def _process(self, verb: str, command: Command, refusal: Refused | None) -> None:
-        entry = Entry(
-            id=command.id or "", verb=verb, request=encode(command), secret=command.secret
-        )
-        try:
-            recorded = self._ledger.find(entry.id)
-        except DatabaseError as exc:
-            log.error("the ledger can't be read", extra={"error": str(exc)})
-            recorded, entry.from_memory = None, True
+    async def _process(self, received: Received) -> None:
+        entry = _entry_of(received)
+        recorded = self._recorded(entry)
+        if recorded is not None and contradicts(recorded, entry.mark):
+            received = received.in_conflict(f"{recorded.verb!r}, which is {recorded.state}")
+            entry = _entry_of(received)
+            recorded = self._recorded(entry)
         if recorded is not None:
             await self._ledger.repeat(recorded)
             return
-        if command.ask:
+        command = received.command
+        if command.ask and received.refusal is None:
             await self._not_in_ledger(entry)
             return
         received_s = self._monotonic_s()
-        verdict = refusal or self._judge(verb, command)
+        verdict = received.refusal or received.judged(self._judge(received.verb, command))
         if isinstance(verdict, Accepted) and not await self._may_be_new(verdict, command):
-            verdict = _rejected("ledger_lost", LEDGER_LOST)
+            verdict = rejected("ledger_lost", LEDGER_LOST)
         if isinstance(verdict, Refused):
             await self._refuse(entry, verdict)
             return
@@ -162,6 +177,14 @@ class CommandService:
         entry.move("interrupted", self._now_ms())
         error = CommandError(code="ledger_lost", message=NOT_IN_LEDGER)
         await self._ledger.report(entry, error=error)
+
+    def _recorded(self, entry: Entry) -> CommandRow | None:
+        try:
+            return self._ledger.find(entry.id)
+        except DatabaseError as exc:
+            log.error("the ledger can't be read", extra={"error": str(exc)})
+            entry.from_memory = True
+            return None
 
     async def _in_turn(
         self, entry: Entry, verdict: Accepted, command: Command, waited: Callable[[], float]
@@ -207,7 +230,7 @@ class CommandService:
         elif not self._ledger.can_answer_from_memory():
             log.error("the command is not run", extra={"command": entry.id})
         else:
-            await self._refuse(entry, _rejected("ledger_unwritable", LEDGER_UNWRITABLE))
+            await self._refuse(entry, rejected("ledger_unwritable", LEDGER_UNWRITABLE))
 
     def _only_asks(self, verdict: Accepted) -> bool:
         may = verdict.verb.idempotent and verdict.risk == "read"
@@ -325,7 +348,7 @@ class CommandService:
         self._orphans = dict(ended or {})
         for entry in self._ledger.unfinished():
             if entry.state == "received":
-                self._start(entry.id, self._wait_again(entry))
+                self._start(entry.id, self._wait_again(entry), entry.mark)
                 continue
             pledge = pledge_of(entry.request)
             handler = self._handlers.get(entry.verb)
@@ -336,7 +359,7 @@ class CommandService:
             entry.move("interrupted", self._now_ms())
             verb = self._catalogue.get(entry.verb)
             if verb is not None and verb.idempotent:
-                self._start(entry.id, self._run_again(entry))
+                self._start(entry.id, self._run_again(entry), entry.mark)
             else:
                 await self._report_died(entry)
 
@@ -414,14 +437,12 @@ def _cancelled(message: str) -> Refused:
     return Refused(state="cancelled", error=CommandError(code="cancelled", message=message))
 
 
-def _rejected(code: str, message: str) -> Refused:
-    return Refused(state="rejected", error=CommandError(code=code, message=message))
-
-
-def _id_in(payload: bytes) -> str | None:
-    """The id of a command that is wrong otherwise, so that its sender finds the answer."""
-    try:
-        named = decode(dict[str, Any], payload).get("id")
-    except RemoteProtocolError:
-        return None
-    return named if isinstance(named, str) and is_name(named) else None
+def _entry_of(received: Received) -> Entry:
+    return Entry(
+        id=received.id,
+        verb=received.verb,
+        request=encode(received.command),
+        mark=received.mark,
+        by_hand=told_of(received.command, received.group),
+        secret=received.command.secret,
+    )

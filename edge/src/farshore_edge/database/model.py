@@ -36,7 +36,8 @@ class Loss:
 class CommandRow:
     """A command in the ledger: ``request`` and ``report`` are JSON; the report is the last one.
 
-    ``request`` is needed for a command that may be run again, and empty once it is final.
+    ``request`` is needed for a command that may be run again; once it is final, a mark of what it
+    asked for is left (``commands/by_hand.py``), or nothing where that is not known.
     """
 
     id: str

@@ -30,7 +30,8 @@ TARGET = Lifecycle(
     noun="target of a command",
     initial="queued",
     table={
-        "queued": frozenset({"sent", "cancelled", "expired"}),
+        # Rejected: the node is there and has not announced the verb; nothing was sent.
+        "queued": frozenset({"sent", "cancelled", "expired", "rejected"}),
         # Once it was sent, only the node knows; without its word the deadline makes it expired,
         # and an answer that comes later (the link was cut) still overrules that.
         "sent": _NODE_WORDS,

@@ -65,11 +65,25 @@ class CommandError:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ByHand:
+    """What a person asked for, by which the center learns of it.
+
+    ``group``: to which it was said, ``all`` among them; null where to this node alone. ``args``: null
+    where they are too large to be told, and then ``args_bytes`` is their size as JSON.
+    """
+
+    group: str | None = None
+    args: dict[str, Any] | None = None
+    args_bytes: Count = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CommandReport(Envelope):
     """``res/<command id>``: the state that a command has reached, ``at`` on the node's wall clock.
 
     ``via`` are the states that were passed since the report before: a command that ends at once
-    sends one report that holds its whole way.
+    sends one report that holds its whole way. ``by_hand``: in the first report of a command without
+    ``iat``, which is no center's.
     """
 
     id: CommandId
@@ -80,3 +94,4 @@ class CommandReport(Envelope):
     output: tuple[Output, ...] = ()
     result: dict[str, Any] | None = None
     error: CommandError | None = None
+    by_hand: ByHand | None = None

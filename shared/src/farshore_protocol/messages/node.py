@@ -36,10 +36,12 @@ class StreamHead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a node can do."""
+    """What a node can do. ``verbs_digest``: of its verbs with their arguments, as
+    ``catalogue_digest`` counts it."""
 
     verbs: tuple[str, ...] = ()
     drivers: tuple[str, ...] = ()
+    verbs_digest: Annotated[str, Meta(max_length=64)] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

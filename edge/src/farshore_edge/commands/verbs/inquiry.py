@@ -1,10 +1,13 @@
 """The verbs that only ask: ``ping``, ``facts``, ``status``, ``verbs``."""
 
 import asyncio
+import difflib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from farshore_protocol.commands import VERBS, Verb
+from farshore_protocol.commands import VERBS, CommandError, Verb
+from farshore_protocol.commands.catalogue import VerbsArgs
+from farshore_protocol.commands.schema import catalogue_digest, verb_document
 
 from farshore_edge.commands.verbs.model import Context, Handler, Outcome
 
@@ -37,9 +40,18 @@ def verbs(
 ) -> Handler:
     """``refused``: verbs of other distributions that are not there, and why."""
 
-    async def handle(_args: Any, _context: Context) -> Outcome:
-        told = {name: _told(catalogue[name]) for name in known()}
-        result: dict[str, Any] = {"verbs": told}
+    async def handle(args: VerbsArgs, _context: Context) -> Outcome:
+        names = known()
+        if args.verb is None:
+            told = {name: _shortly(verb_document(catalogue[name])) for name in names}
+        elif args.verb in names:
+            told = {args.verb: verb_document(catalogue[args.verb])}
+        else:
+            near = difflib.get_close_matches(args.verb, names, n=3) or names
+            message = f"verb: {args.verb!r} is not known here, expected one of {', '.join(near)}"
+            error = CommandError(code="unknown_verb", message=message)
+            return Outcome(state="failed", error=error)
+        result: dict[str, Any] = {"verbs": told, "digest": catalogue_digest(names, catalogue)}
         if refused:
             result["refused"] = dict(refused)
         return Outcome(result=result)
@@ -47,10 +59,5 @@ def verbs(
     return handle
 
 
-def _told(verb: Verb) -> dict[str, Any]:
-    return {
-        "summary": verb.summary,
-        "risk": verb.risk,
-        "idempotent": verb.idempotent,
-        "timeout_s": verb.timeout_s,
-    }
+def _shortly(document: dict[str, Any]) -> dict[str, Any]:
+    return {key: document[key] for key in ("summary", "risk", "idempotent", "timeout_s", "digest")}

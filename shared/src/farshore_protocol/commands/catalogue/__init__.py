@@ -9,7 +9,7 @@ from farshore_protocol.commands.catalogue.files import (
     FileWriteArgs,
     LogsArgs,
 )
-from farshore_protocol.commands.catalogue.inquiry import INQUIRY
+from farshore_protocol.commands.catalogue.inquiry import INQUIRY, VerbsArgs
 from farshore_protocol.commands.catalogue.model import NoArgs, Risk, Verb, risk_of
 from farshore_protocol.commands.catalogue.network import (
     NETWORK,
@@ -52,5 +52,6 @@ __all__ = [
     "Risk",
     "ServicesArgs",
     "Verb",
+    "VerbsArgs",
     "risk_of",
 ]

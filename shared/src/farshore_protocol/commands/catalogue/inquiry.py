@@ -1,6 +1,9 @@
 """Verbs that ask a node what and how it is."""
 
 from dataclasses import dataclass
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from farshore_protocol.commands.catalogue.model import Verb
 
@@ -11,6 +14,23 @@ class PingResult:
 
     pong: bool
     at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerbsArgs:
+    """``verb``: of this one alone, and then with the JSON Schemas of its arguments and its result."""
+
+    verb: Annotated[str, Meta(max_length=64)] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerbsResult:
+    """``verbs``: each with `summary`, `risk`, `idempotent`, `timeout_s`, `digest` (of all that a sender
+    minds) and, of one alone, `args`, `result`, `needs`, `output`, `queued`; ``digest``: of all of them,
+    as the birth says it."""
+
+    verbs: dict[str, Any]
+    digest: str
 
 
 INQUIRY = (
@@ -42,5 +62,7 @@ INQUIRY = (
         risk="read",
         idempotent=True,
         timeout_s=10,
+        args=VerbsArgs,
+        result=VerbsResult,
     ),
 )
