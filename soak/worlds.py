@@ -115,7 +115,7 @@ class Tally:
     def add(self, lived: Lived) -> None:
         self.worlds += 1
         self.failed += bool(lived.violations)
-        self.virtual_s += lived.virtual_s
+        self.virtual_s += round(lived.virtual_s, 3)  # as it is told, so that parts add up
         self.sizes[str(lived.size)] += 1
         self.brokers[lived.broker] += 1
         self.faults.update(lived.faults)

@@ -35,6 +35,7 @@ async def test_after_the_first_comment_nothing_is_missed(server: Server, happen:
             "kind": "command.target",
             "node": "pi-17",
             "command": "c1",
+            "job": None,
             "data": {"n": 4},
         }
 
