@@ -39,6 +39,9 @@ def job_routes(
             errors = [{"field": "selector", "detail": "it means no node now"}]
             return problem(422, "Not valid", detail="1 field is wrong", errors=errors)
         made = {key: body[key] for key in ("name", "selector", "author")}
+        cron = body.get("start", {}).get("cron")
+        made |= {"start": {"at": None, "cron": cron, "timezone": "UTC"}}
+        made |= {"state": "scheduled"} if cron else {}
         center.jobs["01kx2"] = job(**made, counts={"waiting": 2}, total=2, touched=0)
         return center.jobs["01kx2"]
 

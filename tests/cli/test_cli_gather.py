@@ -105,8 +105,22 @@ def test_what_hardly_two_say_alike_is_told_by_its_number(output: bool) -> None:
         target(f"pi-{n}", "succeeded", f"up {n} days\n" if output else "", result={"rtt_ms": n})
         for n in range(100)
     ]
+    alike = [target(f"kiosk-{n}", "succeeded", "up for ever\n") for n in (1, 2)]
+    answers = gathered([*many, *alike], 20)
+    assert [heading(each) for each in answers] == [
+        "2 nodes succeeded: kiosk-[1-2]", "100 nodes succeeded: pi-[0-99]",
+    ]  # fmt: skip
+    first = "up 0 days" if output else "rtt_ms=0"
+    assert body(answers[1]) == f"(100 different answers; for example pi-0: {first})"
+
+
+def test_failures_keep_their_own_words_as_long_as_they_fit() -> None:
+    many = [target(f"pi-{n}", "failed", error={"message": f"code {n}"}) for n in range(30)]
     answers = gathered(many, 20)
-    assert len(answers) == 21
-    assert heading(answers[-1]).startswith("80 nodes succeeded: pi-[")
-    assert body(answers[-1]) == "(80 different answers)"
-    assert sum(len(each.nodes) for each in answers) == 100
+    assert [body(each) for each in answers[:20]] == [f"code {n}" for n in _by_name(20)]
+    assert body(answers[20]).startswith("(10 different answers; for example pi-")
+    assert sum(len(each.nodes) for each in answers) == 30
+
+
+def _by_name(number: int) -> list[int]:
+    return sorted(range(30), key=lambda n: f"pi-{n}")[:number]

@@ -106,9 +106,17 @@ def test_what_comes_by_the_clock_is_told_with_how_far_it_is() -> None:
     )  # fmt: skip
     shown = plain(job_lines(later, NOW_MS, 80))
     assert "waits for  its time: 2026-03-01T12:00:33.900Z (in 2h)\n" in shown
-    assert "starts     2026-03-01T12:00:33.900Z (in 2h)\n" in shown
     assert "next run   2026-03-02T03:00:00Z (in 16h59m)" in shown
     assert when("2026-03-01T10:00:03.900Z", NOW_MS) == "2026-03-01T10:00:03.900Z (30s ago)"
+
+
+def test_a_job_with_a_cron_rule_has_no_nodes_yet() -> None:
+    again = job(
+        state="scheduled", waits_for="its next occurrence", total=0, touched=0,
+        start={"at": None, "cron": "0 3 * * 1", "timezone": "Europe/Berlin"},
+    )  # fmt: skip
+    shown = plain(job_lines(again, NOW_MS, 80))
+    assert "to         group:eu/** (as of each run)\nruns       0 3 * * 1 (Europe/Berlin)" in shown
 
 
 def test_rules_are_told_as_they_are_typed() -> None:

@@ -44,6 +44,13 @@ def test_a_job_is_made_from_words_options_and_a_file(
     }  # fmt: skip
 
 
+def test_a_job_with_a_cron_rule_is_not_followed(center: "ContractCenter", cli: Cli) -> None:
+    made = cli("job", "run", "--all", "ping", "--cron", "0 3 * * 1")
+    assert made.exit_code == 0
+    assert made.stdout == "01kx2  ping: scheduled\n"
+    assert f"farshore --url {center.url} job list --parent 01kx2\n" in made.stderr
+
+
 def test_a_refused_field_is_named(cli: Cli) -> None:
     refused = cli("job", "create", "label.nobody=1", "ping")
     assert refused.exit_code == 2

@@ -5,20 +5,20 @@ each of them wrote.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from farshore_center.cli.cells import NOTHING, block, clean, counted
 from farshore_center.cli.folding import fold
 from farshore_center.cli.progress import SUCCEEDED, Target, first_line, output_of, why
 
 MANY_GROUPS = 20
-"""More groups than that are told by their number alone: then hardly two nodes say the same."""
+"""With more groups than that, hardly two nodes say the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """Nodes with one state, one explanation and one output. ``kinds`` above 1: they differ after all,
-    and only how many nodes there are is told."""
+    and what is said is the first one's."""
 
     nodes: tuple[str, ...]
     state: str
@@ -48,17 +48,17 @@ def gathered(targets: Iterable[Target], at_most: int | None = None) -> list[Answ
     found.sort(key=lambda a: (a.succeeded, -len(a.nodes), a.state, a.nodes))
     if at_most is None or len(found) <= at_most:
         return found
-    return [*found[:at_most], *_rest(found[at_most:])]
+    # Where hardly two say the same, one of them stands for all; failures keep their own words.
+    told = [answer for answer in found if len(answer.nodes) > 1 or not answer.succeeded][:at_most]
+    kept = {id(answer) for answer in told}
+    return [*told, *_rest([answer for answer in found if id(answer) not in kept])]
 
 
 def _rest(answers: Sequence[Answer]) -> Iterator[Answer]:
     for state in dict.fromkeys(answer.state for answer in answers):
         same = [answer for answer in answers if answer.state == state]
-        if len(same) == 1:
-            yield same[0]
-            continue
         nodes = tuple(node for answer in same for node in answer.nodes)
-        yield Answer(nodes=nodes, state=state, kinds=len(same))
+        yield replace(same[0], nodes=nodes, kinds=len(same))
 
 
 def says(target: Target) -> str:
@@ -76,7 +76,9 @@ def heading(answer: Answer) -> str:
 def body(answer: Answer) -> str:
     """What they say, line by line; empty: nothing."""
     if answer.kinds > 1:
-        return f"({answer.kinds:,} different answers)"
+        first = answer.says or next(iter((answer.stdout or answer.stderr).splitlines()), "")
+        example = f"; for example {clean(answer.nodes[0])}: {clean(first)}" if first else ""
+        return f"({answer.kinds:,} different answers{example})"
     parts = [answer.says] if answer.says else []
     for name, text in (("stdout", answer.stdout), ("stderr", answer.stderr)):
         if not text or clean(text.strip()) == answer.says:

@@ -41,13 +41,17 @@ def job_lines(
 
 
 def _heading(job: Job, now_ms: int, width: int) -> list[Line]:
+    cron = (job.get("start") or {}).get("cron")
     kind = ", following" if job.get("following") else ""
+    nodes = "as of each run" if cron else f"{counted(job['total'], 'node')}{kind}"
+    again = f"{clean(cron)} ({clean(job['start']['timezone'])})" if cron else ""
     who = f"by {clean(job.get('author') or NOTHING)}, {age(job.get('created_at'), now_ms)} ago"
     message = clean(job.get("message") or "")
     return [
         [Cell(clean(job["name"]), "bold"), f"  {clean(job['id'])}  ", state(clean(job["state"]))],
         *_field("does", what(job), width),
-        *_field("to", f"{clean(job['selector'])} ({counted(job['total'], 'node')}{kind})", width),
+        *_field("to", f"{clean(job['selector'])} ({nodes})", width),
+        *_field("runs", again, width),
         *_field("rules", rules_text(job["rules"]), width),
         *_field("made", f"{who}: {message}" if message else who, width),
     ]
@@ -124,13 +128,9 @@ def _outcome(job: Job, now_ms: int, width: int) -> list[Line]:
         lines += _field(name, clean(job["reason"]), width, style)
     if job.get("waits_for"):
         lines += _field("waits for", timed(clean(job["waits_for"]), now_ms), width)
-    for name, field in (
-        ("starts", "starts_at"),
-        ("next run", "next_at"),
-        ("deadline", "deadline_at"),
-    ):
-        if job.get(field) and not (name == "starts" and job["state"] != "scheduled"):
-            lines += [] if job["state"] in OVER else _field(name, when(job[field], now_ms), width)
+    if job["state"] not in OVER:
+        for name, field in (("next run", "next_at"), ("deadline", "deadline_at")):
+            lines += _field(name, when(job[field], now_ms), width) if job.get(field) else []
     if job["state"] in ("halted", "aborted") and job["touched"]:
         lines += _field("stays", stays(job), width)
     if job.get("parent"):

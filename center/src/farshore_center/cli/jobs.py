@@ -47,9 +47,7 @@ async def create(session: Session, **given: Any) -> int:
     """Make a job: farshore job create --all exec --waves 1,10% --approval -- systemctl restart app"""
     async with session.connect() as client:
         made = await _made(session, client, given)
-    _tell(session, made, f"{clean(made['id'])}  {clean(made['name'])}: {clean(made['state'])}")
-    session.note(f"follow it: farshore{session.at} job watch {clean(made['id'])}")
-    return DONE
+    return _created(session, made)
 
 
 async def run(session: Session, **given: Any) -> int:
@@ -58,7 +56,20 @@ async def run(session: Session, **given: Any) -> int:
 
     async with session.connect() as client:
         made = await _made(session, client, given)
-        return await to_the_end(session, client, made)
+        if not made["start"]["cron"]:
+            return await to_the_end(session, client, made)
+    # It never ends by itself: each of its runs is a job of its own.
+    return _created(session, made)
+
+
+def _created(session: Session, made: Job) -> int:
+    job_id = clean(made["id"])
+    _tell(session, made, f"{job_id}  {clean(made['name'])}: {clean(made['state'])}")
+    if made["start"]["cron"]:
+        session.note(f"see its runs: farshore{session.at} job list --parent {job_id}")
+    else:
+        session.note(f"follow it: farshore{session.at} job watch {job_id}")
+    return DONE
 
 
 async def _made(session: Session, client: "CenterClient", given: Mapping[str, Any]) -> Job:
