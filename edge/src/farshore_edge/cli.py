@@ -12,6 +12,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from farshore_protocol.garbage import YOUNG_AT_NODE, settle
+
 from farshore_edge import VERSION
 from farshore_edge.errors import EdgeError, SettingsError
 from farshore_edge.settings import DOCS, Loaded, Settings, load
@@ -125,6 +127,7 @@ async def _run(settings: Settings) -> int:
     from farshore_edge.host import host_agent
 
     agent = host_agent(settings)
+    settle(YOUNG_AT_NODE)
     loop = asyncio.get_running_loop()
     running = asyncio.create_task(agent.run())
     asked = asyncio.Event()
