@@ -62,6 +62,9 @@ class _Listener:
 
 async def follow(client: CenterClient, command: Command, show: Show) -> Command:
     """The command's record once every target is in a final state; ``show`` sees it grow."""
+    if command.get("done"):  # in the center's own word, so every output is in it
+        show(command)
+        return command
     listener = _Listener(client, command["id"])
     task = asyncio.create_task(listener.run())
     look = _Look(client, command["id"])

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import orjson
 from farshore_protocol.commands import Output
+from farshore_protocol.commands.lifecycle import FINAL
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     column,
     func,
     insert,
+    literal,
     literal_column,
     or_,
     select,
@@ -106,6 +108,14 @@ def load_targets(conn: Connection, keys: Iterable[Key]) -> dict[Key, Target]:
 def targets_of(conn: Connection, command_id: str) -> list[Target]:
     question = _targets().where(targets.c.command_id == command_id).order_by(targets.c.node)
     return [_target(row) for row in conn.execute(question)]
+
+
+def is_open(conn: Connection, command_id: str) -> bool:
+    """Whether any target of the command is not at its end."""
+    question = select(literal(1)).where(
+        targets.c.command_id == command_id, targets.c.state.not_in(FINAL)
+    )
+    return conn.execute(question.limit(1)).first() is not None
 
 
 def unanswered(conn: Connection) -> list[tuple[str, str, int]]:
