@@ -8,11 +8,12 @@ ARGS   ?=
 JOBS   ?= 3
 PACKAGES := shared edge center firmware-sim
 
-.PHONY: help setup system demo test check format bench soak clean
+.PHONY: help setup system demo test check format bench bench-peers soak clean
 help:
 	@echo "make demo    a fleet on this machine (ARGS=--exit: ends by itself, exit code 0 if all was true)"
 	@echo "make test    every test, JOBS=3 files side by side    make check   ruff, mypy, import contracts"
 	@echo "make bench   the measured promises, report in bench/report.json"
+	@echo "make bench-peers  the same work by Salt and Ansible, which are installed from PyPI for it; bench/report-peers.json"
 	@echo "make soak    SEEDS=1000 simulated worlds, then kills of real processes and brokers: 15 minutes and more"
 	@echo "make setup   only the environment   make system  only the system packages (for tests)"
 
@@ -46,6 +47,9 @@ format: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m bench $(ARGS)
+
+bench-peers: $(STAMP)
+	$(BIN)/python -m bench.peers $(ARGS)
 
 SEEDS  ?= 1000
 REPORT ?=

@@ -5,9 +5,6 @@ be measured; 2: wrong usage; 130: ended by Ctrl-C or SIGTERM.
 """
 
 import argparse
-import asyncio
-import json
-import signal
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -18,7 +15,6 @@ from typing import Any
 import httpx
 from farshore_edge.errors import EdgeError
 from farshore_sim.errors import SimError
-from rich.console import Console
 
 from bench import agent, config, fleet, ingest, jobs, outbox, presence, selectors, telemetry
 from bench.context import Context
@@ -26,8 +22,8 @@ from bench.errors import BenchError
 from bench.machine import load_average, machine, versions
 from bench.model import Outcome
 from bench.picture import picture
+from bench.program import tell
 from bench.report import Circumstances, Failure, report
-from bench.table import tables
 
 HERE = Path(__file__).parent
 
@@ -83,38 +79,15 @@ async def measure(names: Sequence[str], quick: bool, say: Callable[[str], None])
     return report(circumstances, outcomes, failures)
 
 
-async def _until_asked(work: Awaitable[dict[str, Any]]) -> dict[str, Any] | None:
-    """Runs ``work``; SIGTERM and Ctrl-C cancel it, and it ends every process that it started."""
-    task = asyncio.ensure_future(work)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    try:
-        return await task
-    except asyncio.CancelledError:
-        return None
-
-
 def main(argv: Sequence[str]) -> int:
     chosen = options(argv)
-    progress = Console(stderr=True, highlight=False)
-
-    def say(text: str) -> None:
-        progress.print(f"{datetime.now():%H:%M:%S} {text}", style="dim", markup=False)  # noqa: DTZ005 # for people: their own wall clock
-
     names = [name for name in MEASURES if chosen.only is None or name in chosen.only]
-    found = asyncio.run(_until_asked(measure(names, chosen.quick, say)))
-    if found is None:
-        progress.print("Ended before everything was measured; no report was written.")
-        return 130
-    text = json.dumps(found, indent=2, ensure_ascii=False) + "\n"
-    (HERE / "report.json").write_text(text)
-    (HERE / "report.svg").write_text(picture(found))
-    if chosen.json:
-        sys.stdout.write(text)
-    else:
-        Console(highlight=False).print(tables(found))
-    say(f"written: {HERE / 'report.json'} and report.svg")
-    return 1 if found["failures"] else 0
+    return tell(
+        lambda say: measure(names, chosen.quick, say),
+        files=HERE / "report",
+        draw=picture,
+        as_json=chosen.json,
+    )
 
 
 if __name__ == "__main__":

@@ -32,9 +32,12 @@ class Center:
     async def get(self, path: str) -> Any:
         return _json(await self._http.get(path), 200)
 
-    async def command(self, **body: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = _json(await self._http.post("/api/v1/commands", json=body), 201)
-        return answer
+    async def command(self, wait_s: float = 0.0, **body: Any) -> dict[str, Any]:
+        """With ``wait_s`` it answers when the command is done."""
+        params = {"wait_s": wait_s} if wait_s else {}
+        answer = await self._http.post("/api/v1/commands", json=body, params=params, timeout=120)
+        made: dict[str, Any] = _json(answer, 201)
+        return made
 
     async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         answer: dict[str, Any] = _json(await self._http.post(path, json=body), 201)

@@ -15,17 +15,19 @@ from bench import proc
 from bench.center import Center, center
 from bench.context import Context
 from bench.errors import BenchError
+from bench.machine import load_average
 from bench.model import Figure, Outcome, Runs, Verdict, percentile
 from bench.processes import Running, farshore, running
 
 NODES = 1_000
 CPU_CORES = 1.0
-COMMAND_S = 3.0
+COMMAND_S = 2.0
+ONE_MS = 50.0
 SETTLE_S = 15.0
 """After all are online: their facts and first batches are behind them."""
 BETWEEN_S = 2.0
-COMMAND_POLL_S = 0.1
-PING_POLL_S = 0.005
+WAIT_S = 60.0
+ONE_EVERY_S = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +41,10 @@ class Slice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandTimes:
-    """``polled_s``: from the POST's start until GET says done; ``committed_s``: from the command's
-    creation until the last target's end, by the center's own times."""
+    """``seen_s``: from the POST's start until its answer says done (it waits for that);
+    ``committed_s``: from the command's creation until the last target's end, by the center's times."""
 
-    polled_s: float
+    seen_s: float
     committed_s: float
 
 
@@ -53,11 +55,13 @@ class FleetFindings:
     to_one: tuple[CommandTimes, ...]
     center_rss_mib: float
     simulator_rss_mib: float
+    load: float
 
 
 def summarise(found: FleetFindings) -> Outcome:
     cores = Runs.of([part.center_cores for part in found.slices])
-    polled = Runs.of([times.polled_s for times in found.to_all])
+    seen = Runs.of([times.seen_s for times in found.to_all])
+    one_ms = [times.seen_s * 1000 for times in found.to_one]
     committed = Runs.of([times.committed_s for times in found.to_all])
     verdicts = (
         Verdict(
@@ -74,10 +78,20 @@ def summarise(found: FleetFindings) -> Outcome:
             what=f"a command to {NODES} nodes, until every result is committed (the slowest run)",
             unit="s",
             promised=COMMAND_S,
-            measured=max(polled.high, committed.high),
+            measured=max(seen.high, committed.high),
             sides=(
-                Figure(name="polled", what="as a program sees it", unit="s", runs=polled),
+                Figure(name="seen", what="as a program sees it", unit="s", runs=seen),
                 Figure(name="committed", what="by the center's times", unit="s", runs=committed),
+            ),
+        ),
+        Verdict(
+            name="fleet.one",
+            what=f"a command to one of {NODES} nodes under normal load, 99 of 100",
+            unit="ms",
+            promised=ONE_MS,
+            measured=percentile(one_ms, 99),
+            sides=(
+                Figure(name="seen", what="as a program sees it", unit="ms", runs=Runs.of(one_ms)),
             ),
         ),
     )
@@ -85,17 +99,17 @@ def summarise(found: FleetFindings) -> Outcome:
 
 
 def _figures(found: FleetFindings) -> tuple[Figure, ...]:
-    polled = [times.polled_s * 1000 for times in found.to_one]
+    seen = [times.seen_s * 1000 for times in found.to_one]
     committed = [times.committed_s * 1000 for times in found.to_one]
 
     def one(name: str, what: str, unit: str, *values: float) -> Figure:
         return Figure(name=f"fleet.{name}", what=what, unit=unit, runs=Runs.of(values))
 
     return (
-        one("ping.p50", "a ping to one node, median", "ms", percentile(polled, 50)),
-        one("ping.p99", "a ping to one node, 99 of 100", "ms", percentile(polled, 99)),
-        one("ping.polled", "a ping to one node, as a program sees it", "ms", *polled),
+        one("ping.p50", "a ping to one node, median", "ms", percentile(seen, 50)),
+        one("ping.p95", "a ping to one node, 95 of 100", "ms", percentile(seen, 95)),
         one("ping.committed", "a ping to one node, by the center's times", "ms", *committed),
+        one("load", "load average over a minute, at the end", "", found.load),
         one(
             "records",
             "records accepted under normal load",
@@ -132,6 +146,7 @@ async def run(context: Context) -> Outcome:
                 to_one=tuple(to_one),
                 center_rss_mib=proc.memory(found.process.pid).rss,
                 simulator_rss_mib=proc.memory(simulator.pid).rss,
+                load=load_average()[0],
             )
     return summarise(findings)
 
@@ -169,10 +184,10 @@ async def _to_all(context: Context, found: Center) -> list[CommandTimes]:
     count = 2 if context.quick else 5
     runs = []
     for number in range(1, count + 1):
-        times = await _ping(found, COMMAND_POLL_S, NODES, all=True)
+        times = await _ping(found, NODES, all=True)
         runs.append(times)
         context.say(
-            f"command to all, {number} of {count}: {times.polled_s:.2f} s "
+            f"command to all, {number} of {count}: {times.seen_s:.2f} s "
             f"({times.committed_s:.2f} s by the center's times)"
         )
         await asyncio.sleep(BETWEEN_S)
@@ -180,30 +195,24 @@ async def _to_all(context: Context, found: Center) -> list[CommandTimes]:
 
 
 async def _to_one(context: Context, found: Center) -> list[CommandTimes]:
-    count = 10 if context.quick else 50
+    count = 50 if context.quick else 400
     context.say(f"a ping to one node, {count} times")
     nodes = [item["name"] for item in (await found.get("/api/v1/nodes?limit=1000"))["items"]]
     runs = []
     for number in range(count):
         node = nodes[number * len(nodes) // count]
-        runs.append(await _ping(found, PING_POLL_S, 1, node=node))
-        await asyncio.sleep(0.1)
+        runs.append(await _ping(found, 1, node=node))
+        await asyncio.sleep(ONE_EVERY_S)
     return runs
 
 
-async def _ping(found: Center, poll_s: float, targets: int, **whom: Any) -> CommandTimes:
+async def _ping(found: Center, targets: int, **whom: Any) -> CommandTimes:
     started = time.perf_counter()
-    command = await found.command(verb="ping", args={}, ttl_s=60, **whom)
-
-    async def look() -> dict[str, Any] | None:
-        now: dict[str, Any] = await found.get(f"/api/v1/commands/{command['id']}")
-        return now if now["done"] else None
-
-    done = await found.until(look, "a command to be done", within_s=60, every_s=poll_s)
-    polled_s = time.perf_counter() - started
+    done = await found.command(WAIT_S, verb="ping", args={}, ttl_s=60, **whom)
+    seen_s = time.perf_counter() - started
     if done["summary"] != {"succeeded": targets}:
         raise BenchError(f"ping: expected {targets} nodes to succeed, got {done['summary']}")
-    return CommandTimes(polled_s=polled_s, committed_s=committed_s(done))
+    return CommandTimes(seen_s=seen_s, committed_s=committed_s(done))
 
 
 def committed_s(command: dict[str, Any]) -> float:

@@ -64,6 +64,11 @@ def threads(pid: int) -> int:
 
 def processes(pid: int) -> int:
     """``pid`` and every process below it."""
+    return 1 + len(descendants(pid, parents()))
+
+
+def parents() -> dict[int, int]:
+    """Every process of the machine and its parent."""
     parent_of = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -71,7 +76,12 @@ def processes(pid: int) -> int:
                 parent_of[int(entry)] = parse_parent(_read(int(entry), "stat"))
             except BenchError:
                 continue  # it ended while we looked
-    return 1 + len(descendants(pid, parent_of))
+    return parent_of
+
+
+def started(pid: int) -> int:
+    """When it began, in ticks since the machine did."""
+    return int(_read(pid, "stat").rpartition(")")[2].split()[19])
 
 
 def _read(pid: int, name: str) -> str:

@@ -169,7 +169,7 @@ async def test_exit_code(
     monkeypatch.setattr(program, "MEASURES", {"fails": _fails, "finds": _finds})
     monkeypatch.setattr(program, "HERE", tmp_path)
     # In a thread, since it runs an event loop of its own; signals are for the main thread alone.
-    monkeypatch.setattr(program, "_until_asked", lambda work: work)
+    monkeypatch.setattr("bench.program.until_asked", lambda work: work)
     assert await asyncio.to_thread(program.main, ["--only", only, "--json"]) == code
     written = (tmp_path / "report.json").read_text()
     assert json.loads(written) == json.loads(capsys.readouterr().out)

@@ -1,5 +1,6 @@
 """Promises of the routes, over a real server: the contract's shapes, and what is refused and why."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -14,6 +15,7 @@ from farshore_center.commands import NodeChoice, command_routes
 from farshore_center.commands.bodies import CancellationOut, CommandListOut, CommandOut
 from fastapi import FastAPI
 
+DEADLINE_S = 20.0
 KNOWN = ("pi-1", "pi-2", "pi-3")
 PING = {"node": "pi-1", "verb": "ping"}
 
@@ -101,6 +103,59 @@ async def test_an_answered_command_shows_everything(
         ["received", "2023-11-14T22:13:20.500Z"],
         ["failed", "2023-11-14T22:13:21.000Z"],
     ]
+
+
+async def somebody_waits(stage: Stage) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while not stage.events.subscribers:  # noqa: ASYNC110 # the log tells nobody who subscribes
+            await asyncio.sleep(0.01)
+
+
+async def test_a_post_that_waits_is_answered_when_the_last_node_is_done(
+    client: httpx.AsyncClient, stage: Stage
+) -> None:
+    body = {"all": True, "verb": "ping"}
+    asked = asyncio.create_task(client.post("/commands?wait_s=60", json=body))
+    await somebody_waits(stage)
+    (made,) = (await stage.service.list()).items
+    await stage.report(*((node, report(made.id, "succeeded")) for node in KNOWN[:2]))
+    assert not (await client.get(f"/commands/{made.id}?wait_s=0.05")).json()["done"]
+    assert not asked.done()
+    output = (Output(offset=0, stream="stdout", text="last\n"),)
+    await stage.report((KNOWN[2], report(made.id, "failed", output=output)))
+    async with asyncio.timeout(DEADLINE_S):
+        answer = await asked
+    assert answer.status_code == 201
+    assert answer.json()["summary"] == {"succeeded": 2, "failed": 1}
+    assert answer.json()["targets"][2]["output"][0]["text"] == "last\n"
+    assert stage.events.subscribers == 0
+
+
+async def test_a_wait_for_what_is_done_or_unknown_is_none(
+    client: httpx.AsyncClient, stage: Stage
+) -> None:
+    made = (await client.post("/commands", json=PING)).json()
+    await stage.report(("pi-1", report(made["id"], "succeeded")))
+    async with asyncio.timeout(DEADLINE_S):
+        assert (await client.get(f"/commands/{made['id']}?wait_s=60")).json()["done"]
+        assert (await client.get("/commands/none?wait_s=60")).status_code == 404
+
+
+async def test_a_center_that_stops_ends_the_waits(client: httpx.AsyncClient, stage: Stage) -> None:
+    asked = asyncio.create_task(client.post("/commands?wait_s=60", json=PING))
+    await somebody_waits(stage)
+    stage.events.close()
+    async with asyncio.timeout(DEADLINE_S):
+        answer = await asked
+    assert (answer.status_code, answer.json()["done"]) == (201, False)
+
+
+@pytest.mark.parametrize("wait_s", ["-1", "61", "nan", "long"])
+async def test_how_long_somebody_may_wait(client: httpx.AsyncClient, wait_s: str) -> None:
+    answer = await client.post(f"/commands?wait_s={wait_s}", json=PING)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "wait_s"
+    assert (await client.get("/commands")).json()["items"] == []
 
 
 @pytest.mark.parametrize(

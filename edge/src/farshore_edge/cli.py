@@ -12,6 +12,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from farshore_protocol.garbage import YOUNG_AT_NODE, settle
+
 from farshore_edge import VERSION
 from farshore_edge.errors import EdgeError, SettingsError
 from farshore_edge.logtail import LogTail
@@ -160,6 +162,7 @@ async def _run(settings: Settings, options: int | None, tail: LogTail) -> int:
         options=options or 0,
     )
     agent = host_agent(settings, power=power, log_lines=tail.lines)
+    settle(YOUNG_AT_NODE)
     loop = asyncio.get_running_loop()
     running = asyncio.create_task(agent.run())
     asked = asyncio.Event()

@@ -29,6 +29,9 @@ ARGV = "argv"
 SELECTOR_CHARACTERS = ":=<>~() "
 """One of these, and a word is no name."""
 
+QUICK_S = 0.5
+"""Most commands are done within that, and then one request was all that it took."""
+
 CommandId = Annotated[str, typer.Argument(metavar="ID", help="The command's id.")]
 Gather = Annotated[
     bool | None,
@@ -99,7 +102,7 @@ async def run(
     }
     async with session.connect() as client:
         try:
-            made = await client.post("/commands", body)
+            made = await client.post("/commands", body, {"wait_s": None if detach else QUICK_S})
         except asyncio.CancelledError:
             session.note(
                 "\nended before the center answered; see whether it took it: farshore commands"

@@ -14,11 +14,18 @@ from farshore_center.commands.bodies import (
 )
 from farshore_center.commands.request import NewCommand, NodeChoice
 from farshore_center.commands.service import CommandService
+from farshore_center.commands.views import CommandView
+from farshore_center.commands.waiting import MAX_WAIT_S
 
 ResolveNodes = Callable[[NodeChoice], Awaitable[list[str]]]
 """The nodes that a choice means; raises Problem for one that does not exist."""
 
 MAX_LIMIT = 500
+
+WaitS = Annotated[
+    float,
+    Query(ge=0, le=MAX_WAIT_S, description="answer when the command is done, or after so long"),
+]
 
 
 def command_routes(service: CommandService, resolve_nodes: ResolveNodes) -> APIRouter:
@@ -35,6 +42,7 @@ def command_routes(service: CommandService, resolve_nodes: ResolveNodes) -> APIR
         idempotency_key: Annotated[
             str | None, Header(description="The same key makes one command, however often sent.")
         ] = None,
+        wait_s: WaitS = 0.0,
     ) -> Response:
         """Gives a command to one node, to several, to those that a selector means, or to all."""
         request = NewCommand(
@@ -50,11 +58,12 @@ def command_routes(service: CommandService, resolve_nodes: ResolveNodes) -> APIR
         if idempotency_key is not None:
             earlier = await service.find_repeated(request, idempotency_key)
             if earlier is not None:
-                return _answer(earlier.document())
-        request = request.to(await resolve_nodes(request.choice))
-        view = await service.create(request, idempotency_key)
+                return _answer((await _waited(service, earlier, wait_s)).document())
+        view = await service.create(
+            request.to(await resolve_nodes(request.choice)), idempotency_key
+        )
         return _answer(
-            view.document(),
+            (await _waited(service, view, wait_s)).document(),
             status=200 if view.repeated else 201,
             headers={"Location": f"{router.prefix}/commands/{view.id}"},
         )
@@ -69,9 +78,9 @@ def command_routes(service: CommandService, resolve_nodes: ResolveNodes) -> APIR
         return _answer({"items": [view.document() for view in page.items], "next": page.next})
 
     @router.get("/commands/{command_id}", response_model=CommandOut)
-    async def get(command_id: str) -> Response:
+    async def get(command_id: str, wait_s: WaitS = 0.0) -> Response:
         """A command with all its targets."""
-        return _answer((await service.get(command_id)).document())
+        return _answer((await service.get(command_id, wait_s)).document())
 
     @router.post("/commands/{command_id}/cancel", response_model=CancellationOut)
     async def cancel(command_id: str) -> Response:
@@ -79,6 +88,11 @@ def command_routes(service: CommandService, resolve_nodes: ResolveNodes) -> APIR
         return _answer((await service.cancel(command_id)).document())
 
     return router
+
+
+async def _waited(service: CommandService, view: CommandView, wait_s: float) -> CommandView:
+    """The command as it was made, or as it is when somebody waited for it."""
+    return view if view.done or not wait_s else await service.get(view.id, wait_s)
 
 
 def _answer(

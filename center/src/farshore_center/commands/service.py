@@ -35,6 +35,7 @@ from farshore_center.commands.request import (
 )
 from farshore_center.commands.settings import CommandSettings
 from farshore_center.commands.views import Cancellation, CommandPage, CommandView, TargetView
+from farshore_center.commands.waiting import until_done
 from farshore_center.db.database import Database
 from farshore_center.events import Draft, Event, EventLog
 
@@ -152,7 +153,10 @@ class CommandService:
         asked = digest(request)
         return await self._database.read(lambda conn: _earlier(conn, key, asked))
 
-    async def get(self, command_id: str) -> CommandView:
+    async def get(self, command_id: str, wait_s: float = 0.0) -> CommandView:
+        """With `wait_s` as soon as it is done, and as it is after that time when it is not."""
+        if wait_s:
+            await until_done(self._database, self._events, command_id, wait_s)
         view = await self._database.read(lambda conn: store.view(conn, command_id))
         if view is None:
             raise _unknown(command_id)

@@ -20,6 +20,7 @@ from sqlalchemy import (
     column,
     func,
     insert,
+    literal,
     literal_column,
     or_,
     select,
@@ -114,6 +115,14 @@ def open_targets(conn: Connection, node: str) -> list[Target]:
     """What a node has not ended."""
     question = _targets().where(targets.c.node == node, targets.c.state.not_in(sorted(FINAL)))
     return [_target(row) for row in conn.execute(question.order_by(targets.c.command_id))]
+
+
+def is_open(conn: Connection, command_id: str) -> bool:
+    """Whether any target of the command is not at its end."""
+    question = select(literal(1)).where(
+        targets.c.command_id == command_id, targets.c.state.not_in(FINAL)
+    )
+    return conn.execute(question.limit(1)).first() is not None
 
 
 def unanswered(conn: Connection) -> list[tuple[str, str, int]]:

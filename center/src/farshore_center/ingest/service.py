@@ -32,6 +32,8 @@ from farshore_center.telemetry.service import TelemetryHistory
 
 log = structlog.get_logger(__name__)
 
+_YIELD_EVERY = 50
+
 
 class Downlink(Protocol):
     async def send(self, message: Message) -> None: ...
@@ -202,14 +204,18 @@ class IngestService:
         self._tell_rooms(decision, timed, now_ms)
         for key in decision.changed:
             self._shelf.note_holes(key)
-        for message in acknowledgements(
+        messages = acknowledgements(
             self._shelf.books,
             decision.acknowledge,
             self._identity.mark(),
             greeted=decision.greeted,
             missing=decision.missing,
-        ):
+        )
+        for number, message in enumerate(messages, start=1):
             await self._downlink.send(message)
+            if number % _YIELD_EVERY == 0:
+                # Who waits for what was committed need not wait for a thousand acknowledgements.
+                await asyncio.sleep(0)
 
     async def _settle_singly(self, items: list[Arrival | Greeting], exc: Exception) -> None:
         """One that nobody foresaw must neither stop the center nor take its group along."""

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 
+from farshore_protocol import garbage
 from farshore_protocol.clock import SystemClock
 from rich.console import Console
 from rich.live import Live
@@ -36,6 +37,9 @@ async def serve(settings: FleetSettings) -> None:
     showing = asyncio.create_task(_show(fleet, settings))
     try:
         await starting
+        # A thousand agents in one process would be stopped together, which nodes on machines of their
+        # own never are.
+        garbage.settle()
         await showing
     finally:
         starting.cancel()

@@ -1,0 +1,33 @@
+"""Waiting for the end of a command, for who asks with ``wait_s``.
+
+Events of the command wake it, and then one small question is put to the database; it looks now and
+then without one as well, because what another process of the center commits is not announced here.
+"""
+
+import asyncio
+
+from farshore_center.commands import store
+from farshore_center.db.database import Database
+from farshore_center.events import EventFilter, EventLog
+
+MAX_WAIT_S = 60.0
+LOOK_AGAIN_S = 5.0
+
+
+async def until_done(database: Database, events: EventLog, command_id: str, wait_s: float) -> None:
+    """Returns when every target is at its end, after ``wait_s``, or when the center stops.
+
+    A command that does not exist has nothing to wait for.
+    """
+    wanted = EventFilter(command=command_id, kind="command.target")
+    with events.subscribe(wanted) as subscription:
+        try:
+            async with asyncio.timeout(wait_s):
+                while not events.closed:
+                    # Before the look: what comes during it wakes again.
+                    subscription.rearm()
+                    if not await database.read(lambda conn: store.is_open(conn, command_id)):
+                        return
+                    await subscription.news(LOOK_AGAIN_S)
+        except TimeoutError:
+            return
