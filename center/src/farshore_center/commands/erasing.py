@@ -49,6 +49,10 @@ def erase(conn: Connection, now_ms: int, kept_s: float) -> int:
             .where(commands.c.id == command_id)
             .values(args=_NO_ARGS, request_digest=None, erased=True)
         )
+    return _left(conn)
+
+
+def _left(conn: Connection) -> int:
     left = conn.execute(select(func.count()).select_from(commands).where(_secret()))
     return int(left.scalar_one())
 
@@ -104,4 +108,6 @@ class Eraser:
     async def look(self) -> int:
         """One round; how many are left."""
         kept_s = self._settings.secret_kept_s
+        if not await self._database.read(_left):
+            return 0
         return await self._database.write(lambda conn: erase(conn, self._now_ms(), kept_s))
