@@ -20,6 +20,7 @@ NO_ANSWER = "no answer"
 CANCELLED = "cancelled before it was sent"
 HELD = "held: the center was restored from a backup"
 DELETED = "the node was deleted"
+VANISHED = "the node took it, and has said nothing since"
 NOT_ANNOUNCED = "the node has not announced the verb"
 
 TAKEN = tuple(state for state in NODE_COMMAND.table if state not in FINAL)
@@ -175,6 +176,19 @@ def forget(target: Target, now_ms: int) -> Target | None:
         return None
     state = "expired" if target.state in ("queued", "sent") else "interrupted"
     return _moved(target, state, now_ms, DELETED)
+
+
+def give_up(
+    target: Target, now_ms: int, *, timeout_s: float | None, after_s: float
+) -> Target | None:
+    """The target when its node has vanished with it: neither it nor the time of its command is younger
+    than ``after_s``. Should the node come back after all, its word counts."""
+    if target.state not in TAKEN:
+        return None
+    last_ms = max(target.updated_ms, target.expires_ms + round((timeout_s or 0) * 1000))
+    if now_ms < last_ms + round(after_s * 1000):
+        return None
+    return _moved(target, "interrupted", now_ms, VANISHED)
 
 
 def _moved(target: Target, state: str, now_ms: int, reason: str | None) -> Target:

@@ -34,6 +34,7 @@ from farshore_center.commands.request import (
     digest,
 )
 from farshore_center.commands.settings import CommandSettings
+from farshore_center.commands.vanished import Vanished
 from farshore_center.commands.views import Cancellation, CommandPage, CommandView, TargetView
 from farshore_center.commands.waiting import until_done
 from farshore_center.db.database import Database
@@ -75,16 +76,18 @@ class CommandService:
             announced=self.announced,
         )
         self._questions = Questions(database, downlink, online, now_ms=now_ms, settings=settings)
+        self.vanished = Vanished(database, events, online, now_ms=now_ms, settings=settings)
         self._created = self._cancelled = self._reports = self._strays = 0
         self._under_way: set[asyncio.Task[Any]] = set()
 
     async def run(self) -> None:
-        """Sends, expires, asks and erases until it is cancelled; what is left of an earlier life
-        included."""
+        """Sends, expires, asks, erases and gives up until it is cancelled; what is left of an earlier
+        life included."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._dispatcher.run(), name="dispatcher of commands")
             group.create_task(self._questions.run(), name="questions about commands")
             group.create_task(self._eraser.run(), name="eraser of secret commands")
+            group.create_task(self.vanished.run(), name="commands of vanished nodes")
 
     def node_arrived(self, node: str) -> None:
         """On a node's birth: what waits for it is sent at once; what it has is asked for later."""
@@ -260,6 +263,7 @@ class CommandService:
             "strays": self._strays,
             "waiting": self._dispatcher.waiting,
             "asked": self._questions.asked,
+            "vanished": self.vanished.given_up,
             **asdict(self._dispatcher.counts),
         }
 

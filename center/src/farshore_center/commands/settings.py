@@ -11,7 +11,8 @@ class CommandSettings:
     `secret_kept_s`: how long who gave a secret command has, after its end, to read what came of it;
     `secret_look_s`: how often those that are over are looked for, while there are any.
     `ask_after_s` after its birth a node is asked for what it has taken and not ended, and every
-    `ask_again_s` after that.
+    `ask_again_s` after that. `vanished_after_s`: how long an offline node may be silent about what it
+    has taken; `vanished_look_s`: how often that is looked at.
     """
 
     resend_after_s: float = 10.0
@@ -21,3 +22,5 @@ class CommandSettings:
     secret_look_s: float = 30.0
     ask_after_s: float = 10.0
     ask_again_s: float = 600.0
+    vanished_after_s: float = 86_400.0
+    vanished_look_s: float = 600.0

@@ -135,17 +135,19 @@ def unanswered(conn: Connection) -> list[tuple[str, str, int]]:
     return [(row.command_id, row.node, row.expires_ms) for row in conn.execute(question)]
 
 
-def taken(conn: Connection, nodes: Iterable[str]) -> list[Key]:
-    """What these nodes have taken and not ended, as far as the center knows."""
-    found: list[Key] = []
-    for chunk in _chunks(nodes):
-        question = (
-            select(targets.c.command_id, targets.c.node)
-            .where(targets.c.node.in_(chunk), targets.c.state.in_(TAKEN))
-            .order_by(targets.c.node, targets.c.command_id)
-        )
-        found += [(row.command_id, row.node) for row in conn.execute(question)]
-    return found
+def taken(conn: Connection, nodes: Iterable[str] | None = None) -> list[Key]:
+    """What these nodes, or any, have taken and not ended, as far as the center knows."""
+    question = (
+        select(targets.c.command_id, targets.c.node)
+        .where(targets.c.state.in_(TAKEN))
+        .order_by(targets.c.node, targets.c.command_id)
+    )
+    questions = (
+        [question]
+        if nodes is None
+        else [question.where(targets.c.node.in_(chunk)) for chunk in _chunks(nodes)]
+    )
+    return [(row.command_id, row.node) for each in questions for row in conn.execute(each)]
 
 
 def _waiting() -> ColumnElement[bool]:
