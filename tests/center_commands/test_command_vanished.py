@@ -1,5 +1,6 @@
 """A node that took a command and never speaks again does not keep it open for ever."""
 
+import orjson
 from center_commands.stage import Stage, report
 from farshore_center.commands.engine import VANISHED
 
@@ -31,7 +32,11 @@ async def test_who_is_offline_and_silent_for_a_day_beyond_its_time_is_given_up(
     assert (await stage.target(command_id, "pi-18")).state == "running", "it is there to say so"
     assert stage.service.stats()["vanished"] == 1
     last = (await stage.events.list(kind="command.target"))[-1]
-    assert (last.kind, last.node, last.data["state"]) == ("command.target", "pi-17", "interrupted")
+    assert (last.kind, last.node, orjson.loads(last.data)["state"]) == (
+        "command.target",
+        "pi-17",
+        "interrupted",
+    )
 
 
 async def test_the_word_of_a_node_that_comes_back_counts(stage: Stage) -> None:
