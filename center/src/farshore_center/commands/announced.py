@@ -45,11 +45,11 @@ def lacks(announced: Announced, node: str, verb: str) -> bool:
 def with_announced(request: NewCommand, announced: Announced) -> NewCommand:
     """The request with what nodes have announced; Problem when none of its nodes has the verb."""
     verb = request.verb
-    everywhere = announced.everywhere()
-    request = replace(
-        request, announced=everywhere, foreign=verb not in VERBS and verb in everywhere
-    )
-    known = verb in VERBS or request.foreign
+    known = verb in VERBS
+    if not known:  # the whole fleet is asked only then
+        everywhere = announced.everywhere()
+        known = verb in everywhere
+        request = replace(request, announced=everywhere, foreign=known)
     if known and request.nodes and all(lacks(announced, node, verb) for node in request.nodes):
         raise _nobody_has(verb, request.nodes, announced)
     return request

@@ -159,7 +159,9 @@ class CommandService:
     async def get(self, command_id: str, wait_s: float = 0.0) -> CommandView:
         """With `wait_s` as soon as it is done, and as it is after that time when it is not."""
         if wait_s:
-            await until_done(self._database, self._events, command_id, wait_s)
+            done = await until_done(self._database, self._events, command_id, wait_s)
+            if done is not None:
+                return done
         view = await self._database.read(lambda conn: store.view(conn, command_id))
         if view is None:
             raise _unknown(command_id)

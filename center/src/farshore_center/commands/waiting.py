@@ -6,7 +6,10 @@ then without one as well, because what another process of the center commits is 
 
 import asyncio
 
+from sqlalchemy import Connection
+
 from farshore_center.commands import store
+from farshore_center.commands.views import CommandView
 from farshore_center.db.database import Database
 from farshore_center.events import EventFilter, EventLog
 
@@ -14,11 +17,18 @@ MAX_WAIT_S = 60.0
 LOOK_AGAIN_S = 5.0
 
 
-async def until_done(database: Database, events: EventLog, command_id: str, wait_s: float) -> None:
-    """Returns when every target is at its end, after ``wait_s``, or when the center stops.
+async def until_done(
+    database: Database, events: EventLog, command_id: str, wait_s: float
+) -> CommandView | None:
+    """The command when every target is at its end; None after ``wait_s``, when the center stops, or
+    when there is no such command."""
 
-    A command that does not exist has nothing to wait for.
-    """
+    def look(conn: Connection) -> tuple[bool, CommandView | None]:
+        # Both in one question: each way to a reader and back takes its time.
+        if store.is_open(conn, command_id):
+            return True, None
+        return False, store.view(conn, command_id)
+
     wanted = EventFilter(command=command_id, kind="command.target")
     with events.subscribe(wanted) as subscription:
         try:
@@ -26,8 +36,10 @@ async def until_done(database: Database, events: EventLog, command_id: str, wait
                 while not events.closed:
                     # Before the look: what comes during it wakes again.
                     subscription.rearm()
-                    if not await database.read(lambda conn: store.is_open(conn, command_id)):
-                        return
+                    is_open, view = await database.read(look)
+                    if not is_open:
+                        return view
                     await subscription.news(LOOK_AGAIN_S)
         except TimeoutError:
-            return
+            return None
+    return None

@@ -38,6 +38,9 @@ from farshore_center.nodes.registry import NodeEntry, Registry, load
 
 log = structlog.get_logger(__name__)
 
+WRITTEN_AT_ONCE = 50
+"""Nodes in one work of the writer: a command that comes meanwhile need not wait for a thousand."""
+
 
 class Downlink(Protocol):
     async def send(self, message: Message) -> None: ...
@@ -282,8 +285,9 @@ class NodeService:
         names, self._dirty = self._dirty, set()
         drafts, self._unwritten = self._unwritten, []
         entries = [e for name in names if (e := self.registry.get(name)) is not None]
-        if entries or drafts:
-            await self._write_or_later(entries, drafts)
+        for start in range(0, max(len(entries), bool(drafts)), WRITTEN_AT_ONCE):
+            await self._write_or_later(entries[start : start + WRITTEN_AT_ONCE], drafts)
+            drafts = []
 
     async def stop(self) -> None:
         await self._write_dirty()
