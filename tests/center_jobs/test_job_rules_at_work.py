@@ -65,10 +65,9 @@ async def test_a_window_is_open_in_the_nodes_own_time_zone(stage: Stage) -> None
     )
     window = {"cron": "0 7 * * *", "duration_s": 3600}
     job = await stage.make(rules={"windows": [window]})
-    found = await stage.until_that(job, lambda f: f["counts"].get("succeeded") == 2)
+    await stage.until_that(job, lambda f: f["counts"].get("succeeded") == 2)
     assert sorted(told(stage)) == ["fact0000", "label0000"]
-    found = await stage.until_that(job, lambda f: "window" in (f["waits_for"] or ""))
-    assert "2023-11-15T07:00:00" in found["waits_for"]
+    await stage.until_that(job, lambda f: "2023-11-15T07:00:00" in (f["waits_for"] or ""))
     stage.advance(9 * 3600)
     await stage.until(job, "succeeded")
 

@@ -76,12 +76,14 @@ def test_a_result_that_says_itself_in_one_line_is_shown_so(
 def test_it_subscribes_before_it_looks(center: "ContractCenter", farshore: Farshore) -> None:
     farshore("run", "pi-1", "ping")
     asked = [(method, path, params["!accept"]) for method, path, params, _ in center.asked]
-    assert asked[:3] == [
+    assert asked[:4] == [
         ("POST", "/commands", "application/json"),
+        ("GET", "/commands/c1", "application/json"),  # it may be done at once
         ("GET", "/events", "text/event-stream"),
         ("GET", "/commands/c1", "application/json"),
     ]
-    assert center.asked[1][2]["command"] == "c1"
+    assert center.asked[1][2]["wait_s"] == "0.5"
+    assert center.asked[2][2]["command"] == "c1"
 
 
 def test_without_live_events_it_polls(center: "ContractCenter", farshore: Farshore) -> None:

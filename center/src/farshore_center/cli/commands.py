@@ -5,6 +5,7 @@ Ctrl-C while following detaches: the command goes on, and how to see it again is
 """
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NoReturn
@@ -30,7 +31,7 @@ SELECTOR_CHARACTERS = ":=<>~() "
 """One of these, and a word is no name."""
 
 QUICK_S = 0.5
-"""Most commands are done within that, and then one request was all that it took."""
+"""Most commands are done within that, and then nothing has to be followed."""
 
 CommandId = Annotated[str, typer.Argument(metavar="ID", help="The command's id.")]
 Gather = Annotated[
@@ -102,14 +103,14 @@ async def run(
     }
     async with session.connect() as client:
         try:
-            made = await client.post("/commands", body, {"wait_s": None if detach else QUICK_S})
+            made = await client.post("/commands", body)
         except asyncio.CancelledError:
             session.note(
                 "\nended before the center answered; see whether it took it: farshore commands"
             )
             raise
         if not detach:
-            return await _to_the_end(session, client, made, gather)
+            return await _to_the_end(session, client, made, gather, quick=True)
     if session.as_json:
         session.document(made)
     else:
@@ -195,13 +196,23 @@ def _no_constant(name: str) -> NoReturn:
 
 
 async def _to_the_end(
-    session: Session, client: Any, made: Command, gather: bool | None = None
+    session: Session,
+    client: Any,
+    made: Command,
+    gather: bool | None = None,
+    *,
+    quick: bool = False,
 ) -> int:
+    """``quick``: it was made just now and may end at once."""
     from farshore_center.cli.follow import follow
 
     view = progress_view.of(session, client.now_ms, gather)
     try:
         with view:
+            if quick:
+                view.show(made)
+                with contextlib.suppress(UnreachableError):  # whoever follows it is more patient
+                    made = await client.get(f"/commands/{made['id']}", {"wait_s": QUICK_S})
             end = await follow(client, made, view)
     except asyncio.CancelledError:
         if session.as_json:
