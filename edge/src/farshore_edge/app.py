@@ -9,14 +9,11 @@ import hashlib
 import logging
 import random
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
 from farshore_protocol.clock import Clock
 from farshore_protocol.codec import decode
-from farshore_protocol.commands import VERBS
-from farshore_protocol.commands.schema import catalogue_digest
 from farshore_protocol.errors import RemoteProtocolError
 from farshore_protocol.ids import Ids
 from farshore_protocol.link import Link, Message, Session
@@ -33,16 +30,11 @@ from farshore_protocol.stream import Ack, Sender, SenderSettings
 from farshore_protocol.topics import CenterState, Down, GroupCommand, Up, node_filters, parse
 
 from farshore_edge import VERSION
-from farshore_edge.commands import CommandService, Policy
-from farshore_edge.commands.ledger import Ledger
-from farshore_edge.commands.policy_file import load_rules
-from farshore_edge.commands.tails import Tails
+from farshore_edge.commands.room import CommandParts, CommandRoom
 from farshore_edge.commands.verbs import Handlers
-from farshore_edge.commands.verbs.added import AddedVerbs, Finder, VerbTools, added_verbs
+from farshore_edge.commands.verbs.added import Finder
 from farshore_edge.commands.verbs.guard import Guard
-from farshore_edge.commands.verbs.link_test import LinkTest
-from farshore_edge.commands.verbs.own import Agency, folders_of, own_handlers, write_roots
-from farshore_edge.commands.verbs.power import Now, Power
+from farshore_edge.commands.verbs.power import Power
 from farshore_edge.config import ConfigParts, ConfigService, Place
 from farshore_edge.config.handlers.agent import AgentSettings
 from farshore_edge.config.simulated import simulated_config
@@ -118,13 +110,11 @@ class Agent:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopped = asyncio.Event()
         self._acks: asyncio.Queue[Ack] = asyncio.Queue()
-        self._own_handlers = dict(handlers or {})
         self._power = power
-        self._support = support or Support()
         self._links = LinkHistory()
         self._guard = guard or Guard()
-        self._find_verbs = find_verbs
         self._wire()
+        self._wire_commands(dict(handlers or {}), find_verbs, support or Support())
         self._wire_config(config or simulated_config())
 
     def _wire(self) -> None:
@@ -171,97 +161,49 @@ class Agent:
                 "metrics", "tel/host", body, timing=timing
             ),
         )
-        link_test = LinkTest(
-            self._link,
-            node=settings.node,
-            over=settings.center,
-            monotonic_s=clock.monotonic_s,
-            draw=self._ids.boot,
-        )
-        self._tails = Tails(
-            node=settings.node,
-            uplink=self._link,
-            now_ms=clock.now_ms,
-            monotonic_s=clock.monotonic_s,
-            lines_per_s=settings.log_lines_per_s,
-            bytes_per_s=settings.log_bytes_per_s,
-        )
-        added = self._added_verbs()
-        self._catalogue = {**{n: each.verb for n, each in added.verbs.items()}, **VERBS}
-        agency = Agency(
-            settings=settings,
-            now_ms=clock.now_ms,
-            center_now_ms=self._center_now_ms,
-            facts=self._machine.facts,
-            status=self.status,
-            verbs=lambda: sorted(self._handlers),
-            config=lambda: self._config,
-            cancel=lambda command_id, verb: self._commands.cancel(command_id, verb),
-            link_test=link_test,
-            diagnosis=Diagnosis(
-                settings=settings,
-                books=self._database,
-                link=self._links,
-                status=self.status,
-                clock=self._clock_status,
-                facts=self._machine.facts,
-                support=self._support,
-            ),
-            power=self._power,
-            now=Now(boot=self.boot, now_ms=clock.now_ms, monotonic_s=clock.monotonic_s),
-            guard=self._guard,
-            catalogue=self._catalogue,
-            refused_verbs=added.refused,
-            tails=self._tails,
-        )
-        self._handlers = {
-            **{name: each.handler for name, each in added.verbs.items()},
-            **own_handlers(agency),
-            **self._own_handlers,
-        }
-        self._rules = load_rules(settings.policy, write_roots(settings))
-        if self._rules is not None and self._rules.fault is not None:
-            log.critical(
-                "the policy can't be used; only ping, status and verbs are taken",
-                extra={"file": self._rules.origin, "error": self._rules.fault},
-            )
-        self._verbs_digest = catalogue_digest(self._handlers, self._catalogue)
-        self._ledger = Ledger(
-            self._database,
-            self.outbox,
-            aside=self._aside,
-            began_ms=lambda: self._sync.center_ms(up_ms=0),
-        )
-        self._commands = CommandService(
-            self._ledger,
-            self._handlers,
-            policy=(Policy.development(self._rules) if settings.dev else Policy(rules=self._rules)),
-            ids=self._ids,
-            now_ms=clock.now_ms,
-            monotonic_s=clock.monotonic_s,
-            center_ms=lambda: self._sync.center_ms(up_ms=self.up_ms()),
-            at_once=settings.commands_at_once,
-            output_max_bytes=settings.output_max_bytes,
-            catalogue=self._catalogue,
-            dropped=lambda verb, why: self._unheard.note(f"cmd/{verb}", "too_many", why),
-        )
         self._unheard = Unheard(self.outbox.append, monotonic_s=clock.monotonic_s)
+
+    def _wire_commands(self, handlers: Handlers, find_verbs: Finder, support: Support) -> None:
+        settings, clock = self.settings, self._clock
+        self._commands = CommandRoom(
+            CommandParts(
+                settings=settings,
+                database=self._database,
+                outbox=self.outbox,
+                link=self._link,
+                clock=clock,
+                ids=self._ids,
+                boot=self.boot,
+                guard=self._guard,
+                diagnosis=Diagnosis(
+                    settings=settings,
+                    books=self._database,
+                    link=self._links,
+                    status=self.status,
+                    clock=self._clock_status,
+                    facts=self._machine.facts,
+                    support=support,
+                ),
+                unheard=self._unheard,
+                up_ms=self.up_ms,
+                center_ms=lambda up_ms: self._sync.center_ms(up_ms=up_ms),
+                center_now_ms=self._center_now_ms,
+                facts=self._machine.facts,
+                status=self.status,
+                config=lambda: self._config,
+                handlers=handlers,
+                find_verbs=find_verbs,
+                aside=self._aside,
+                power=self._power,
+            )
+        )
+        link_test = self._commands.link_test
         self._downlinks: dict[str, Callable[[bytes], None]] = {
             "ack": self._acknowledged,
             "time": lambda payload: self._presence.time_answered(decode(TimeAnswer, payload)),
             "probe": lambda payload: link_test.answered(decode(ProbeAnswer, payload), len(payload)),
             "error": lambda payload: self._refused(decode(ErrorMessage, payload)),
         }
-
-    def _added_verbs(self) -> AddedVerbs:
-        readable, writable = folders_of(self.settings)
-        tools = VerbTools(
-            node=self.settings.node,
-            data=Path(self.settings.data).absolute() / "verbs",
-            readable=readable,
-            writable=writable,
-        )
-        return added_verbs(tools, taken=VERBS, find=self._find_verbs)
 
     def _wire_config(self, parts: ConfigParts) -> None:
         settings, clock = self.settings, self._clock
@@ -316,7 +258,7 @@ class Agent:
             "group": self.settings.group,
             "labels": dict(self.settings.labels),
             "capabilities": Capabilities(
-                verbs=tuple(sorted(self._handlers)), verbs_digest=self._verbs_digest
+                verbs=tuple(sorted(self._commands.handlers)), verbs_digest=self._commands.digest
             ),
             "facts_digest": self._facts_digest or None,
             "center": self._center.mark,
@@ -338,10 +280,7 @@ class Agent:
                 stream: {"records": q.records, "bytes": q.bytes, "head": q.head}
                 for stream, q in self.outbox.queues().items()
             },
-            "commands": self._commands.running(),
-            "commands_waiting": self._commands.waiting(),
-            "live_logs": self._tails.names(),
-            "policy": self._policy_word(),
+            **self._commands.status(),
             "config": self._config.status(),
             "losses": self._losses(),
             "disk": self._disk(),
@@ -362,13 +301,6 @@ class Agent:
             return len(self._database.losses())
         except DatabaseError:
             return None
-
-    def _policy_word(self) -> dict[str, Any] | None:
-        rules = self._rules
-        if rules is None:
-            return None
-        word: dict[str, Any] = {"file": rules.origin, "rules": len(rules.rules)}
-        return word if rules.fault is None else {**word, "fault": rules.fault}
 
     def _disk(self) -> dict[str, Any]:
         """Whether the outbox can be written, and what was set aside."""
@@ -418,9 +350,9 @@ class Agent:
                 # It lay at a broker: nobody knows how long.
                 self._unheard.note(message.topic, "retained", RETAINED.format(topic=message.topic))
             case Down(kind="cmd", name=str(verb)):
-                self._commands.take(verb, message.payload)
+                self._commands.service.take(verb, message.payload)
             case GroupCommand(group=group, verb=verb):
-                self._commands.take(verb, message.payload, group)
+                self._commands.service.take(verb, message.payload, group)
             case Down(kind="desired", name="config"):
                 if message.retain:  # it lay at a broker: the center sends what it means itself
                     log.warning("a retained configuration is ignored")
@@ -428,7 +360,7 @@ class Agent:
                     self._config.take(message.payload)
             case Down(kind="log", name=str(name)):
                 if not message.retain:
-                    self._tails.renew(name, message.payload)
+                    self._commands.tails.renew(name, message.payload)
             case Down(kind=kind) if kind in self._downlinks:
                 self._downlinks[kind](message.payload)
             case CenterState():
@@ -460,7 +392,7 @@ class Agent:
         await self.outbox.recover(self._aside)
         late = self._database if isinstance(self._database, LateDatabase) else None
         if late is None:
-            await self._commands.recover(await self._guard.end_orphans())
+            await self._commands.recover()
         if self._stopped.is_set():
             return
         for name, work in (
@@ -498,9 +430,9 @@ class Agent:
                 found = True
         with contextlib.suppress(DatabaseError):
             self._center.begin()
-        self._ledger.begin(self._aside)
+        self._commands.ledger.begin(self._aside)
         await self.outbox.recover(self._aside)
-        await self._commands.recover(await self._guard.end_orphans())
+        await self._commands.recover()
         self._presence.say_birth()  # with the heads: the center answers with what it has
 
     async def _take_acks(self) -> None:
@@ -539,7 +471,6 @@ class Agent:
         try:
             await self._config.stop()
             await self._commands.stop()
-            await self._tails.stop()
             await self._end("configuration", "sampler", "facts")
             await self._sampler.flush()
             await self.outbox.written()  # by whoever was cancelled while his record was written
