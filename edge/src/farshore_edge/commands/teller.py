@@ -57,10 +57,14 @@ class Teller:
         self._bytes = 0
         self._ended = False
         self._speaking = asyncio.Lock()
-        self._pace = asyncio.create_task(self._keep_pace(), name=f"reports of {entry.id}")
+        self._pace: asyncio.Task[None] | None = None
+        self._quiet = asyncio.get_running_loop().call_later(QUIET_S, self._begin)
+
+    def _begin(self) -> None:
+        """Most commands end before it; they need no task for it."""
+        self._pace = asyncio.create_task(self._keep_pace(), name=f"reports of {self._entry.id}")
 
     async def _keep_pace(self) -> None:
-        await asyncio.sleep(QUIET_S)
         await self.speak()
         while True:
             await asyncio.sleep(QUIET_S)
@@ -88,6 +92,8 @@ class Teller:
         """No report is under way or will come; the output that is left to say."""
         async with self._speaking:
             self._ended = True
+            self._quiet.cancel()
+        if self._pace is not None:
             self._pace.cancel()
-        await asyncio.wait([self._pace])
+            await asyncio.wait([self._pace])
         return self._chunks

@@ -18,15 +18,18 @@ from farshore_protocol.commands.catalogue import ExecArgs
 from farshore_edge.commands.verbs.capture import Budget, Capture
 from farshore_edge.commands.verbs.guard import Guard
 from farshore_edge.commands.verbs.limits import (
+    EARLY_S,
     Limits,
     Use,
     by_signal,
     exceeded,
     impose,
+    impose_on_family,
     lowered,
 )
 from farshore_edge.commands.verbs.model import Context, Handler, Outcome
 from farshore_edge.commands.verbs.program import Program, start
+from farshore_edge.commands.verbs.table import childless
 from farshore_edge.settings import ENV_PREFIX
 
 LAST_WORDS_S = 2.0
@@ -72,8 +75,8 @@ async def run(
         Capture("stderr", budget, context.emit).drain(program.stderr),
     )
     try:
-        watched = _Watched(program, talk, budget, limits or Limits())
-        return await watched.outcome(context.timeout_s)
+        watched = _Watched(program, talk, budget, limits or Limits(), context.timeout_s)
+        return await watched.outcome()
     except BaseException:
         await program.end_all()
         raise
@@ -94,15 +97,26 @@ class _Watched:
         talk: "asyncio.Future[tuple[None, None]]",
         budget: Budget,
         limits: Limits,
+        timeout_s: float,
     ) -> None:
         self._program = program
         self._talk = talk
         self._budget = budget
         self._limits = limits
+        self._timeout_s = timeout_s
         self._peak = [Use()]
 
-    async def outcome(self, timeout_s: float) -> Outcome:
-        impose(self._program.pid, self._limits)
+    async def outcome(self) -> Outcome:
+        pid = self._program.pid
+        impose(pid, self._limits)
+        if not childless(pid):
+            await asyncio.to_thread(impose_on_family, pid, self._limits)
+        early_s = min(EARLY_S, self._timeout_s)
+        if await self._program.exited_within(early_s):  # most do, and nobody need look after them
+            return await self._exited()
+        return await self._watched(self._timeout_s - early_s)
+
+    async def _watched(self, timeout_s: float) -> Outcome:
         passing = asyncio.create_task(exceeded(self._program.pid, self._limits, self._peak))
         exiting = asyncio.create_task(self._program.exited.wait())
         both: set[asyncio.Task[Any]] = {passing, exiting}
@@ -112,7 +126,7 @@ class _Watched:
                 return await self._exited()
             if passing.done():
                 return await self._ended("failed", "limit", self._by_limit(passing.result()))
-            message = f"still running after {timeout_s:g} s; its process group was ended"
+            message = f"still running after {self._timeout_s:g} s; its process group was ended"
             return await self._ended("timed_out", "timed_out", message)
         finally:
             for task in both:

@@ -7,6 +7,7 @@ next start. A number alone proves nothing: it may be another's by now.
 
 import asyncio
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -86,28 +87,37 @@ class Guard:
         record = Record(mark=self._draw(), command=command, boot=_boot())
         with contextlib.suppress(*(() if must else (OSError,))):
             if self._folder is not None:
-                self._folder.mkdir(parents=True, exist_ok=True)
-                self._say(record)
+                try:
+                    self._say(record)
+                except FileNotFoundError:
+                    self._folder.mkdir(parents=True, exist_ok=True)
+                    self._say(record)
         return record
 
     def _say(self, record: Record) -> None:
         """Not synced: it is for a crash of the agent; after one of the machine no program is left."""
-        assert self._folder is not None  # noqa: S101 # the caller's condition
         line = {name: getattr(record, name) for name in Record.__dataclass_fields__}
-        with (self._folder / record.mark).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        # One write of the system, not a file object: this is in the way of every program.
+        file = os.open(self._file(record), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.write(file, json.dumps(line).encode() + b"\n")
+        finally:
+            os.close(file)
+
+    def _file(self, record: Record) -> str:
+        return f"{self._folder}/{record.mark}"
 
     def started(self, record: Record, pid: int) -> None:
         """Helps to find those that gave away their environment."""
-        seen = process(pid)
-        if self._folder is not None and seen is not None:
+        seen = process(pid) if self._folder is not None else None
+        if seen is not None:
             with contextlib.suppress(OSError):
                 self._say(_with(record, seen))
 
     def ended(self, record: Record) -> None:
         if self._folder is not None:
             with contextlib.suppress(OSError):
-                (self._folder / record.mark).unlink(missing_ok=True)
+                os.unlink(self._file(record))
 
     async def end_rest(self, record: Record) -> list[Orphan]:
         """Ends all of a program, those that left its group included."""
@@ -164,7 +174,9 @@ def _read(mark: str, text: str) -> Record:
     return record
 
 
+@functools.cache
 def _boot() -> str:
+    """It does not change while a process lives."""
     try:
         return Path(PROC, "sys/kernel/random/boot_id").read_text("ascii").strip()
     except OSError:

@@ -62,9 +62,10 @@ def lowered(limits: Limits, args: ExecArgs) -> Limits | str:
 
 
 def impose(pid: int, limits: Limits) -> None:
-    """Upon one process."""
+    """Upon one process; what of it can't be set does not keep the rest from being set."""
     with contextlib.suppress(OSError, ValueError):
         _stand_back(pid, limits)
+    with contextlib.suppress(OSError, ValueError):
         _set(pid, limits)
 
 
@@ -81,8 +82,11 @@ def impose_on_family(pid: int, limits: Limits) -> None:
 
 
 def _stand_back(pid: int, limits: Limits) -> None:
-    with open(f"/proc/{pid}/oom_score_adj", "w", encoding="ascii") as file:
-        file.write(str(OOM_SCORE_ADJ))
+    file = os.open(f"/proc/{pid}/oom_score_adj", os.O_WRONLY)
+    try:
+        os.write(file, b"%d" % OOM_SCORE_ADJ)
+    finally:
+        os.close(file)
     if limits.nice:
         os.setpriority(os.PRIO_PROCESS, pid, limits.nice)
 
@@ -147,9 +151,10 @@ def measure(pid: int) -> Use:
 
 
 async def exceeded(pid: int, limits: Limits, peak: list[Use]) -> str:
-    """Returns when a limit is passed: which. ``peak`` gets the last looks at what was used."""
+    """Returns when a limit is passed: which. ``peak`` gets the last looks at what was used. To be
+    called ``EARLY_S`` after the program's start."""
     await asyncio.to_thread(impose_on_family, pid, limits)
-    pause_s = EARLY_S
+    pause_s = 0.0
     while True:
         await asyncio.sleep(pause_s)
         use = await asyncio.to_thread(measure, pid)
@@ -157,7 +162,7 @@ async def exceeded(pid: int, limits: Limits, peak: list[Use]) -> str:
         which = over(limits, use)
         if which is not None:
             return which
-        pause_s = min(pause_s * 1.5, LOOK_S)
+        pause_s = min(max(pause_s * 1.5, EARLY_S), LOOK_S)
 
 
 def most(uses: Iterable[Use]) -> Use:
