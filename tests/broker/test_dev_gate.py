@@ -40,6 +40,7 @@ LEVELS = client("a/b")
         (NODE, "other", False),
         (OPERATOR, "fs1/down/pi-17/cmd/ping", True),
         (OPERATOR, "fs1/group/eu~hamburg/cmd/ping", True),
+        (OPERATOR, "fs1/group/all/cmd/ping", True),
         (OPERATOR, "hello", True),
         (OPERATOR, "fs2/anything", True),
         (OPERATOR, "fs1/up/laptop/birth", True),
@@ -58,6 +59,24 @@ def test_who_may_publish_where(who: Client, topic: str, allowed: bool) -> None:
     refusal = GATE.may_publish(who, topic)
     assert (refusal is None) is allowed
     assert refusal is None or refusal.reason == "foreign_prefix"
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        "fs1/group/eu/hamburg/cmd/ping",
+        "fs1/group/eu/cmd",
+        "fs1/group//cmd/ping",
+        "fs1/group/eu/ping",
+        "fs1/group/eu/cmds/ping",
+    ],
+)
+def test_a_group_command_that_nobody_hears_is_refused_with_how_to_write_it(topic: str) -> None:
+    refusal = GATE.may_publish(OPERATOR, topic)
+    assert refusal is not None
+    assert refusal.reason == "bad_topic"
+    assert "fs1/group/<path>/cmd/<verb>" in refusal.detail
+    assert "eu~hamburg" in refusal.detail
 
 
 @pytest.mark.parametrize(

@@ -253,3 +253,30 @@ async def test_an_unknown_verb_by_rest(running: RunningCenter, make_node: MakeNo
     )
     assert response.status_code == 422
     assert response.json()["errors"][0]["field"] == "verb"
+
+
+async def test_a_name_that_is_nearly_a_nodes_is_told_which(
+    running: RunningCenter, make_node: MakeNode
+) -> None:
+    node = await make_node("pi-17")
+    await node.birth()
+    await until(lambda: running.center.nodes.registry.get("pi-17"))
+    command = {"node": "pi-71", "verb": "ping"}
+    for response in (
+        await running.http.post("/api/v1/commands", json=command),
+        await running.http.get("/api/v1/nodes/pi-71"),
+    ):
+        (error,) = response.json()["errors"]
+        assert error["detail"] == "there is no node 'pi-71'; did you mean pi-17?"
+
+
+async def test_a_value_out_of_its_bounds_is_told_the_bounds(running: RunningCenter) -> None:
+    rules = {"waves": {"sizes": [0]}, "at_once": 0}
+    job = {"name": "a", "selector": "all", "command": {"verb": "ping"}, "rules": rules}
+    response = await running.http.post("/api/v1/jobs", json=job)
+    assert response.status_code == 422
+    told = {
+        error["field"]: (error["detail"], error["expected"]) for error in response.json()["errors"]
+    }
+    assert told["rules.waves.sizes.0"][0] == "a count from 1 to 1000000"
+    assert told["rules.at_once"][1] == "at least 1"

@@ -239,6 +239,8 @@ async def test_what_is_not_there_is_a_problem_document(
     assert response.status_code == status
     assert response.headers["content-type"] == "application/problem+json"
     assert response.json()["status"] == status
+    if path == "/api/v1/nothing":
+        assert "/api/v1/openapi.json" in response.json()["detail"]
 
 
 async def test_operation(running: RunningCenter, make_node: MakeNode) -> None:

@@ -67,7 +67,10 @@ class ContractCenter:
             "name": name, "group": group, "labels": {}, "facts": {},
             "state": "online" if online else "offline", "last_seen": AT, "boot": "9f3c", "conn": 1,
             "agent_version": "0.1.0", "protocol": 1, "clock_offset_ms": 12.5,
-            "capabilities": {"verbs": ["ping", "exec"], "drivers": []}, "created_at": AT,
+            "capabilities": {
+                "verbs": ["ping", "exec"], "drivers": [], "verbs_digest": "ea0f1393"
+            },
+            "created_at": AT,
             "config": {"desired_rev": None, "reported_rev": None, "state": "none"},
             "queue": {"metrics": {"records": 2, "bytes": 2048}},
             "latest": {"cpu.percent": 3.1, "mem.percent": 40.0}, **more,

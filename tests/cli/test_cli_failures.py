@@ -5,6 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from farshore_center.cli.arguments import text_hint
+from farshore_center.cli.errors import RefusedError, explain
 from farshore_center.cli.main import app as farshore
 from typer.testing import CliRunner, Result
 
@@ -77,9 +79,50 @@ def test_an_unknown_node_is_exit_code_1(center: Any, cli: Cli) -> None:
 
 
 @pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        pytest.param(
+            {"detail": "no verb 'pnig'", "errors": [
+                {"field": "verb", "detail": "no verb 'pnig'", "expected": "one of ping"}]},
+            ["No (422)", "  verb: no verb 'pnig' (expected one of ping)"],
+            id="once, where more is said",
+        ),
+        pytest.param(
+            {"detail": "there is no job 'x'", "errors": [
+                {"field": "id", "detail": "there is no job 'x'", "expected": ""}]},
+            ["No (422): there is no job 'x'"],
+            id="once, where no more is said",
+        ),
+        pytest.param(
+            {"detail": "a: bad; b: worse", "errors": [
+                {"field": "a", "detail": "bad"}, {"field": "b", "detail": "worse"}]},
+            ["No (422)", "  a: bad", "  b: worse"],
+            id="several",
+        ),
+        pytest.param(
+            {"detail": "2 nodes would break", "errors": [{"field": "/a", "detail": "bad"}]},
+            ["No (422): 2 nodes would break", "  /a: bad"],
+            id="both say something",
+        ),
+    ],
+)  # fmt: skip
+def test_nothing_is_said_twice(document: dict[str, Any], said: list[str]) -> None:
+    assert explain(422, {"title": "No", **document}).splitlines() == said
+
+
+def test_a_number_that_should_be_text_is_told_how_to_be_one() -> None:
+    error = {"field": "args.name", "detail": "Expected `str`, got `int`"}
+    refused = RefusedError(422, {"title": "No", "errors": [error]})
+    assert text_hint(refused, {"name": 80}) == (
+        "--arg name=80 was read as JSON; as text: --arg 'name=\"80\"'"
+    )
+    assert text_hint(refused, {"name": "80"}) == text_hint(refused, {}) == ""
+
+
+@pytest.mark.parametrize(
     ("args", "said"),
     [
-        ("run ping", "which nodes?"),
+        ("run ping", "expected nodes and then a verb"),
         ("run --all pi-1 ping", "--all takes the verb alone"),
         ("run pi-1 ping --arg novalue", "expected K=V"),
         ("run pi-1 ping --arg a=1 --arg a=2", "given twice"),

@@ -91,6 +91,7 @@ def test_a_node_shows_everything_but_not_its_escapes(fleet: Any, cli: Cli) -> No
     assert "+12.5 ms" in text
     assert "2 records, 2.0 KiB" in text
     assert "verbs             ping, exec" in text
+    assert "verbs_digest      ea0f1393" in text
     assert "flags" not in text
     assert "\x1b" not in text
 

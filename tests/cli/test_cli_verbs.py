@@ -32,8 +32,9 @@ def test_a_verb_shows_its_arguments_and_its_result(center: Any, cli: Cli) -> Non
         f"exec: {EXEC}",
         "risk danger; again after a crash: no; timeout 60 s; 0 nodes",
     ]
-    assert "argv list of string of up to 65536 characters required" in lines
+    assert "argv list of string of up to 65,536 characters required" in lines
     assert "cwd string -" in lines
+    assert "memory_bytes integer, 1,048,576 or more -" in lines
     assert "exit_code integer" in lines
     assert cli("verbs", "exec", "--json").stdout.count('"additionalProperties": false') == 1
 
@@ -58,3 +59,11 @@ def test_what_is_neither_is_told(center: Any, cli: Cli) -> None:
     done = cli("verbs", "pnig")
     assert done.exit_code == 1
     assert "pnig" in done.stderr
+
+
+def test_what_is_neither_a_verb_nor_a_node(center: Any, cli: Cli) -> None:
+    done = cli("verbs", "exce")
+    assert done.exit_code == 1
+    assert done.stderr == (
+        "farshore: there is neither a verb nor a node 'exce'; did you mean exec?\n"
+    )

@@ -114,6 +114,9 @@ async def test_what_is_not_below_the_roots_can_be_neither_read_nor_written(run: 
     nowhere = Folders((), run.root, setting="read_roots")
     refused = await run(files.read(nowhere), "file-read", path=str(secret))
     assert "read_roots is empty" in (refused.error.message if refused.error else "")
+    twice = Folders((run.root, run.root), run.root, setting="read_roots")
+    refused = await run(files.read(twice), "file-read", path=str(secret))
+    assert (refused.error.message if refused.error else "").count(str(run.root)) == 1
     assert secret.read_text() == "s"
 
 

@@ -48,6 +48,9 @@ def test_what_is_taken_fits_the_schema_and_what_fits_is_taken(
         assert hasattr(verb.args, "__post_init__")
 
 
+ARGV = "list of string of up to 65,536 characters"
+
+
 def why_not(verb: Verb, args: dict[str, Any]) -> ArgumentsError | None:
     try:
         check_arguments(verb, args)
@@ -57,22 +60,28 @@ def why_not(verb: Verb, args: dict[str, Any]) -> ArgumentsError | None:
 
 
 @pytest.mark.parametrize(
-    ("name", "args", "field", "says"),
+    ("name", "args", "field", "says", "expected"),
     [
-        ("exec", {}, "args.argv", "missing required field `argv`"),
-        ("exec", {"argv": [1]}, "args.argv[0]", "Expected `str`, got `int`"),
-        ("exec", {"argv": []}, "args.argv", "length >= 1"),
-        ("logs", {"lnes": 5}, "args.lnes", "did you mean lines?"),
-        ("ping", {"x": 1}, "args.x", "has no argument 'x'"),
-        ("file-read", {"path": "/a", "length": 0}, "args.length", ">= 1"),
+        ("exec", {}, "args.argv", "missing required field `argv`", ARGV),
+        ("exec", {"argv": [1]}, "args.argv[0]", "Expected `str`, got `int`", ARGV),
+        ("exec", {"argv": []}, "args.argv", "length >= 1", ARGV),
+        ("exec", {"argv": ["ls"], "cwd": 3}, "args.cwd", "Expected `str`, got `int`", "string"),
+        ("logs", {"lnes": 5}, "args.lnes", "did you mean lines?", "of unit, path"),
+        ("ping", {"x": 1}, "args.x", "has no argument 'x'", "no arguments"),
+        ("file-read", {"path": "/a", "length": 0}, "args.length", ">= 1", "integer, 1 to 49,152"),
+        ("net-probe", {"kind": "foo"}, "args.kind", "'foo'", "dns, http, icmp, path-mtu, tcp"),
+        ("net-probe", {"kind": "tcp", "host": "a"}, "args", "port: tcp needs one", ""),
     ],
 )
 def test_the_field_that_is_to_blame_is_named(
-    name: str, args: dict[str, Any], field: str, says: str
+    name: str, args: dict[str, Any], field: str, says: str, expected: str
 ) -> None:
     with pytest.raises(ArgumentsError) as caught:
         check_arguments(VERBS[name], args)
     assert caught.value.field == field
+    assert caught.value.expected.startswith(expected)
+    assert bool(caught.value.expected) is bool(expected)
+    assert "expected )" not in caught.value.sentence()
     assert says in caught.value.detail
 
 

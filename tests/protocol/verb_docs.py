@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 from farshore_protocol.commands import VERBS, Verb
+from farshore_protocol.commands.schema import type_text
 
 PAGE = Path(__file__).parents[2] / "docs" / "verbs.md"
 
@@ -76,7 +77,7 @@ def _fields(what: str, kind: type[Any]) -> str:
     lines = [f"| {what} | type |" + (" default |" if with_default else "")]
     lines.append("| --- | --- |" + (" --- |" if with_default else ""))
     for name, of in schema["properties"].items():
-        line = f"| `{name}` | {_type(of)} |"
+        line = f"| `{name}` | {type_text(of, '`')} |"
         if with_default:
             given = "required" if name in schema["required"] else _json(of.get("default"))
             line += f" {given} |"
@@ -87,23 +88,6 @@ def _fields(what: str, kind: type[Any]) -> str:
 
 def _json(value: Any) -> str:
     return "–" if value is None else f"`{json.dumps(value)}`"
-
-
-def _type(of: dict[str, Any]) -> str:
-    if "anyOf" in of:
-        return " or ".join(_type(each) for each in of["anyOf"] if each != {"type": "null"})
-    if "enum" in of:
-        return ", ".join(f"`{each}`" for each in of["enum"])
-    name = of.get("type", "any")
-    if name == "array":
-        return f"list of {_type(of.get('items', {}))}"
-    low, high = of.get("minimum"), of.get("maximum")
-    if low is not None and high is not None:
-        return f"{name}, {low:g} to {high}"
-    if low is not None:
-        return f"{name}, {low:g} or more"
-    longest = of.get("maxLength")
-    return str(name) + (f" of up to {longest:,} characters" if longest else "")
 
 
 if __name__ == "__main__":

@@ -94,7 +94,9 @@ async def _answer_validation(request: Request, exc: Exception) -> Response:
         raise exc
     errors = [
         FieldError(
-            field=_field(error["loc"]), detail=error["msg"], expected=_expected(error.get("ctx"))
+            field=_field(error["loc"]),
+            detail=error["msg"].removeprefix("Value error, "),
+            expected=_expected(error.get("ctx")),
         )
         for error in exc.errors()
     ]
@@ -110,6 +112,8 @@ async def _answer_http(request: Request, exc: Exception) -> Response:
         raise exc
     phrase = _phrase(exc.status_code)
     detail = "" if exc.detail == phrase else str(exc.detail)
+    if exc.status_code == HTTPStatus.NOT_FOUND and not detail:
+        detail = "nothing is at this address; all calls: /api/v1/openapi.json"
     return _response(
         request,
         Problem(status=exc.status_code, title=phrase, detail=detail, headers=exc.headers),
@@ -160,11 +164,18 @@ def _field(location: Sequence[int | str]) -> str:
 
 
 def _expected(context: Mapping[str, Any] | None) -> str:
-    """The bounds that pydantic checked against, such as `ge 1`."""
+    """The bounds that pydantic checked against, such as ``at least 1``."""
     bounds = {key: value for key, value in (context or {}).items() if key != "error"}
     if set(bounds) == {"expected"}:
         return str(bounds["expected"])
-    return ", ".join(f"{key} {value}" for key, value in bounds.items())
+    return ", ".join(f"{_BOUNDS.get(key, key)} {_short(value)}" for key, value in bounds.items())
+
+
+_BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+
+
+def _short(bound: Any) -> str:
+    return str(int(bound)) if isinstance(bound, float) and bound.is_integer() else str(bound)
 
 
 def _phrase(status: int) -> str:

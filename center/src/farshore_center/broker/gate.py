@@ -13,6 +13,7 @@ _CENTER = CenterState().build()
 _UP = f"{PREFIX}/up"
 _DOWN = f"{PREFIX}/down"
 _GROUP = f"{PREFIX}/group"
+_GROUP_COMMAND = (PREFIX, "group", "<path>", "cmd", "<verb>")
 
 
 class DevGate:
@@ -31,7 +32,9 @@ class DevGate:
             return None
         if is_node(client):
             return _foreign(client, topic, f"{_UP}/{client.client_id}/…")
-        if topic.startswith((f"{_DOWN}/", f"{_GROUP}/")) or _is_outside(topic):
+        if topic.startswith(f"{_GROUP}/"):
+            return _unheard(client, topic)
+        if topic.startswith(f"{_DOWN}/") or _is_outside(topic):
             return None
         return _foreign(client, topic, f"{_DOWN}/…, {_GROUP}/…, or a topic outside {PREFIX}/")
 
@@ -66,6 +69,18 @@ def is_node(client: Client) -> bool:
 
 def _is_outside(topic: str) -> bool:
     return topic != PREFIX and not topic.startswith((f"{PREFIX}/", "$"))
+
+
+def _unheard(client: Client, topic: str) -> Refusal | None:
+    """A topic below ``fs1/group/`` that no node can listen to: somebody has to be told."""
+    levels = topic.split("/")
+    if len(levels) == len(_GROUP_COMMAND) and levels[2] and levels[3] == "cmd":
+        return None
+    return Refusal(
+        reason="bad_topic",
+        detail=f"{client.client_id[:80]!r} on {topic[:200]!r}: reaches nobody; expected "
+        f"{'/'.join(_GROUP_COMMAND)}, the path with '~' for '/' (eu~hamburg), or 'all'",
+    )
 
 
 def _foreign(client: Client, topic: str, expected: str) -> Refusal:

@@ -8,13 +8,14 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
 from farshore_center.cli import progress_view
+from farshore_center.cli.arguments import arguments, text_hint
 from farshore_center.cli.cells import NOTHING, age, clean, counted
-from farshore_center.cli.errors import DONE, FAILED, BadUsageError, UnreachableError
+from farshore_center.cli.errors import DONE, FAILED, BadUsageError, RefusedError, UnreachableError
 from farshore_center.cli.folding import unfold
 from farshore_center.cli.progress import (
     Command,
@@ -26,7 +27,6 @@ from farshore_center.cli.progress import (
 from farshore_center.cli.session import Session, SplitAtDashes, command
 from farshore_center.cli.tables import Sheet, left, right
 
-ARGV = "argv"
 SELECTOR_CHARACTERS = ":=<>~() "
 """One of these, and a word is no name."""
 
@@ -104,6 +104,11 @@ async def run(
     async with session.connect() as client:
         try:
             made = await client.post("/commands", body)
+        except RefusedError as exc:
+            hint = text_hint(exc, body["args"])
+            if hint:
+                session.note(f"farshore: {hint}")
+            raise
         except asyncio.CancelledError:
             session.note(
                 "\nended before the center answered; see whether it took it: farshore commands"
@@ -135,7 +140,7 @@ def split_words(
         )
     if not every and selector is None and not nodes:
         raise BadUsageError(
-            f"which nodes? Name some before {clean(verb)!r}, or --all for every node"
+            f"{clean(verb)!r} alone: expected nodes and then a verb, or --all and a verb"
         )
     if len(nodes) > 1 and any(is_selector(word) for word in nodes):
         raise BadUsageError("names and selectors together: write one selector, in quotes")
@@ -164,35 +169,6 @@ def address(nodes: Sequence[str], *, every: bool, selector: str | None = None) -
     if len(nodes) == 1:
         return {"selector" if is_selector(nodes[0]) else "node": nodes[0]}
     return {"nodes": list(nodes)}
-
-
-def arguments(given: Sequence[str], argv: Sequence[str] | None) -> dict[str, Any]:
-    """``--arg`` options and the words after ``--`` as the verb's arguments."""
-    args: dict[str, Any] = {}
-    for text in given:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise BadUsageError(f"--arg {clean(text)!r}: expected K=V")
-        if key in args:
-            raise BadUsageError(f"--arg {clean(key)} is given twice")
-        args[key] = json_or_text(value)
-    if argv is not None:
-        if ARGV in args:
-            raise BadUsageError(f"--arg {ARGV} and words after --: give one of them")
-        args[ARGV] = list(argv)
-    return args
-
-
-def json_or_text(text: str) -> Any:
-    """What ``text`` is as JSON, or itself. NaN and Infinity are no JSON."""
-    try:
-        return json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        return text
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(name)
 
 
 async def _to_the_end(

@@ -6,7 +6,7 @@ CommandLineError(CenterError)  1  the work failed somewhere
 └── RefusedError            1, 2  the center answered with a problem (2 where the request was wrong)
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from farshore_center.cli.cells import clean
@@ -67,18 +67,40 @@ def explain(status: int, document: Mapping[str, Any]) -> str:
     """A problem document as text: what, then one line for each field that was wrong."""
     title = document.get("title") or "the center refused"
     detail = document.get("detail")
-    lines = [f"{title} ({status})" + (f": {detail}" if detail else "")]
+    head = f"{title} ({status})"
     selector = document.get("selector")
     if isinstance(selector, Mapping):
-        return "\n".join([*(clean(line) for line in lines), *_pointed(selector)])
-    errors = document.get("errors")
-    for error in errors if isinstance(errors, list) else ():
-        if not isinstance(error, Mapping):
-            continue
-        line = f"  {error.get('field', '?')}: {error.get('detail', '')}"
-        expected = error.get("expected")
-        lines.append(line + (f" (expected {expected})" if expected else ""))
+        return "\n".join([clean(f"{head}: {detail}" if detail else head), *_pointed(selector)])
+    given = document.get("errors")
+    errors = (
+        [each for each in given if isinstance(each, Mapping)] if isinstance(given, list) else []
+    )
+    if detail and _says_it_all(str(detail), errors):
+        errors = []
+    elif detail in (_named(errors), "; ".join(str(each.get("detail")) for each in errors)):
+        detail = ""  # the lines below say the same, and where
+    lines = [f"{head}: {detail}" if detail else head]
+    lines += [_field_line(error) for error in errors]
     return "\n".join(clean(line) for line in lines)
+
+
+def _says_it_all(detail: str, errors: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the one line of a field would only repeat the sentence above it."""
+    return (
+        len(errors) == 1
+        and not errors[0].get("expected")
+        and detail in (errors[0].get("detail"), _named(errors))
+    )
+
+
+def _named(errors: Sequence[Mapping[str, Any]]) -> str:
+    return "; ".join(f"{each.get('field')}: {each.get('detail')}" for each in errors)
+
+
+def _field_line(error: Mapping[str, Any]) -> str:
+    expected = error.get("expected")
+    line = f"  {error.get('field', '?')}: {error.get('detail', '')}"
+    return line + (f" (expected {expected})" if expected else "")
 
 
 def _pointed(selector: Mapping[str, Any]) -> list[str]:

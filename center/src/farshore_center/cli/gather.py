@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from farshore_center.cli.cells import NOTHING, block, clean, counted
 from farshore_center.cli.folding import fold
-from farshore_center.cli.progress import SUCCEEDED, Target, first_line, output_of, why
+from farshore_center.cli.progress import SUCCEEDED, Target, cut, first_line, output_of, why
 
 MANY_GROUPS = 20
 """With more groups than that, hardly two nodes say the same."""
@@ -63,8 +63,10 @@ def _rest(answers: Sequence[Answer]) -> Iterator[Answer]:
 
 def says(target: Target) -> str:
     """Why it ended so, or its result; nothing where its output says it all."""
-    text = why(target) if output_of(target) else first_line(target)
-    return "" if text == NOTHING else text
+    if not output_of(target):
+        text = first_line(target)
+        return "" if text == NOTHING else text
+    return "; ".join(part for part in (why(target), cut(target)) if part)
 
 
 def heading(answer: Answer) -> str:

@@ -9,8 +9,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from farshore_center.cli.arguments import arguments
 from farshore_center.cli.cells import clean, instant_ms, instant_text, parse_duration
-from farshore_center.cli.commands import address, arguments, is_selector, named_nodes
+from farshore_center.cli.commands import address, is_selector, named_nodes
 from farshore_center.cli.errors import BadUsageError
 from farshore_center.cli.job_options import JobOptions
 

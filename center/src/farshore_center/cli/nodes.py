@@ -144,7 +144,8 @@ def node_sheet(item: Mapping[str, Any], now_ms: int) -> Sheet:
     sheet.add("clock offset", NOTHING if offset is None else f"{offset:+,.1f} ms")
     sheet.add("config", _config(config))
     for what, names in sorted((item.get("capabilities") or {}).items()):
-        sheet.add(clean(what), ", ".join(clean(str(n)) for n in names) or NOTHING)
+        told = names if isinstance(names, list) else [names]
+        sheet.add(clean(what), ", ".join(scalar(each) for each in told) or NOTHING)
     for lane, queue in sorted((item.get("queue") or {}).items()):
         sheet.add(f"queue {clean(lane)}", _queue(queue))
     for series, value in sorted((item.get("latest") or {}).items()):

@@ -9,6 +9,10 @@ from functools import reduce
 from typing import Any
 
 from farshore_center.cli.cells import NOTHING, clean, instant_ms, scalar, span
+from farshore_center.cli.results import in_line
+
+FEW = 8
+"""Up to this many targets show each, below its line, all that it wrote and gave."""
 
 Command = Mapping[str, Any]
 Target = Mapping[str, Any]
@@ -16,6 +20,9 @@ Target = Mapping[str, Any]
 SUCCEEDED = "succeeded"
 FINAL = (SUCCEEDED, "failed", "timed_out", "cancelled", "interrupted", "rejected", "expired")
 """States of a target at which nothing more is awaited, as the API names them."""
+
+_IN_ERROR = frozenset({"exit_code", "signal"})
+"""Parts of a result that the message of an error says already."""
 
 
 def targets_of(command: Command) -> Sequence[Target]:
@@ -93,9 +100,13 @@ def output_of(target: Target, stream: str | None = None) -> str:
     return "".join(c.get("text", "") for c in chunks if stream in (None, c.get("stream")))
 
 
-def first_line(target: Target) -> str:
-    """The one line that says most: the error, what was written, the result, the reason."""
-    said = [_error(target), _first(output_of(target)), _result(target), _reason(target)]
+def first_line(target: Target, *, brief: bool = False) -> str:
+    """The one line that says most: the error, what was written, the result, the reason.
+
+    ``brief``: of the result only what needs no room of its own, since the rest is shown below.
+    """
+    result = _result(target, brief=brief)
+    said = [_error(target), _first(output_of(target)), result, _reason(target)]
     parts = [part for part in said if part]
     if is_final(target) and target["state"] != SUCCEEDED:
         return ": ".join(dict.fromkeys(parts[:2])) or NOTHING
@@ -107,10 +118,20 @@ def why(target: Target) -> str:
     return _error(target) or _reason(target)
 
 
+def cut(target: Target) -> str:
+    """How much of what it wrote was left out, as a sentence; empty: nothing."""
+    number = (target.get("result") or {}).get("output_cut_bytes")
+    return (
+        f"{number:,} bytes of its output were left out"
+        if isinstance(number, int) and number
+        else ""
+    )
+
+
 def says_now(command: Command, target: Target, now_ms: int) -> str:
     """As ``first_line``; of a target that is under way, what it waits for and until when."""
     if is_final(target):
-        return first_line(target)
+        return first_line(target, brief=len(targets_of(command)) <= FEW)
     if target.get("cancelling"):
         return "asked to end it"
     if target["state"] == "received":
@@ -135,13 +156,17 @@ def _first(text: str) -> str:
     return next((clean(line.strip()) for line in text.splitlines() if line.strip()), "")
 
 
-def _result(target: Target) -> str:
+def _result(target: Target, *, brief: bool) -> str:
     result = target.get("result")
     if not result:
         return ""
     if isinstance(result.get("summary"), str) and result["summary"]:
         return clean(result["summary"])
-    return " ".join(f"{clean(k)}={scalar(v)}" for k, v in result.items() if v is not None)
+    said_already = _IN_ERROR if target.get("error") else frozenset[str]()
+    known = {k: v for k, v in result.items() if k not in said_already}
+    told = {k: v for k, v in known.items() if v is not None} or known
+    show = in_line if brief else scalar
+    return " ".join(f"{clean(k)}={show(v)}" for k, v in told.items())
 
 
 def _reason(target: Target) -> str:

@@ -12,9 +12,11 @@ from farshore_center.cli.cells import block, clean, counted, instant_ms, scalar,
 from farshore_center.cli.gather import MANY_GROUPS, body, gathered, heading
 from farshore_center.cli.live import Screen
 from farshore_center.cli.progress import (
+    FEW,
     SUCCEEDED,
     Command,
     Target,
+    cut,
     first_line,
     is_final,
     output_of,
@@ -22,13 +24,11 @@ from farshore_center.cli.progress import (
     summary_text,
     targets_of,
 )
+from farshore_center.cli.results import details
 from farshore_center.cli.run_panel import duration, panel
 from farshore_center.cli.screen import Line
 from farshore_center.cli.session import Session
 from farshore_center.cli.tables import STATE_STYLES, Sheet, left, right, state, whole
-
-FEW = 8
-"""Up to this many targets show each its whole output at the end."""
 
 MANY = 50
 """With more, a terminal gets the answers gathered instead of a line for each target."""
@@ -143,7 +143,7 @@ def target_line(command: Command, target: Target, widest: int) -> str:
         clean(target["node"]).ljust(widest),
         clean(target["state"]).ljust(len(SUCCEEDED)),
         duration(command, target, None).rjust(6),
-        first_line(target),
+        first_line(target, brief=len(targets_of(command)) <= FEW),
     ]
     return "  ".join(fields).rstrip()
 
@@ -218,14 +218,21 @@ def _show_gathered(session: Session, targets: Sequence[Target]) -> None:
 def _has_more(target: Target) -> bool:
     """Whether the target wrote more than its line shows."""
     text = clean(output_of(target).strip())
-    return bool(text) and text != first_line(target)
+    return bool(text) and (text != first_line(target) or bool(cut(target)))
 
 
 def _show_output(session: Session, target: Target) -> None:
-    if not _has_more(target):
-        return
-    for stream in ("stdout", "stderr"):
+    node = scalar(target["node"])
+    for stream in ("stdout", "stderr") if _has_more(target) else ():
         text = output_of(target, stream)
         if text:
-            session.styled(f"--- {scalar(target['node'])} {stream}", "bold")
+            session.styled(f"--- {node} {stream}", "bold")
             session.text(block(text).removesuffix("\n"))
+    if cut(target):
+        session.styled(f"--- {node}: {cut(target)}", "bold yellow")
+    for name, detail in details(target.get("result")):
+        session.styled(f"--- {node} {name}", "bold")
+        if isinstance(detail, str):
+            session.text(detail)
+        else:
+            session.wide_table(detail)

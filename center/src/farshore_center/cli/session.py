@@ -23,7 +23,7 @@ from typer.core import TyperCommand
 
 from farshore_center.cli.cells import clean
 from farshore_center.cli.errors import DONE, BadUsageError, CommandLineError
-from farshore_center.cli.tables import Sheet, plain, rich_table
+from farshore_center.cli.tables import Sheet, plain, rich_table, width_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -100,6 +100,15 @@ class Session:
             self.console().print(rich_table(sheet))
         else:
             self.text(plain(sheet))
+
+    def wide_table(self, sheet: Sheet) -> None:
+        """A table of whatever a node gave: where it is wider than the terminal, its lines run on."""
+        text = plain(sheet)
+        widest = max(width_of(line) for line in text.splitlines())
+        if self.terminal and widest < self.console().width - len(sheet.columns):
+            self.table(sheet)
+        else:
+            self.text(text)
 
     def note(self, text: str) -> None:
         """Something beside the result: it must not get into a program's input."""

@@ -8,7 +8,7 @@ import typer
 from farshore_center.cli.books import COMPLETE, Book, NodeBooks, by_node, read_book, verdict
 from farshore_center.cli.cells import NOTHING, clean, count, counted, ranges
 from farshore_center.cli.session import Session, command
-from farshore_center.cli.tables import Cell, Sheet, left, right
+from farshore_center.cli.tables import Cell, Sheet, left, right, whole
 
 FEW_HOLES = 4
 
@@ -68,7 +68,8 @@ def _conclude(session: Session, text: str, complete: bool) -> None:
 def books_sheet(books: Sequence[Book]) -> Sheet:
     sheet = Sheet(
         columns=[
-            *left("stream", "epoch"),
+            *whole("stream"),
+            *left("epoch"),
             *right("accepted", "duplicates", "head", "in flight"),
             *left("holes"),
             *right("lost"),

@@ -128,7 +128,7 @@ def rich_table(sheet: Sheet) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     for column in sheet.columns:
         table.add_column(
             column.title,

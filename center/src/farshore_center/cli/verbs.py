@@ -1,16 +1,20 @@
 """``farshore verbs``: what nodes can be asked to do, and with which arguments."""
 
+import difflib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
+from farshore_protocol.commands.schema import type_text
 
 from farshore_center.cli.cells import NOTHING, clean, counted
+from farshore_center.cli.errors import CommandLineError, RefusedError
 from farshore_center.cli.session import Session, command
 from farshore_center.cli.tables import Sheet, left, right
 
 Document = Mapping[str, Any]
+NOT_FOUND = 404
 
 
 def register(app: typer.Typer) -> None:
@@ -37,7 +41,13 @@ async def verbs(
         found = next((v for v in catalogue["items"] if v["name"] == name and node is None), None)
         asked = node if node is not None else name
         if found is None and asked is not None:
-            catalogue = await client.get(f"/nodes/{segment(asked)}/verbs")
+            try:
+                node_verbs = await client.get(f"/nodes/{segment(asked)}/verbs")
+            except RefusedError as exc:
+                if node is not None or exc.status != NOT_FOUND:
+                    raise
+                raise CommandLineError(_neither(asked, catalogue["items"])) from exc
+            catalogue = node_verbs
     if session.as_json:
         session.document(catalogue if found is None else found)
     elif found is not None:
@@ -49,6 +59,12 @@ async def verbs(
                 f"farshore: {clean(asked or '')} runs another version: arguments may differ; "
                 f"ask it: farshore run {clean(asked or '')} verbs --arg verb=NAME"
             )
+
+
+def _neither(name: str, items: Sequence[Document]) -> str:
+    near = difflib.get_close_matches(name, [str(each["name"]) for each in items], n=2)
+    hint = f"; did you mean {clean(' or '.join(near))}?" if near else ""
+    return f"there is neither a verb nor a node {clean(name)!r}{hint}"
 
 
 def verbs_sheet(items: Sequence[Document]) -> Sheet:
@@ -121,22 +137,3 @@ def fields_sheet(title: str, schema: Document, *, with_default: bool) -> Sheet:
             cells.append("required" if required else clean(shown))
         sheet.add(*cells)
     return sheet
-
-
-def type_text(of: Document) -> str:
-    """A JSON Schema of one field in a few words."""
-    if "anyOf" in of:
-        return " or ".join(type_text(each) for each in of["anyOf"] if each != {"type": "null"})
-    if "enum" in of:
-        return ", ".join(str(each) for each in of["enum"])
-    name = str(of.get("type", "any"))
-    if name == "array":
-        return f"list of {type_text(of.get('items') or {})}"
-    low = of.get("minimum", of.get("exclusiveMinimum"))
-    high = of.get("maximum", of.get("exclusiveMaximum"))
-    if low is not None and high is not None:
-        return f"{name}, {low:g} to {high}"
-    if low is not None:
-        return f"{name}, {low:g} or more"
-    longest = of.get("maxLength")
-    return name + (f" of up to {longest} characters" if longest else "")

@@ -24,7 +24,7 @@ class Folders:
         self, roots: tuple[Path, ...], data: Path, *, setting: str = "config_roots"
     ) -> None:
         self._setting = setting
-        self._roots = tuple(os.path.realpath(root) for root in roots)
+        self._roots = tuple(dict.fromkeys(os.path.realpath(root) for root in roots))
         self._data = os.path.realpath(data)
 
     def check(self, path: str, at: str) -> None:

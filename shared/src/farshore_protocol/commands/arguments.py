@@ -12,6 +12,7 @@ from typing import Any
 
 from farshore_protocol.codec import convert
 from farshore_protocol.commands.catalogue import Verb
+from farshore_protocol.commands.schema import args_schema, type_text
 from farshore_protocol.errors import MessageError, RemoteProtocolError
 
 _AT_PATH = re.compile(r" - at `\$(?P<path>[^`]*)`$")
@@ -19,7 +20,8 @@ _MISSING = re.compile(r"missing required field `(?P<name>[^`]*)`")
 
 
 class ArgumentsError(RemoteProtocolError):
-    """``field``: the argument that is to blame, ``args.argv[0]`` for example; ``expected``: instead."""
+    """``field``: the argument that is to blame, ``args.argv[0]`` for example; ``expected``: instead,
+    empty where the detail says it."""
 
     def __init__(self, *, field: str, detail: str, expected: str) -> None:
         super().__init__("bad_args", detail)
@@ -28,7 +30,8 @@ class ArgumentsError(RemoteProtocolError):
 
     def sentence(self) -> str:
         """All three in one line for people."""
-        return f"{self.field}: {self.detail} (expected {self.expected})"
+        expected = f" (expected {self.expected})" if self.expected else ""
+        return f"{self.field}: {self.detail}{expected}"
 
 
 def check_arguments(verb: Verb, args: Mapping[str, Any]) -> Any:
@@ -57,9 +60,15 @@ def _misfit(verb: Verb, said: str) -> ArgumentsError:
     """msgspec's sentence, with the field that it speaks of."""
     place = _AT_PATH.search(said)
     path = place["path"] if place else ""
-    detail = _AT_PATH.sub("", said).removeprefix(f"{verb.args.__name__}: ")
+    detail = _AT_PATH.sub("", said).removeprefix(f"{verb.args.__name__}: ").replace(" | null`", "`")
     missing = _MISSING.search(detail)
     if missing:
         path += f".{missing['name']}"
-    expected = f"what the verb {verb.name} needs"
-    return ArgumentsError(field=f"args{path}", detail=detail, expected=expected)
+    return ArgumentsError(field=f"args{path}", detail=detail, expected=_wanted(verb, path))
+
+
+def _wanted(verb: Verb, path: str) -> str:
+    """What the argument at ``path`` may be; nothing where none is to blame alone."""
+    name = re.match(r"\.(\w+)", path)
+    of = args_schema(verb).get("properties", {}).get(name[1] if name else "")
+    return type_text(of) if of else ""

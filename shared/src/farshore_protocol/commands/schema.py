@@ -54,6 +54,34 @@ def message_schemas(kinds: Sequence[type[Any]], ref_template: str) -> dict[str, 
     return {name: _for_readers(copy.deepcopy(schema)) for name, schema in found.items()}
 
 
+def type_text(of: Mapping[str, Any], code: str = "") -> str:
+    """The schema of one field in a few words: ``integer, 1 to 200``. ``code``: stands around values."""
+    if "anyOf" in of:
+        some = (each for each in of["anyOf"] if each != {"type": "null"})
+        return " or ".join(type_text(each, code) for each in some)
+    if "enum" in of:
+        return ", ".join(f"{code}{each}{code}" for each in of["enum"])
+    name = str(of.get("type", "any"))
+    if name == "array":
+        return f"list of {type_text(of.get('items') or {}, code)}"
+    low = of.get("minimum", of.get("exclusiveMinimum"))
+    high = of.get("maximum", of.get("exclusiveMaximum"))
+    if low is not None and high is not None and high < _ANY_NUMBER:
+        return f"{name}, {_number(low)} to {_number(high)}"
+    if low is not None:
+        return f"{name}, {_number(low)} or more"
+    longest = of.get("maxLength")
+    return name + (f" of up to {longest:,} characters" if longest else "")
+
+
+_ANY_NUMBER = 2**53
+"""A bound from here on is that of JSON's numbers, and of no interest to people."""
+
+
+def _number(value: float) -> str:
+    return f"{int(value):,}" if value == int(value) else f"{value:,}"
+
+
 def catalogue_digest(names: Iterable[str], verbs: Mapping[str, Verb] = VERBS) -> str:
     """Of the verbs of these names: nodes with the same one take the same commands.
 

@@ -47,8 +47,9 @@ def verbs(
         elif args.verb in names:
             told = {args.verb: verb_document(catalogue[args.verb])}
         else:
-            near = difflib.get_close_matches(args.verb, names, n=3) or names
-            message = f"verb: {args.verb!r} is not known here, expected one of {', '.join(near)}"
+            near = difflib.get_close_matches(args.verb, names, n=3)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
+            message = f"verb: {args.verb!r} is not known here; {hint}"
             error = CommandError(code="unknown_verb", message=message)
             return Outcome(state="failed", error=error)
         result: dict[str, Any] = {"verbs": told, "digest": catalogue_digest(names, catalogue)}
