@@ -69,7 +69,7 @@ class JobRoom:
             settings=settings,
             counts=counts,
         )
-        self.reader = JobReader(database, self.runner.waits_for)
+        self.reader = JobReader(database, self.runner.outlook)
         self.service = JobService(
             database,
             events,
