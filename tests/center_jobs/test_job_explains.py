@@ -143,3 +143,15 @@ def test_a_verdict_counts_its_nouns() -> None:
     assert selector_verdict(gate, {"a", "b"}, {"a", "b"}).detail == (
         "2 of 2 touched nodes match label.ok=yes"
     )
+
+
+async def test_a_sentence_of_before_is_not_told_of_a_job_that_has_moved(stage: Stage) -> None:
+    await stage.fleet(2)
+    job = await stage.make(rules=ONE_BY_ONE | {"approval": True})
+    await stage.until_that(job, lambda f: f["waits_for"] == "a person: approve wave 2")
+    runner, reader = stage.center.jobs.runner, stage.center.jobs.reader
+    before = runner.outlook(job["id"])
+    reader._outlook = lambda _job: before  # as between a commit and the next look
+    assert (await stage.call(job, "pause")).status_code == 200
+    paused = await stage.get(f"/jobs/{job['id']}")
+    assert paused["waits_for"] == "a person: resume, abort or roll back"

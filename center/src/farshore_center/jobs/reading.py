@@ -11,7 +11,7 @@ from farshore_center.jobs import questions, store
 from farshore_center.jobs.limits import UNDER_WAY
 from farshore_center.jobs.record import NodeRecord, Record, count
 from farshore_center.jobs.views import JobView, planned_waves
-from farshore_center.jobs.waits import Outlook
+from farshore_center.jobs.waits import Outlook, standing
 
 STAYS_NAMES = 1000
 STOPPED = ("halted", "aborted")
@@ -29,11 +29,12 @@ class JobReader:
         def read(conn: Connection) -> JobView:
             record = known(conn, job_id)
             by_wave = questions.wave_counts(conn, job_id)
+            counts = _summed(by_wave)
             return JobView(
                 record=record,
-                counts=_summed(by_wave),
+                counts=counts,
                 touched=questions.touched(conn, [job_id]).get(job_id, 0),
-                outlook=self._outlook(job_id),
+                outlook=self._fitting(record, counts),
                 waves=planned_waves(record, questions.wave_rows(conn, job_id), by_wave),
                 stays=_stays(store.load_nodes(conn, job_id))
                 if record.job.state in STOPPED
@@ -41,6 +42,14 @@ class JobReader:
             )
 
         return await self._database.read(read)
+
+    def _fitting(self, record: Record, counts: Mapping[str, int]) -> Outlook:
+        """The last look, or what follows from the row where that is newer: never a sentence of before."""
+        found = self._outlook(record.id)
+        if found.fits(record.revision):
+            return found
+        active = sum(counts.get(state, 0) for state in UNDER_WAY)
+        return Outlook(waits_for=standing(record.job, active), judged=found.judged)
 
     async def page(
         self,
@@ -60,7 +69,7 @@ class JobReader:
                     record=record,
                     counts=counts.get(record.id, {}),
                     touched=touched.get(record.id, 0),
-                    outlook=self._outlook(record.id),
+                    outlook=self._fitting(record, counts.get(record.id, {})),
                 )
                 for record in found
             ]

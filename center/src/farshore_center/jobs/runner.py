@@ -203,7 +203,7 @@ class Runner:
         actions = [explained(each, loaded) for each in plan(snapshot, now_ms)]
         if not actions:
             await self._judge(record, snapshot, now_ms)
-            self._rest(snapshot, now_ms)
+            self._rest(record, snapshot, now_ms)
             return False
         kept = await self._keep(loaded, snapshot, actions, now_ms)
         if kept is None:
@@ -240,7 +240,9 @@ class Runner:
     def _note(self, kept: Kept, actions: Sequence[Action]) -> None:
         self.counts.steps += 1
         self._judged.pop(kept.record.id, None)  # the row has them, or newer ones
-        self._outlooks[kept.record.id] = outlook_of(kept.snapshot, self._now_ms())
+        self._outlooks[kept.record.id] = outlook_of(
+            kept.snapshot, self._now_ms(), kept.record.revision
+        )
         for action in actions:
             if isinstance(action, StartNodes):
                 self.counts.nodes_started += len(action.nodes)
@@ -259,8 +261,8 @@ class Runner:
         if record.judged is None or record.judged.held != judged.held:
             await self._database.write(lambda conn: store.save_judged(conn, record, judged))
 
-    def _rest(self, snapshot: Snapshot, now_ms: int) -> None:
-        outlook = outlook_of(snapshot, now_ms)
+    def _rest(self, record: Record, snapshot: Snapshot, now_ms: int) -> None:
+        outlook = outlook_of(snapshot, now_ms, record.revision)
         self._outlooks[snapshot.job.id] = outlook
         if not listens(snapshot):
             self._deaf.add(snapshot.job.id)

@@ -4,45 +4,60 @@ from dataclasses import dataclass
 
 from farshore_center.events.instant import rfc3339
 from farshore_center.jobs.engine import UNFINISHED
-from farshore_center.jobs.lifecycle import OVER
+from farshore_center.jobs.limits import UNDER_WAY
 from farshore_center.jobs.moments import Moment, next_moment
-from farshore_center.jobs.state import Judged, Place, Snapshot
+from farshore_center.jobs.state import Job, Judged, Place, Snapshot
 from farshore_center.words import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
     """What a job waits for. ``next``: when time alone moves it; ``judged``: verdicts on its gates that are
-    newer than those of its row."""
+    newer than those of its row; ``revision``: of the job as it was looked at, None: of any."""
 
     waits_for: str | None = None
     next: Moment | None = None
     judged: Judged | None = None
+    revision: int | None = None
+
+    def fits(self, revision: int) -> bool:
+        return self.revision in (None, revision)
 
 
-def outlook_of(snapshot: Snapshot, now_ms: int) -> Outlook:
+def outlook_of(snapshot: Snapshot, now_ms: int, revision: int) -> Outlook:
     """Without verdicts."""
-    return Outlook(waits_for=waits_for(snapshot, now_ms), next=next_moment(snapshot, now_ms))
+    return Outlook(
+        waits_for=waits_for(snapshot, now_ms),
+        next=next_moment(snapshot, now_ms),
+        revision=revision,
+    )
 
 
 def waits_for(snapshot: Snapshot, now_ms: int) -> str | None:
     """None: for nothing, it is over."""
-    job = snapshot.job
-    if job.state in OVER:
-        return None
+    active = sum(each.state in UNDER_WAY for each in snapshot.nodes)
+    if snapshot.job.state == "running":
+        return _running(snapshot, now_ms, active, _answers(active))
+    return standing(snapshot.job, active)
+
+
+def _answers(active: int) -> str:
+    return f"{counted(active, 'node')} that {'is' if active == 1 else 'are'} under way"
+
+
+def standing(job: Job, active: int) -> str | None:
+    """Of a job that does not run; ``active``: nodes under way. None: for nothing, or it can't be said
+    without a look at its nodes."""
     if job.state == "scheduled":
         return f"its time: {rfc3339(job.start_ms)}"
-    active = sum(each.state in ("active", "undoing") for each in snapshot.nodes)
-    be = "is" if active == 1 else "are"
-    answers = f"{counted(active, 'node')} that {be} under way"
     if job.state == "awaiting_approval":
         return f"a person: approve wave {job.wave + 1}"
     if job.state in ("paused", "halted"):
-        more = f"; {answers}" if active else ""
+        more = f"; {_answers(active)}" if active else ""
         return f"a person: resume, abort or roll back{more}"
     if job.state == "rolling_back":
-        return answers
-    return _running(snapshot, now_ms, active, answers)
+        return _answers(active)
+    return None
 
 
 def _running(snapshot: Snapshot, now_ms: int, active: int, answers: str) -> str:
