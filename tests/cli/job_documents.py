@@ -15,6 +15,7 @@ def wave(number: int, nodes: int, state: str, **counts: int) -> dict[str, Any]:
     return {
         "number": number, "size": nodes, "nodes": nodes, "state": state, "counts": counts,
         "opened_at": opened, "ended_at": "2026-03-01T10:00:03.900Z" if state == "ended" else None,
+        "soaks_until": None,
         "approved_by": None, "approved_at": None,
     }  # fmt: skip
 
@@ -32,7 +33,7 @@ def job(**more: Any) -> dict[str, Any]:
         "message": "", "starts_at": "2026-03-01T10:00:00.000Z",
         "started_at": "2026-03-01T10:00:00.002Z", "ended_at": None, "deadline_at": None,
         "next_at": None, "parent": None, "total": 40, "touched": 5, "wave": 2, "approved": 1,
-        "counts": {}, "waves": [], **more,
+        "counts": {}, "waves": [], "gates": [], "next": None, "stays": None, **more,
     }  # fmt: skip
 
 

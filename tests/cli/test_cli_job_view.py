@@ -70,7 +70,8 @@ waits for  3 nodes that are under way"""
 
 def test_a_soak_counts_down() -> None:
     soaking = job(
-        rules={"soak_s": 60.0}, wave=1, waves=[wave(1, 1, "ended", succeeded=1)],
+        rules={"soak_s": 60.0}, wave=1,
+        waves=[wave(1, 1, "ended", succeeded=1) | {"soaks_until": "2026-03-01T10:01:03.900Z"}],
         counts={"succeeded": 1}, total=1, touched=1,
     )  # fmt: skip
     assert "soaks for 30s more" in plain(job_lines(soaking, NOW_MS, 80))
@@ -80,7 +81,7 @@ def test_a_soak_counts_down() -> None:
 
 def test_a_stopped_job_says_why_what_stays_and_what_can_be_done() -> None:
     halted = job(
-        state="halted", reason="1 of 1 nodes did not succeed; 100 % have to",
+        state="halted", reason="1 of 1 node did not succeed; 100 % have to",
         waits_for="a person: resume, abort or roll back", can=["resume", "abort", "rollback"],
         waves=[wave(1, 1, "open", failed=1), wave(2, 39, "planned")], total=40, touched=1,
         counts={"failed": 1, "waiting": 39},
@@ -88,7 +89,7 @@ def test_a_stopped_job_says_why_what_stays_and_what_can_be_done() -> None:
     failures = gathered([node("pi-3", "failed", "exit code 1")])
     shown = plain(job_lines(halted, NOW_MS, 80, failures=failures, at=" --url http://c"))
     assert shown.split("\n\n")[2] == (
-        "stopped    1 of 1 nodes did not succeed; 100 % have to\n"
+        "stopped    1 of 1 node did not succeed; 100 % have to\n"
         "waits for  a person: resume, abort or roll back\n"
         "stays      1 node as touched (1 failed); 39 nodes never touched\n"
         "1 node failed: pi-3\n"
@@ -97,6 +98,28 @@ def test_a_stopped_job_says_why_what_stays_and_what_can_be_done() -> None:
         "           farshore --url http://c job abort 01kx2\n"
         "           farshore --url http://c job rollback 01kx2"
     )
+
+
+def test_a_picture_says_how_each_gate_was_judged_and_what_time_brings() -> None:
+    gated = rollout() | {
+        "gates": [
+            {"holds": True, "detail": "5 of 5 touched nodes match state=online",
+             "at": "2026-03-01T10:00:13.900Z"},
+            {"holds": False, "detail": "cpu.percent: 90 of the touched nodes is not <= 20",
+             "at": "2026-03-01T10:00:13.900Z"},
+        ],
+        "next": {"what": "the deadline of pi-17", "at": "2026-03-01T10:05:33.900Z"},
+    }  # fmt: skip
+    shown = plain(job_lines(gated, NOW_MS, 200))
+    assert (
+        "gate       90% state=online holds: 5 of 5 touched nodes match state=online (20s ago)\n"
+        "gate       cpu.percent <= 1.2x + 5 is shut: cpu.percent: 90 of the touched nodes is not <= 20"
+        " (20s ago)\n"
+    ) in shown
+    assert "next       the deadline of pi-17, 2026-03-01T10:05:33.900Z (in 5m)" in shown
+    # What is said already is not said again.
+    waits = {"waits_for": "its time: 2026-03-01T10:05:33.900Z"}
+    assert "next  " not in plain(job_lines(gated | waits, NOW_MS, 200))
 
 
 def test_what_comes_by_the_clock_is_told_with_how_far_it_is() -> None:

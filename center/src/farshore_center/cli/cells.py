@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from farshore_center.words import counted as counted
+
 NOTHING = "-"
 """An empty cell: visible, so that columns stay countable for awk."""
 
@@ -110,11 +112,6 @@ def parse_duration(text: str) -> float:
 def count(number: int | float | None) -> str:
     """``1,234,567``."""
     return NOTHING if number is None else f"{number:,}"
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 node``, ``1,234 nodes``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def quantity(value: float | None, unit: str = "") -> str:

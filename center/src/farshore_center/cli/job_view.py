@@ -14,6 +14,9 @@ from farshore_center.cli.job_waves import OVER, Job, wave_lines, without
 from farshore_center.cli.screen import Line, cut, wrapped
 from farshore_center.cli.tables import STATE_STYLES, Cell, state
 
+Verdict = Mapping[str, Any]
+"""Of one gate: `holds`, `detail`, `at`."""
+
 UNTOUCHED = ("waiting", "left")
 FEW_WAVES = 12
 """More than these are put together at both ends of where the job is."""
@@ -121,6 +124,8 @@ def _outcome(job: Job, now_ms: int, width: int) -> list[Line]:
     if job.get("ended_at"):
         length = took(job.get("started_at"), instant_ms(job["ended_at"]))
         lines += _field("ended", f"{when(job['ended_at'], now_ms)}, after {length}", width)
+    for gate, verdict in zip(job["rules"]["gates"], job.get("gates") or (), strict=False):
+        lines += _gate(gate, verdict, now_ms, width)
     # What a job asks a person for, and why it runs, is said elsewhere.
     if job.get("reason") and job["state"] not in ("awaiting_approval", "running"):
         name = "stopped" if job["state"] == "halted" else "why"
@@ -128,6 +133,9 @@ def _outcome(job: Job, now_ms: int, width: int) -> list[Line]:
         lines += _field(name, clean(job["reason"]), width, style)
     if job.get("waits_for"):
         lines += _field("waits for", timed(clean(job["waits_for"]), now_ms), width)
+    coming = job.get("next")
+    if coming and coming["at"] not in (job.get("waits_for") or ""):
+        lines += _field("next", f"{clean(coming['what'])}, {when(coming['at'], now_ms)}", width)
     if job["state"] not in OVER:
         for name, field in (("next run", "next_at"), ("deadline", "deadline_at")):
             lines += _field(name, when(job[field], now_ms), width) if job.get(field) else []
@@ -136,6 +144,14 @@ def _outcome(job: Job, now_ms: int, width: int) -> list[Line]:
     if job.get("parent"):
         lines += _field("one run of", clean(job["parent"]), width)
     return lines
+
+
+def _gate(gate: Mapping[str, Any], verdict: Verdict, now_ms: int, width: int) -> list[Line]:
+    """How a gate was judged last."""
+    holds = "holds" if verdict["holds"] else "is shut"
+    said = f"{clean(gate_text(gate))} {holds}: {clean(verdict['detail'])}"
+    said += f" ({age(verdict['at'], now_ms)} ago)"
+    return _field("gate", said, width, "" if verdict["holds"] else "red")
 
 
 def when(text: str, now_ms: int) -> str:

@@ -121,7 +121,7 @@ def _open_note(job: Job, wave: Wave) -> Cell:
 
 def soak_left_ms(job: Job, wave: Wave, now_ms: int) -> int:
     """How long the job's last wave is watched still; 0: not at all."""
-    ended_ms = instant_ms(wave.get("ended_at"))
-    if job["state"] != "running" or wave["number"] != job["wave"] or ended_ms is None:
+    until_ms = instant_ms(wave.get("soaks_until"))
+    if job["state"] != "running" or wave["number"] != job["wave"] or until_ms is None:
         return 0
-    return max(0, ended_ms + round(float(job["rules"].get("soak_s") or 0) * 1000) - now_ms)
+    return max(0, until_ms - now_ms)

@@ -11,6 +11,9 @@ _UNANSWERED = text("state IN ('queued', 'sent')")
 
 _SECRET = text("secret AND NOT erased")
 
+RESTARTS = "verb IN ('reboot', 'restart-agent')"
+"""Commands after which a node starts anew; as the questions about them must say it."""
+
 
 class CommandRow(SQLModel, table=True):
     """A command; `args` is JSON text. `by` is who gave it: `field` for one given past the center.
@@ -23,6 +26,12 @@ class CommandRow(SQLModel, table=True):
     __table_args__ = (
         Index("ix_command_created", "created_ms", "id"),
         Index("ix_command_secret", "id", sqlite_where=_SECRET, postgresql_where=_SECRET),
+        Index(
+            "ix_command_restart",
+            "expires_ms",
+            sqlite_where=text(RESTARTS),
+            postgresql_where=text(RESTARTS),
+        ),
     )
 
     id: str = Field(primary_key=True, max_length=64)

@@ -24,10 +24,11 @@ from farshore_center.jobs.state import (
     StartNodes,
     UndoNodes,
 )
+from farshore_center.words import counted
 
 NO_WORD = "no result by the node's deadline"
 UNFINISHED = frozenset({"waiting", "active", "retrying"})
-_LIVE = frozenset({"running", "awaiting_approval", "paused"})
+LIVE = frozenset({"running", "awaiting_approval", "paused"})
 _UNDONE = frozenset({"undoing", "undone", "undo_failed"})
 
 
@@ -41,26 +42,11 @@ def plan(snapshot: Snapshot, now_ms: int) -> Sequence[Action]:
         return moves
     if job.state == "rolling_back":
         return _undo(snapshot)
-    if job.state in _LIVE and job.deadline_ms is not None and now_ms >= job.deadline_ms:
+    if job.state in LIVE and job.deadline_ms is not None and now_ms >= job.deadline_ms:
         return [_deadline(snapshot)]
     if job.state in QUIET:
         return []
     return _run(snapshot, now_ms)
-
-
-def looks_ms(snapshot: Snapshot, now_ms: int) -> int | None:
-    """When time alone may change the plan; None: only news can."""
-    job, rules = snapshot.job, snapshot.job.rules
-    times = [] if job.deadline_ms is None else [job.deadline_ms]
-    if job.state == "scheduled":
-        times.append(job.start_ms)
-    if job.wave_ended_ms is not None:
-        soaked = job.wave_ended_ms + _ms(rules.soak_s)
-        times += [soaked, soaked + _ms(rules.gate_wait_s)]
-    times += [
-        _deadline_ms(each, job) for each in snapshot.nodes if each.state in ("active", "undoing")
-    ]
-    return min((each for each in times if each > now_ms), default=None)
 
 
 # What nodes said, and who belongs to it
@@ -76,7 +62,7 @@ def _move(each: JobNode, job: Job, now_ms: int) -> Move | None:
         case "active" if each.heard is not None:
             again = each.heard in RETRIED and each.attempts <= job.rules.retries
             return Move(each.node, "retrying" if again else each.heard)
-        case "active" if now_ms >= _deadline_ms(each, job):
+        case "active" if now_ms >= node_deadline_ms(each, job):
             return Move(each.node, "silent", NO_WORD)
         case "silent" if each.heard not in (None, "silent"):
             return Move(each.node, str(each.heard), "answered late")
@@ -84,18 +70,19 @@ def _move(each: JobNode, job: Job, now_ms: int) -> Move | None:
             return Move(each.node, each.heard or "failed", "not tried again")
         case "undoing" if each.heard is not None:
             return Move(each.node, "undone" if each.heard == "succeeded" else "undo_failed")
-        case "undoing" if now_ms >= _deadline_ms(each, job):
+        case "undoing" if now_ms >= node_deadline_ms(each, job):
             return Move(each.node, "undo_failed", NO_WORD)
     return None
 
 
-def _deadline_ms(each: JobNode, job: Job) -> int:
+def node_deadline_ms(each: JobNode, job: Job) -> int:
+    """Until when a node that is under way may answer."""
     return (each.started_ms or 0) + _ms(job.rules.node_deadline_s)
 
 
 def _membership(snapshot: Snapshot) -> list[Action]:
     members = snapshot.facts.members
-    if members is None or snapshot.job.state not in _LIVE:
+    if members is None or snapshot.job.state not in LIVE:
         return []
     known = {each.node: each for each in snapshot.nodes}
     new = tuple(sorted(members - known.keys()))
@@ -121,12 +108,12 @@ def _run(snapshot: Snapshot, now_ms: int) -> Sequence[Action]:
     wave = [each for each in snapshot.nodes if each.wave == job.wave]
     if any(each.state in UNFINISHED for each in wave):
         return _start(snapshot, wave)
-    if job.wave_ended_ms is None:
+    soaked_ms = job.soaked_ms
+    if soaked_ms is None:
         return [EndWave(job.wave)]
     short = _short_of_success(snapshot, strict=True)
     if short is not None:
         return [JobTo("halted", short)]
-    soaked_ms = job.wave_ended_ms + _ms(rules.soak_s)
     if now_ms < soaked_ms:
         return []
     closed = [verdict.detail for verdict in snapshot.facts.gates if not verdict.holds]
@@ -151,7 +138,8 @@ def _short_of_success(snapshot: Snapshot, *, strict: bool) -> str | None:
     bad = sum(each.state in BAD for each in ended)
     if (len(ended) - bad) * 100 >= rule.percent * len(ended):
         return None
-    return f"{bad} of {len(ended)} nodes did not succeed; {rule.percent:g} % have to"
+    of = counted(len(ended), "node")
+    return f"{bad} of {of} did not succeed; {rule.percent:g} % have to"
 
 
 def _open(snapshot: Snapshot) -> Sequence[Action]:
@@ -192,7 +180,7 @@ def _deadline(snapshot: Snapshot) -> Action:
     short = _short_of_success(snapshot, strict=True)
     if snapshot.job.following and not left and short is None:
         return JobTo("succeeded", "followed until its deadline")
-    return JobTo("halted", f"the job's deadline has passed with {left} nodes to go")
+    return JobTo("halted", f"the job's deadline has passed with {counted(left, 'node')} to go")
 
 
 # Back

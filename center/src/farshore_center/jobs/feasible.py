@@ -8,6 +8,7 @@ from farshore_center.jobs import windows
 from farshore_center.jobs.engine import wave_size
 from farshore_center.jobs.limits import within
 from farshore_center.jobs.rules import MetricGate, Rules, Spec
+from farshore_center.words import counted
 
 MAX_COUNTED = 10_000
 """Waves, when they are counted."""
@@ -55,7 +56,7 @@ def _rules(
     if not spec.following and rules.success.minimum > max(1, len(members)):
         yield _fault(
             "rules.success.minimum",
-            f"{rules.success.minimum} nodes must have ended, the job means {len(members)}",
+            f"{counted(rules.success.minimum, 'node')} must have ended, the job means {len(members)}",
             f"at most {len(members)}",
         )
     if spec.following and rules.deadline_s is None:
@@ -79,7 +80,7 @@ def _budgets(
         if touched and budget.most.of(size) < 1:
             yield _fault(
                 f"rules.budgets.{number}",
-                f"permits no disruption among the {size} nodes of {budget.group or 'the fleet'}, "
+                f"permits no disruption among the {counted(size, 'node')} of {budget.group or 'the fleet'}, "
                 "and the job means some of them",
                 "a budget of at least one node",
             )
@@ -91,7 +92,7 @@ def _gates(rules: Rules, total: int) -> Iterator[FieldError]:
         if isinstance(gate, MetricGate) and total and first >= total:
             yield _fault(
                 f"rules.gates.{number}",
-                f"the first wave is all {total} nodes: nobody is left to compare with",
+                f"the first wave is all of {counted(total, 'node')}: nobody is left to compare with",
                 "a first wave that is smaller than the fleet",
             )
 
@@ -103,7 +104,8 @@ def _deadline(rules: Rules, total: int) -> Iterator[FieldError]:
     if rules.soak_s * waves >= rules.deadline_s:
         yield _fault(
             "rules.deadline_s",
-            f"{waves} waves soak for {rules.soak_s:g} s each, the job has {rules.deadline_s:g} s",
+            f"{counted(waves, 'wave')} with a soak of {rules.soak_s:g} s, "
+            f"the job has {rules.deadline_s:g} s",
             f"more than {rules.soak_s * waves:g} s, fewer waves or a shorter soak_s",
         )
 
@@ -147,7 +149,7 @@ def _windows(spec: Spec, members: Mapping[str, Member], now_ms: int) -> Iterator
         named = ", ".join(sorted(late)[:3]) + ("…" if len(late) > 3 else "")
         yield _fault(
             "rules.windows",
-            f"no window opens before the job's deadline for {len(late)} nodes: {named}",
+            f"no window opens before the job's deadline for {counted(len(late), 'node')}: {named}",
             "a later deadline_s or another window",
         )
 

@@ -6,19 +6,22 @@ from statistics import fmean
 
 from farshore_center.jobs.rules import MetricGate, SelectorGate
 from farshore_center.jobs.state import Verdict
+from farshore_center.words import counted
 
 
 def selector_verdict(
     gate: SelectorGate, touched: AbstractSet[str], matching: AbstractSet[str]
 ) -> Verdict:
     good = len(touched & matching)
+    match = "matches" if len(touched) == 1 else "match"
+    said = f"{good} of {counted(len(touched), 'touched node')} {match} {gate.selector}"
     if good * 100 >= gate.percent * len(touched):
-        return Verdict(True, f"{good} of {len(touched)} touched nodes match {gate.selector}")
+        return Verdict(True, said)
     bad = sorted(touched - matching)
     return Verdict(
         False,
-        f"only {good} of {len(touched)} touched nodes match {gate.selector} "
-        f"({gate.percent:g} % have to); {', '.join(bad[:3])}{'…' if len(bad) > 3 else ''} do not",
+        f"only {said} ({gate.percent:g} % have to); "
+        f"{', '.join(bad[:3])}{'…' if len(bad) > 3 else ''} {'does' if len(bad) == 1 else 'do'} not",
     )
 
 

@@ -56,7 +56,7 @@ class Ledger:
             ]
             extra += withdrawn
         written = write_out(snapshot, actions, now_ms, by)
-        after = moved_on(record, written.snapshot.job, now_ms)
+        after = moved_on(record, written.snapshot.job, now_ms, snapshot.facts.gates)
         if not store.save(conn, record, after):
             return None
         told = None

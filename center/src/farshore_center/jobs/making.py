@@ -8,6 +8,7 @@ from typing import Protocol
 from sqlalchemy import Connection
 
 from farshore_center.api.problems import FieldError, Problem
+from farshore_center.commands.announced import Announced, with_announced
 from farshore_center.commands.request import NOT_VALID, NewCommand, NodeChoice, checked
 from farshore_center.config.request import checked_patch, refused
 from farshore_center.config.rollout import Rollouts
@@ -45,7 +46,7 @@ class Checked:
 
 
 class Maker:
-    """``groups`` says whether there is such a group."""
+    """``announced``: which verbs nodes have; ``groups`` says whether there is such a group."""
 
     def __init__(
         self,
@@ -53,6 +54,7 @@ class Maker:
         selection: Selecting,
         surroundings: Surroundings,
         rollouts: Rollouts,
+        announced: Announced,
         *,
         now_ms: Callable[[], int],
         groups: Callable[[str], bool],
@@ -61,13 +63,14 @@ class Maker:
         self._selection = selection
         self._surroundings = surroundings
         self._rollouts = rollouts
+        self._announced = announced
         self._now_ms = now_ms
         self._groups = groups
 
     async def check(self, body: JobBody) -> Checked:
         """Problem for what is wrong with a field or nobody; ``faults`` for rules that can't be met."""
         spec, now_ms = body.spec(), self._now_ms()
-        check_payload(spec)
+        check_payload(spec, self._announced)
         found = [*self._unknown(spec), *_start(spec, now_ms)]
         members = await self._surroundings.members(
             await self._selection.chosen(spec.selector), spec.rules
@@ -78,6 +81,9 @@ class Maker:
                 "the selector means no node now",
                 "at least one node; allow_empty takes none as well",
             )
+        if _begins_now(spec):
+            # Who is in the job stays: where none of them has the verb, nothing could be done.
+            check_payload(spec, self._announced, tuple(members))
         sizes = self._surroundings.group_sizes(spec.rules)
         found += faults(spec, members, sizes, now_ms)
         return Checked(body=body, spec=spec, members=members, faults=tuple(found))
@@ -188,13 +194,24 @@ def digest_of(body: JobBody) -> str:
     return hashlib.sha256(write_body(body).encode()).hexdigest()
 
 
-def check_payload(spec: Spec) -> None:
-    """Problem for a verb, its arguments or a patch that can't be."""
+def check_payload(spec: Spec, announced: Announced, nodes: tuple[str, ...] = ()) -> None:
+    """Problem for a verb, its arguments or a patch that can't be, and for a verb that none of the
+    ``nodes`` has announced."""
     payload = spec.payload
     if isinstance(payload, CommandPayload):
-        _check_command("command", payload.verb, payload.args, payload.timeout_s)
+        request = NewCommand(
+            choice=NodeChoice(all=True),
+            nodes=nodes,
+            verb=payload.verb,
+            args=payload.args,
+            timeout_s=payload.timeout_s,
+            allow_empty=True,
+        )
+        _check_command("command", request, announced)
         if payload.undo is not None:
-            _check_command("command.undo", payload.undo[0], payload.undo[1], None)
+            verb, args = payload.undo
+            back = replace(request, verb=verb, args=args, timeout_s=None)
+            _check_command("command.undo", back, announced)
         return
     if not checked_patch(payload.patch, "config.patch"):
         raise _bad("config.patch", "the patch is empty", "what is to be changed")
@@ -206,20 +223,17 @@ def check_payload(spec: Spec) -> None:
         )
 
 
-def _check_command(field: str, verb: str, args: dict[str, object], timeout_s: float | None) -> None:
-    request = NewCommand(
-        choice=NodeChoice(all=True),
-        nodes=(),
-        verb=verb,
-        args=args,
-        timeout_s=timeout_s,
-        allow_empty=True,
-    )
+def _check_command(field: str, request: NewCommand, announced: Announced) -> None:
     try:
-        checked(request)
+        checked(with_announced(request, announced))
     except Problem as exc:
         exc.errors = [replace(each, field=f"{field}.{each.field}") for each in exc.errors]
         raise
+
+
+def _begins_now(spec: Spec) -> bool:
+    """With the nodes of now; by a later start they may have got what they lack."""
+    return not spec.following and spec.start.at_ms is None and spec.start.cron is None
 
 
 def _start(spec: Spec, now_ms: int) -> Iterable[FieldError]:

@@ -14,7 +14,8 @@ class JobRow(SQLModel, table=True):
     """A job. ``spec`` is JSON text (``spec.py``); ``revision`` grows with every transition.
 
     ``parent`` and ``occurrence_ms``: of which job with a cron rule it is which occurrence; there are
-    no two for one. ``next_ms``: the next occurrence of a job with such a rule.
+    no two for one. ``next_ms``: the next occurrence of a job with such a rule. ``judged``: the last
+    verdicts on its gates, JSON text: ``[ms, [[holds, detail], …]]``.
     """
 
     __tablename__ = "job"
@@ -46,6 +47,7 @@ class JobRow(SQLModel, table=True):
     parent: str | None = Field(default=None, max_length=64, index=True)
     occurrence_ms: int | None = Field(default=None, sa_type=BigInteger)
     next_ms: int | None = Field(default=None, sa_type=BigInteger)
+    judged: str | None = Field(default=None, sa_type=Text)
 
 
 class JobNodeRow(SQLModel, table=True):

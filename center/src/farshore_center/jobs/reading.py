@@ -8,32 +8,48 @@ from sqlalchemy import Connection
 from farshore_center.api.problems import Problem
 from farshore_center.db.database import Database
 from farshore_center.jobs import questions, store
+from farshore_center.jobs.limits import UNDER_WAY
 from farshore_center.jobs.record import NodeRecord, Record, count
 from farshore_center.jobs.views import JobView, planned_waves
+from farshore_center.jobs.waits import Outlook, standing
 
 STAYS_NAMES = 1000
+STOPPED = ("halted", "aborted")
+"""States in which the document says what the job has done and leaves as it is."""
 
 
 class JobReader:
-    """``waits_for``: what a job waits for, as of the last look at it."""
+    """``outlook``: what a job waits for, as of the last look at it."""
 
-    def __init__(self, database: Database, waits_for: Callable[[str], str | None]) -> None:
+    def __init__(self, database: Database, outlook: Callable[[str], Outlook]) -> None:
         self._database = database
-        self._waits_for = waits_for
+        self._outlook = outlook
 
     async def get(self, job_id: str) -> JobView:
         def read(conn: Connection) -> JobView:
             record = known(conn, job_id)
             by_wave = questions.wave_counts(conn, job_id)
+            counts = _summed(by_wave)
             return JobView(
                 record=record,
-                counts=_summed(by_wave),
+                counts=counts,
                 touched=questions.touched(conn, [job_id]).get(job_id, 0),
-                waits_for=self._waits_for(job_id),
+                outlook=self._fitting(record, counts),
                 waves=planned_waves(record, questions.wave_rows(conn, job_id), by_wave),
+                stays=_stays(store.load_nodes(conn, job_id))
+                if record.job.state in STOPPED
+                else None,
             )
 
         return await self._database.read(read)
+
+    def _fitting(self, record: Record, counts: Mapping[str, int]) -> Outlook:
+        """The last look, or what follows from the row where that is newer: never a sentence of before."""
+        found = self._outlook(record.id)
+        if found.fits(record.revision):
+            return found
+        active = sum(counts.get(state, 0) for state in UNDER_WAY)
+        return Outlook(waits_for=standing(record.job, active), judged=found.judged)
 
     async def page(
         self,
@@ -53,7 +69,7 @@ class JobReader:
                     record=record,
                     counts=counts.get(record.id, {}),
                     touched=touched.get(record.id, 0),
-                    waits_for=self._waits_for(record.id),
+                    outlook=self._fitting(record, counts.get(record.id, {})),
                 )
                 for record in found
             ]
@@ -83,17 +99,6 @@ class JobReader:
 
         return await self._database.read(read)
 
-    async def stays(self, job_id: str) -> dict[str, Any]:
-        """What an aborted job leaves behind."""
-        nodes = await self._database.read(lambda conn: store.load_nodes(conn, job_id))
-        touched = [each.each for each in nodes if each.each.attempts]
-        return {
-            "touched": len(touched),
-            "counts": count(touched),
-            "under_way": sum(each.state in ("active", "undoing") for each in touched),
-            "nodes": [each.node for each in touched[:STAYS_NAMES]],
-        }
-
 
 def known(conn: Connection, job_id: str) -> Record:
     record = store.load(conn, job_id)
@@ -102,6 +107,17 @@ def known(conn: Connection, job_id: str) -> Record:
             status=404, title="No such job", detail=f"there is no job {job_id[:64]!a}", field="id"
         )
     return record
+
+
+def _stays(nodes: Sequence[NodeRecord]) -> dict[str, Any]:
+    """What a job that was stopped leaves as it is."""
+    touched = [each.each for each in nodes if each.each.attempts]
+    return {
+        "touched": len(touched),
+        "counts": count(touched),
+        "under_way": sum(each.state in UNDER_WAY for each in touched),
+        "nodes": [each.node for each in touched[:STAYS_NAMES]],
+    }
 
 
 def _summed(by_wave: Mapping[int, Mapping[str, int]]) -> dict[str, int]:

@@ -21,11 +21,13 @@ from farshore_center.jobs.state import (
     JobNode,
     JobTo,
     Join,
+    Judged,
     Move,
     OpenWave,
     Snapshot,
     StartNodes,
     UndoNodes,
+    Verdict,
 )
 
 CENTER = "center"
@@ -50,6 +52,7 @@ class Record:
     parent: str | None = None
     occurrence_ms: int | None = None
     next_ms: int | None = None
+    judged: Judged | None = None
 
     @property
     def id(self) -> str:
@@ -190,8 +193,8 @@ def count(nodes: Iterable[JobNode]) -> dict[str, int]:
     return dict(Counter(each.state for each in nodes))
 
 
-def moved_on(record: Record, job: Job, now_ms: int) -> Record:
-    """The row after a step: its times follow its state."""
+def moved_on(record: Record, job: Job, now_ms: int, verdicts: tuple[Verdict, ...] = ()) -> Record:
+    """The row after a step: its times follow its state. ``verdicts``: those that led to it."""
     before, after = record.job.state, job.state
     started_ms, deadline_ms = record.started_ms, job.deadline_ms
     if before == "scheduled" and after == "running":
@@ -205,6 +208,7 @@ def moved_on(record: Record, job: Job, now_ms: int) -> Record:
         started_ms=started_ms,
         ended_ms=(record.ended_ms or now_ms) if after in OVER else None,
         next_ms=None if after in OVER else record.next_ms,
+        judged=Judged(now_ms, verdicts) if verdicts else record.judged,
     )
 
 

@@ -19,6 +19,7 @@ from farshore_center.jobs.service import JobService
 from farshore_center.jobs.settings import JobSettings
 from farshore_center.jobs.surroundings import Latest, Surroundings
 from farshore_center.jobs.ways import Commands, Ways
+from farshore_center.nodes.announced import AnnouncedVerbs
 from farshore_center.nodes.registry import Registry
 
 
@@ -49,6 +50,7 @@ class JobRoom:
             groups.selection,
             surroundings,
             rollouts,
+            AnnouncedVerbs(registry),
             now_ms=now_ms,
             groups=lambda path: path in groups.tree,
         )
@@ -67,7 +69,7 @@ class JobRoom:
             settings=settings,
             counts=counts,
         )
-        self.reader = JobReader(database, self.runner.waits_for)
+        self.reader = JobReader(database, self.runner.outlook)
         self.service = JobService(
             database,
             events,

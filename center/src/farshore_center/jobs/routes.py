@@ -32,7 +32,7 @@ _LAST_WAVE = 2**31 - 1
 def job_routes(service: JobService, reader: JobReader) -> APIRouter:
     router = APIRouter(prefix="/api/v1", tags=["jobs"])
     _reading(router, reader)
-    _deciding(router, service, reader)
+    _deciding(router, service)
 
     @router.post("/jobs", status_code=201)
     async def create(
@@ -110,7 +110,7 @@ def _reading(router: APIRouter, reader: JobReader) -> None:
         return _json({"items": [step_document(row) for row in found[:limit]], "next": more})
 
 
-def _deciding(router: APIRouter, service: JobService, reader: JobReader) -> None:
+def _deciding(router: APIRouter, service: JobService) -> None:
     @router.post("/jobs/{job_id}/pause")
     async def pause(
         job_id: str,
@@ -141,8 +141,7 @@ def _deciding(router: APIRouter, service: JobService, reader: JobReader) -> None
         if_match: IfMatch = None,
     ) -> Response:
         """Ends the job and says what stays."""
-        view = await service.act("abort", job_id, _by(body, author), if_match=if_match)
-        return _answer(view, more={"stays": await reader.stays(job_id)})
+        return _answer(await service.act("abort", job_id, _by(body, author), if_match=if_match))
 
     @router.post("/jobs/{job_id}/approve")
     async def approve(
@@ -211,10 +210,9 @@ def _answer(
     *,
     status: int = 200,
     headers: dict[str, str] | None = None,
-    more: dict[str, Any] | None = None,
 ) -> Response:
     tagged = {"ETag": etag(view.record.revision), **(headers or {})}
-    return _json(view.document() | (more or {}), status=status, headers=tagged)
+    return _json(view.document(), status=status, headers=tagged)
 
 
 def _json(

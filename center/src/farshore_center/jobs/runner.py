@@ -7,7 +7,7 @@ every step. So a center that is killed goes on from the last step that was kept.
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -15,16 +15,17 @@ from farshore_center.db.database import Database
 from farshore_center.errors import CenterError
 from farshore_center.events import EventFilter, EventLog
 from farshore_center.jobs import store
-from farshore_center.jobs.engine import looks_ms, plan
+from farshore_center.jobs.engine import plan
 from farshore_center.jobs.hearing import heard
 from farshore_center.jobs.ledger import Kept, Ledger
 from farshore_center.jobs.loaded import Loaded, explained, listens, load
+from farshore_center.jobs.moments import Moment
 from farshore_center.jobs.occurrences import Occurrences
 from farshore_center.jobs.record import CENTER, Record, snapshot_of
 from farshore_center.jobs.settings import JobSettings
-from farshore_center.jobs.state import Action, Snapshot, StartNodes, UndoNodes
-from farshore_center.jobs.surroundings import Around, Surroundings
-from farshore_center.jobs.waits import waits_for
+from farshore_center.jobs.state import Action, Judged, Snapshot, StartNodes, UndoNodes
+from farshore_center.jobs.surroundings import Surroundings
+from farshore_center.jobs.waits import Outlook, outlook_of
 from farshore_center.jobs.ways import Ways
 
 log = structlog.get_logger(__name__)
@@ -75,7 +76,8 @@ class Runner:
         self._held = held
         self._settings = settings
         self._look_ms: dict[str, int | None] = {}
-        self._waits: dict[str, str | None] = {}
+        self._outlooks: dict[str, Outlook] = {}
+        self._judged: dict[str, Judged] = {}
         self._deaf: set[str] = set()
         """Jobs for which no news can change anything: only a person or the time can."""
         self._took_s = 0.0
@@ -86,12 +88,13 @@ class Runner:
     def live(self) -> int:
         return len(self._look_ms)
 
-    def waits_for(self, job_id: str) -> str | None:
+    def outlook(self, job_id: str) -> Outlook:
         """What a job that is not over waits for, as of the last look."""
-        return self._waits.get(job_id)
+        found = self._outlooks.get(job_id, Outlook())
+        return replace(found, judged=self._judged.get(job_id))
 
     def look_now(self, job_id: str) -> None:
-        self._waits.pop(job_id, None)  # it was of before what happened now
+        self._outlooks.pop(job_id, None)  # it was of before what happened now
         self._look_ms[job_id] = self._now_ms()
         self._woken.set()
 
@@ -106,7 +109,8 @@ class Runner:
 
     def _forget(self, job_id: str) -> None:
         self._look_ms.pop(job_id, None)
-        self._waits.pop(job_id, None)
+        self._outlooks.pop(job_id, None)
+        self._judged.pop(job_id, None)
         self._deaf.discard(job_id)
 
     async def run(self) -> None:
@@ -169,8 +173,12 @@ class Runner:
         self._took_s = asyncio.get_running_loop().time() - began_s
 
     def _put_off(self, job_id: str, why: str) -> None:
-        self._waits[job_id] = f"the center can't decide now: {why}"
-        self._look_ms[job_id] = self._now_ms() + round(self._settings.retry_s * 1000)
+        again_ms = self._now_ms() + round(self._settings.retry_s * 1000)
+        self._outlooks[job_id] = Outlook(
+            waits_for=f"the center can't decide now: {why}",
+            next=Moment(again_ms, "the center looks again"),
+        )
+        self._look_ms[job_id] = again_ms
 
     async def _advance(self, job_id: str) -> None:
         for _ in range(_MOST_STEPS):
@@ -179,7 +187,7 @@ class Runner:
                 self._forget(job_id)
                 return
             if self._held():
-                self._waits[job_id] = HELD
+                self._outlooks[job_id] = Outlook(waits_for=HELD)
                 return
             if loaded.record.spec.start.cron is not None:
                 await self._occur(loaded.record)
@@ -192,12 +200,12 @@ class Runner:
         """Whether there may be another one at once."""
         record = loaded.record
         nodes = heard(loaded.nodes, loaded.words)
-        around = await self._surroundings.gather(record, nodes)
-        snapshot = snapshot_of(record, nodes, around.facts)
+        snapshot = snapshot_of(record, nodes, await self._surroundings.gather(record, nodes))
         now_ms = self._now_ms()
         actions = [explained(each, loaded) for each in plan(snapshot, now_ms)]
         if not actions:
-            self._rest(snapshot, around, now_ms)
+            await self._judge(record, snapshot, now_ms)
+            self._rest(record, snapshot, now_ms)
             return False
         kept = await self._keep(loaded, snapshot, actions, now_ms)
         if kept is None:
@@ -233,7 +241,10 @@ class Runner:
 
     def _note(self, kept: Kept, actions: Sequence[Action]) -> None:
         self.counts.steps += 1
-        self._waits[kept.record.id] = waits_for(kept.snapshot, self._now_ms(), None)
+        self._judged.pop(kept.record.id, None)  # the row has them, or newer ones
+        self._outlooks[kept.record.id] = outlook_of(
+            kept.snapshot, self._now_ms(), kept.record.revision
+        )
         for action in actions:
             if isinstance(action, StartNodes):
                 self.counts.nodes_started += len(action.nodes)
@@ -243,19 +254,27 @@ class Runner:
             log.warning("a job has halted", job=kept.record.id, reason=kept.snapshot.job.reason)
         self._events.announce(kept.events)
 
-    def _rest(self, snapshot: Snapshot, around: Around, now_ms: int) -> None:
-        self._waits[snapshot.job.id] = waits_for(snapshot, now_ms, around.opens_ms)
+    async def _judge(self, record: Record, snapshot: Snapshot, now_ms: int) -> None:
+        """Keeps verdicts that moved nothing: in the database when a gate opened or shut, else here."""
+        if not snapshot.facts.gates:
+            return
+        judged = Judged(now_ms, snapshot.facts.gates)
+        self._judged[record.id] = judged
+        if record.judged is None or record.judged.held != judged.held:
+            await self._database.write(lambda conn: store.save_judged(conn, record, judged))
+
+    def _rest(self, record: Record, snapshot: Snapshot, now_ms: int) -> None:
+        outlook = outlook_of(snapshot, now_ms, record.revision)
+        self._outlooks[snapshot.job.id] = outlook
         if not listens(snapshot):
             self._deaf.add(snapshot.job.id)
-        times = [looks_ms(snapshot, now_ms), around.opens_ms]
-        if around.facts.gates:
+        times = [] if outlook.next is None else [outlook.next.at_ms]
+        if snapshot.facts.gates:
             times.append(now_ms + round(self._settings.gate_s * 1000))
         if snapshot.job.following:
             times.append(now_ms + round(self._settings.follow_s * 1000))
-        look_ms = min((each for each in times if each is not None), default=None)
-        before_ms = self._look_ms.get(snapshot.job.id)
-        if before_ms is None:
-            self._look_ms[snapshot.job.id] = look_ms
+        if self._look_ms.get(snapshot.job.id) is None:  # else there was news meanwhile
+            self._look_ms[snapshot.job.id] = min(times, default=None)
 
     async def _occur(self, record: Record) -> None:
         """A job with a cron rule: its occurrence, when its time has come."""
@@ -264,7 +283,9 @@ class Runner:
         if now_ms < due_ms:
             self._look_ms[record.id] = due_ms
             self._deaf.add(record.id)
-            self._waits[record.id] = "its next occurrence"
+            self._outlooks[record.id] = Outlook(
+                waits_for="its next occurrence", next=Moment(due_ms, "the next occurrence")
+            )
             return
         made = await self._occurrences.make(record, now_ms)
         if made.job_id is not None:

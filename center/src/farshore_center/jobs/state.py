@@ -23,6 +23,13 @@ class Job:
     wave_ended_ms: int | None = None
     approved: int = 1
 
+    @property
+    def soaked_ms(self) -> int | None:
+        """Until when the wave is watched after its end; None while it has not ended."""
+        if self.wave_ended_ms is None:
+            return None
+        return self.wave_ended_ms + round(self.rules.soak_s * 1000)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobNode:
@@ -43,15 +50,28 @@ class JobNode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a node is, and whether its maintenance window is open."""
+    """Where a node is, whether its maintenance window is open, and if not, when one opens next; None:
+    never."""
 
     group: str = ""
     open: bool = True
+    opens_ms: int | None = None
 
 
 class Verdict(NamedTuple):
     holds: bool
     detail: str
+
+
+class Judged(NamedTuple):
+    """The verdicts on the gates, in the order of the rules, and when they were reached."""
+
+    at_ms: int
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def held(self) -> tuple[bool, ...]:
+        return tuple(each.holds for each in self.verdicts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

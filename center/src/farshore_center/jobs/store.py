@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -19,7 +20,7 @@ from sqlalchemy import (
 from farshore_center.db.upsert import upsert
 from farshore_center.jobs.model import job_nodes, jobs, steps, waves
 from farshore_center.jobs.record import NodeRecord, Record, Step, read_spec
-from farshore_center.jobs.state import Job, JobNode
+from farshore_center.jobs.state import Job, JobNode, Judged, Verdict
 
 _NODE = ("state", "reason", "wave", "attempts", "started_ms", "heard", "forgiven")
 
@@ -70,6 +71,7 @@ def _columns(record: Record) -> dict[str, Any]:
         "approved": job.approved,
         "next_ms": record.next_ms,
         "start_ms": job.start_ms,
+        "judged": _write_judged(record.judged),
     }
 
 
@@ -232,7 +234,29 @@ def record_of(row: RowMapping) -> Record:
         parent=row["parent"],
         occurrence_ms=row["occurrence_ms"],
         next_ms=row["next_ms"],
+        judged=_read_judged(row["judged"]),
     )
+
+
+def save_judged(conn: Connection, record: Record, judged: Judged) -> None:
+    """Verdicts that move nothing; they are no step, and the job keeps its revision."""
+    statement = update(jobs).where(jobs.c.id == record.id, jobs.c.revision == record.revision)
+    conn.execute(statement.values(judged=_write_judged(judged)))
+
+
+def _write_judged(judged: Judged | None) -> str | None:
+    return (
+        None
+        if judged is None
+        else orjson.dumps([judged.at_ms, list(map(list, judged.verdicts))]).decode()
+    )
+
+
+def _read_judged(text: str | None) -> Judged | None:
+    if text is None:
+        return None
+    at_ms, verdicts = orjson.loads(text)
+    return Judged(at_ms, tuple(Verdict(*each) for each in verdicts))
 
 
 def node_of(row: Row[Any]) -> NodeRecord:

@@ -2,15 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, select
 
-from farshore_center.config.model import node_configs
 from farshore_center.db.database import Database
-from farshore_center.jobs import store, windows
+from farshore_center.jobs import windows
+from farshore_center.jobs.disruptions import disrupted
 from farshore_center.jobs.feasible import Member
 from farshore_center.jobs.gates import metric_verdict, selector_verdict
 from farshore_center.jobs.limits import within
@@ -23,8 +22,6 @@ from farshore_center.selectors import SelectorError
 from farshore_center.telemetry.latest import LastValue
 
 TIMEZONE = "timezone"
-_ILL = ("pending", "failed", "rolled_back", "drifted")
-"""States of a configuration that is being applied, or that went wrong."""
 
 
 class Latest(Protocol):
@@ -39,14 +36,6 @@ class Choose(Protocol):
     """The nodes that a selector means now; SelectorError for a bad one."""
 
     async def members(self, text: str, /) -> frozenset[str]: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Around:
-    """``opens_ms``: when the next window opens of a node that waits for one."""
-
-    facts: Facts
-    opens_ms: int | None = None
 
 
 class Surroundings:
@@ -84,25 +73,23 @@ class Surroundings:
             for budget in rules.budgets
         }
 
-    async def gather(self, record: Record, nodes: Sequence[NodeRecord]) -> Around:
+    async def gather(self, record: Record, nodes: Sequence[NodeRecord]) -> Facts:
         rules, now_ms = record.job.rules, self._now_ms()
-        disrupted = await self._disrupted(record.id) if rules.budgets else frozenset()
+        out = await self._disrupted(record.id, now_ms) if rules.budgets else frozenset()
         # A budget counts whoever is disrupted, whether the job means him or not.
-        names = {each.each.node for each in nodes} | disrupted
-        places, opens_ms = await self._places(names, rules, now_ms)
+        names = {each.each.node for each in nodes} | out
         members: frozenset[str] | None = self.known({each.each.node for each in nodes})
         if record.job.following:
             members = await self._selection.members(record.spec.selector)
         elif len(members or ()) == len(nodes):
             members = None  # fixed; but a node that was deleted before its turn is left out
-        facts = Facts(
-            places=places,
-            disrupted=disrupted,
+        return Facts(
+            places=await self._places(names, rules, now_ms),
+            disrupted=out,
             group_sizes=self.group_sizes(rules),
             members=members,
             gates=await self._gates(record, nodes, now_ms),
         )
-        return Around(facts=facts, opens_ms=opens_ms)
 
     # Places
 
@@ -124,11 +111,9 @@ class Surroundings:
 
         return await self._database.read(read)
 
-    async def _places(
-        self, nodes: AbstractSet[str], rules: Rules, now_ms: int
-    ) -> tuple[dict[str, Place], int | None]:
+    async def _places(self, nodes: AbstractSet[str], rules: Rules, now_ms: int) -> dict[str, Place]:
         if not rules.windows:
-            return {node: Place(group=self._group(node)) for node in nodes}, None
+            return {node: Place(group=self._group(node)) for node in nodes}
         facts = await self._zones()
         opened: dict[str, tuple[bool, int | None]] = {}
         places: dict[str, Place] = {}
@@ -136,22 +121,15 @@ class Surroundings:
             zone = windows.zone(self._zone(node, facts), rules.timezone)
             if zone.key not in opened:
                 opened[zone.key] = _look(rules, zone, now_ms)
-            places[node] = Place(group=self._group(node), open=opened[zone.key][0])
-        later = [opens for is_open, opens in opened.values() if not is_open and opens is not None]
-        return places, min(later, default=None)
+            is_open, opens_ms = opened[zone.key]
+            places[node] = Place(group=self._group(node), open=is_open, opens_ms=opens_ms)
+        return places
 
     # Disruptions
 
-    async def _disrupted(self, job_id: str) -> frozenset[str]:
-        """Offline, under way in another job, or with a configuration that is not in order."""
-
-        def read(conn: Connection) -> set[str]:
-            ill = select(node_configs.c.node).where(
-                or_(node_configs.c.state.in_(_ILL), node_configs.c.problem.is_not(None))
-            )
-            return store.busy_elsewhere(conn, job_id) | set(conn.execute(ill).scalars())
-
-        found = self.known(await self._database.read(read))
+    async def _disrupted(self, job_id: str, now_ms: int) -> frozenset[str]:
+        """Offline, or about to be: by another job, a restart, a configuration."""
+        found = self.known(await self._database.read(lambda conn: disrupted(conn, job_id, now_ms)))
         online = self._registry.online()
         return found | {each.name for each in self._registry.all() if each.name not in online}
 
@@ -161,9 +139,9 @@ class Surroundings:
         self, record: Record, nodes: Sequence[NodeRecord], now_ms: int
     ) -> tuple[Verdict, ...]:
         job = record.job
-        if not job.rules.gates or job.wave_ended_ms is None or job.state != "running":
+        if not job.rules.gates or job.soaked_ms is None or job.state != "running":
             return ()
-        if now_ms < job.wave_ended_ms + round(job.rules.soak_s * 1000):
+        if now_ms < job.soaked_ms:
             return ()
         return tuple([await self._verdict(gate, record, nodes) for gate in job.rules.gates])
 

@@ -10,8 +10,11 @@ from farshore_center.events.instant import rfc3339
 from farshore_center.jobs.calls import calls_of
 from farshore_center.jobs.engine import wave_size
 from farshore_center.jobs.lifecycle import OVER
+from farshore_center.jobs.moments import Moment
 from farshore_center.jobs.overlays import overlay_name
 from farshore_center.jobs.record import NodeRecord, Record
+from farshore_center.jobs.state import Job, Judged
+from farshore_center.jobs.waits import Outlook
 
 MOST_WAVES = 50
 """Of those to come."""
@@ -19,13 +22,14 @@ MOST_WAVES = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobView:
-    """``waves`` None: not asked for."""
+    """``waves`` None: not asked for, and neither is ``stays``."""
 
     record: Record
     counts: Mapping[str, int]
     touched: int
-    waits_for: str | None = None
+    outlook: Outlook
     waves: Sequence[Mapping[str, Any]] | None = None
+    stays: Mapping[str, Any] | None = None
 
     def document(self) -> dict[str, Any]:
         """For orjson."""
@@ -42,7 +46,9 @@ class JobView:
             "start": body["start"],
             "state": job.state,
             "reason": job.reason,
-            "waits_for": None if job.state in OVER else self.waits_for,
+            "waits_for": None if job.state in OVER else self.outlook.waits_for,
+            "next": None if job.state in OVER else _next(self.outlook.next),
+            "gates": _verdicts(self.outlook.judged or record.judged),
             "can": calls_of(record),
             "created_at": rfc3339(record.created_ms),
             "author": record.author,
@@ -61,7 +67,19 @@ class JobView:
         }
         if self.waves is not None:
             document["waves"] = list(self.waves)
+            document["stays"] = self.stays
         return document
+
+
+def _next(moment: Moment | None) -> dict[str, str] | None:
+    return None if moment is None else {"what": moment.what, "at": rfc3339(moment.at_ms)}
+
+
+def _verdicts(judged: Judged | None) -> list[dict[str, Any]]:
+    if judged is None:
+        return []
+    at = rfc3339(judged.at_ms)
+    return [{"holds": each.holds, "detail": each.detail, "at": at} for each in judged.verdicts]
 
 
 def _payload(record: Record, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,9 +100,9 @@ def planned_waves(
 ) -> list[dict[str, Any]]:
     """The waves that were opened, and, of a job that goes on, those to come."""
     approved = {row["number"]: row for row in rows}
-    found = [_opened(row, counts.get(row["number"], {})) for row in rows if row["opened_ms"]]
-    waiting = counts.get(0, {}).get("waiting", 0)
     job = record.job
+    found = [_opened(row, counts.get(row["number"], {}), job) for row in rows if row["opened_ms"]]
+    waiting = counts.get(0, {}).get("waiting", 0)
     if job.state in OVER or job.state == "rolling_back":
         return found
     total = sum(n for each in counts.values() for state, n in each.items() if state != "left")
@@ -102,6 +120,7 @@ def planned_waves(
                 "counts": {},
                 "opened_at": None,
                 "ended_at": None,
+                "soaks_until": None,
                 "approved_by": None if row is None else row["approved_by"],
                 "approved_at": None if row is None else _at(row["approved_ms"]),
             }
@@ -110,7 +129,9 @@ def planned_waves(
     return found
 
 
-def _opened(row: RowMapping, counts: Mapping[str, int]) -> dict[str, Any]:
+def _opened(row: RowMapping, counts: Mapping[str, int], job: Job) -> dict[str, Any]:
+    # A job that is resumed soaks its last wave anew, so the row does not know it.
+    soaks = job.rules.soak_s > 0 and row["number"] == job.wave
     return {
         "number": row["number"],
         "size": row["size"],
@@ -119,6 +140,7 @@ def _opened(row: RowMapping, counts: Mapping[str, int]) -> dict[str, Any]:
         "counts": dict(counts),
         "opened_at": _at(row["opened_ms"]),
         "ended_at": _at(row["ended_ms"]),
+        "soaks_until": _at(job.soaked_ms) if soaks else None,
         "approved_by": row["approved_by"],
         "approved_at": _at(row["approved_ms"]),
     }

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from farshore_protocol.commands import VERBS
 from sqlalchemy import Connection
 
 from farshore_center.commands.request import MAX_S as MAX_TTL_S
@@ -95,7 +96,11 @@ class Ways:
 def command_for(
     record: Record, payload: CommandPayload, nodes: Sequence[str], *, undo: bool
 ) -> CheckedCommand:
-    """It is valid as long as the node may answer. Problem for arguments that the verb does not take."""
+    """It is valid as long as the node may answer. Problem for arguments that the verb does not take.
+
+    A verb that the catalogue does not hold is the nodes' business: when the job was made, one of them
+    had announced it. Who lacks it by now rejects it.
+    """
     verb, args = payload.verb, payload.args
     if undo:
         if payload.undo is None:
@@ -111,5 +116,6 @@ def command_for(
             timeout_s=payload.timeout_s,
             by=f"job:{record.id}",
             allow_empty=True,
+            foreign=verb not in VERBS,
         )
     )
