@@ -14,6 +14,7 @@ from farshore_edge.commands.by_hand import (
     GROUP_PERIOD_MS,
     group_id,
     mark_of,
+    told_of,
 )
 from farshore_edge.commands.verbs import Context, Outcome
 from farshore_edge.unheard import AGAIN_AFTER_S, KINDS_KEPT, Unheard
@@ -201,6 +202,22 @@ def test_marks_differ_where_what_is_asked_for_differs() -> None:
     )
     assert mark_of("exec", Command(args={"a": 1})) != mark_of("exec", Command(args={"a": 2}))
     assert mark_of("exec", Command()) != mark_of("ping", Command())
+
+
+def test_of_a_secret_command_and_of_a_question_nothing_is_kept_that_could_contradict() -> None:
+    secret = Command(args={"argv": ["set", "the word"]}, secret=True)
+    assert mark_of("exec", secret) == b""
+    assert told_of(secret, "eu") == {"group": "eu", "args": None}
+    assert mark_of("exec", Command(id="c1", ask=True)) == b""
+
+
+async def test_a_question_about_what_runs_is_no_contradiction(bench: Bench) -> None:
+    bench.take("exec", id="c1", args=EXEC)
+    await bench.idle()
+    bench.take("exec", id="c1", ask=True)
+    await bench.idle()
+    assert conflicts(bench) == []
+    assert len(bench.runs) == 1
 
 
 # Empty payloads
