@@ -212,6 +212,7 @@ def test_of_a_secret_command_and_of_a_question_nothing_is_kept_that_could_contra
 
 
 async def test_a_question_about_what_runs_is_no_contradiction(bench: Bench) -> None:
+    bench.may_end.set()
     bench.take("exec", id="c1", args=EXEC)
     await bench.idle()
     bench.take("exec", id="c1", ask=True)
