@@ -2,7 +2,7 @@
 
 from farshore_center.cli.sparkline import BLOCKS, GAP, on_grid, rate, sparkline
 from farshore_center.cli.telemetry import USUAL, choose, is_counter, unit_of
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
@@ -16,6 +16,8 @@ def test_one_character_a_value_and_a_gap_for_each_null(series: list[float | None
     assert set(line) <= set(BLOCKS + GAP)
 
 
+@example([0.0, 5e-324])
+@example([-5e-324, 0.0])
 @given(st.lists(numbers, min_size=2, max_size=60))
 def test_a_higher_value_is_never_a_lower_block(series: list[float]) -> None:
     line = sparkline(series)

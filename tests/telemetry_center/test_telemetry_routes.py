@@ -165,7 +165,7 @@ async def test_http_exceptions_keep_status_detail_and_headers(client: httpx.Asyn
         "type": "about:blank",
         "title": "Not Found",
         "status": 404,
-        "detail": "",
+        "detail": "nothing is at this address; all calls: /api/v1/openapi.json",
         "instance": "/nowhere",
         "errors": [],
     }

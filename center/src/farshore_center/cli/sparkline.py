@@ -29,7 +29,10 @@ def _block(value: float, low: float, high: float) -> str:
     if low == high:
         return BLOCKS[0] if value == 0 else BLOCKS[3]
     # Halved before the subtraction, so that the widest range of floats does not overflow.
-    share = (value / 2 - low / 2) / (high / 2 - low / 2)
+    span = high / 2 - low / 2
+    if span == 0:  # the two smallest floats that there are have the same half
+        return BLOCKS[0] if value == low else BLOCKS[-1]
+    share = (value / 2 - low / 2) / span
     return BLOCKS[min(len(BLOCKS) - 1, int(share * len(BLOCKS)))]
 
 

@@ -227,8 +227,7 @@ class TcpProxy:
         except* OSError:
             pass  # an end was reset, or the target can't be reached: the other end is told below
         finally:
-            for end in ends:
-                await _reset(end)
+            await _reset(*ends)
 
     def _lane(
         self, direction: Direction, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -248,11 +247,13 @@ async def _ignore(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
         await _reset(writer)
 
 
-async def _reset(writer: asyncio.StreamWriter) -> None:
-    """Closes at once, with a reset where it is still open."""
-    with contextlib.suppress(OSError):
-        sock = writer.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-    writer.transport.abort()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
+async def _reset(*writers: asyncio.StreamWriter) -> None:
+    """Closes at once, with a reset where it is still open; all of them, also when it is cancelled."""
+    for writer in writers:
+        with contextlib.suppress(OSError):
+            sock = writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        writer.transport.abort()
+    for writer in writers:
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
