@@ -22,6 +22,7 @@ from farshore_center.cli.progress import summary_text
 from farshore_center.cli.screen import Line, plain, rich_text
 from farshore_center.cli.session import Session
 from farshore_center.cli.tables import Cell
+from farshore_center.cli.watching import Watching
 
 ENDS = (*OVER, "halted")
 """States in which following ends."""
@@ -34,35 +35,12 @@ _OTHER_LINES = 14
 _LEAST_WAVES = 3
 
 
-class Watch:
+class Watch(Watching[Job]):
     """Silent until the end: for ``--json``."""
 
     def __init__(self, session: Session, client: CenterClient) -> None:
-        self.session = session
+        super().__init__(session)
         self.client = client
-        self.last: Job | None = None
-        self._told_away = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        exc: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Give the screen back."""
-
-    def show(self, job: Job) -> None:
-        self.last = job
-
-    def away(self, seconds: float | None) -> None:
-        if seconds is not None and not self._told_away:
-            self.session.note("farshore: the center does not answer; waiting for it")
-        elif seconds is None:
-            self.session.note("farshore: the center answers again")
-        self._told_away = seconds is not None
 
     def conclude(self, job: Job, failures: list[Answer]) -> None:
         del failures

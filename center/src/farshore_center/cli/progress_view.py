@@ -29,6 +29,7 @@ from farshore_center.cli.run_panel import duration, panel
 from farshore_center.cli.screen import Line
 from farshore_center.cli.session import Session
 from farshore_center.cli.tables import STATE_STYLES, Sheet, left, right, state, whole
+from farshore_center.cli.watching import Watching
 
 MANY = 50
 """With more, a terminal gets the answers gathered instead of a line for each target."""
@@ -38,36 +39,13 @@ SLOWEST = 3
 NowMs = Callable[[], int]
 
 
-class View:
+class View(Watching[Command]):
     """Silent until the end: for ``--json``. ``gather``: what was asked for; None: as suits the number."""
 
     def __init__(self, session: Session, now_ms: NowMs, gather: bool | None = None) -> None:
-        self.session = session
+        super().__init__(session)
         self.now_ms = now_ms
         self.gather = gather
-        self.last: Command | None = None
-        self._told_away = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        exc: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Give the screen back."""
-
-    def show(self, command: Command) -> None:
-        self.last = command
-
-    def away(self, seconds: float | None) -> None:
-        if seconds is not None and not self._told_away:
-            self.session.note("farshore: the center does not answer; waiting for it")
-        elif seconds is None:
-            self.session.note("farshore: the center answers again")
-        self._told_away = seconds is not None
 
     def conclude(self, command: Command) -> None:
         self.session.document(command)
