@@ -454,7 +454,7 @@ async def test_reports_of_one_node(stage: Stage) -> None:
 
     def work(conn: Connection) -> Any:
         reports = [report(view.id, "received", 1), report(view.id, "accepted", 2)]
-        return stage.service.record_reports(conn, "pi-1", reports)
+        return stage.service.record_many(conn, [("pi-1", each) for each in reports])
 
     drafts = await stage.database.write(work)
     assert [draft.data["state"] for draft in drafts] == ["received", "accepted"]

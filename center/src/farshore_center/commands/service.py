@@ -4,8 +4,6 @@ It does not know HTTP, and it does not choose nodes: the nodes are named when it
 """
 
 import asyncio
-import base64
-import binascii
 from collections.abc import Callable, Coroutine, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, replace
@@ -16,6 +14,7 @@ from farshore_protocol.commands import CommandReport
 from farshore_protocol.ids import Ids
 from sqlalchemy import Connection
 
+from farshore_center.api.cursors import read_cursor, write_cursor
 from farshore_center.api.problems import Problem
 from farshore_center.commands import engine, store
 from farshore_center.commands.announced import Announced, NothingAnnounced, with_announced
@@ -25,7 +24,6 @@ from farshore_center.commands.erasing import Eraser
 from farshore_center.commands.questions import Questions
 from farshore_center.commands.reports import drafts_of, record_many
 from farshore_center.commands.request import (
-    NOT_VALID,
     CheckedCommand,
     NewCommand,
     cancel_request,
@@ -217,12 +215,6 @@ class CommandService:
             command=view, not_cancelled=left, asked_by=None if asked_by is None else asked_by.id
         )
 
-    def record_reports(
-        self, conn: Connection, node: str, reports: Sequence[CommandReport]
-    ) -> list[Draft]:
-        """One node's accepted reports, inside the transaction that accepts them."""
-        return self.record_many(conn, [(node, report) for report in reports])
-
     def record_many(
         self, conn: Connection, pairs: Sequence[tuple[str, CommandReport]]
     ) -> list[Draft]:
@@ -278,10 +270,14 @@ class CommandService:
 
     async def list(self, limit: int = 50, cursor: str | None = None) -> CommandPage:
         """Without targets, the newest first."""
-        before = None if cursor is None else _read_cursor(cursor)
+        before = None if cursor is None else read_cursor(cursor)
         found = await self._database.read(lambda conn: store.newest(conn, limit + 1, before))
         items, more = found[:limit], found[limit:]
-        return CommandPage(items=tuple(items), next=_write_cursor(items[-1]) if more else None)
+        last = items[-1] if more else None
+        return CommandPage(
+            items=tuple(items),
+            next=None if last is None else write_cursor(last.created_ms, last.id),
+        )
 
 
 def _new(
@@ -341,21 +337,3 @@ def _nothing_to_cancel(targets: Sequence[Target]) -> Problem:
         detail="every target is at its end",
         extra={"not_cancelled": left},
     )
-
-
-def _write_cursor(view: CommandView) -> str:
-    return base64.urlsafe_b64encode(f"{view.created_ms}.{view.id}".encode()).decode()
-
-
-def _read_cursor(cursor: str) -> tuple[int, str]:
-    try:
-        created, _, command_id = base64.urlsafe_b64decode(cursor).decode("ascii").partition(".")
-        return int(created), command_id
-    except (ValueError, binascii.Error) as exc:
-        raise Problem(
-            status=422,
-            title=NOT_VALID,
-            field="cursor",
-            detail=f"{cursor[:100]!a} is no cursor",
-            expected="the value of `next` in the page before",
-        ) from exc

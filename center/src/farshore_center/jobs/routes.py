@@ -1,12 +1,11 @@
 """``/api/v1/jobs`` over HTTP."""
 
-import base64
-import binascii
 from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Header, Query, Response
 
+from farshore_center.api.cursors import read_cursor, write_cursor
 from farshore_center.api.problems import Problem
 from farshore_center.commands.request import NOT_VALID
 from farshore_center.config.request import Signed, etag, signed
@@ -71,9 +70,9 @@ def _reading(router: APIRouter, reader: JobReader) -> None:
     ) -> Response:
         """Jobs, the newest first, without their waves."""
         states = _states(state, JOB.states)
-        found = await reader.page(limit + 1, _read_cursor(cursor), states, parent)
+        found = await reader.page(limit + 1, _read(cursor), states, parent)
         last = found[limit - 1].record if len(found) > limit else None
-        more = None if last is None else _cursor(last.created_ms, last.id)
+        more = None if last is None else write_cursor(last.created_ms, last.id)
         return _json({"items": [view.document() for view in found[:limit]], "next": more})
 
     @router.get("/jobs/{job_id}")
@@ -91,9 +90,9 @@ def _reading(router: APIRouter, reader: JobReader) -> None:
     ) -> Response:
         """The nodes of a job, by wave."""
         states = _states(state, JOB_NODE.states)
-        record, found = await reader.nodes(job_id, limit + 1, _read_cursor(cursor), states, wave)
+        record, found = await reader.nodes(job_id, limit + 1, _read(cursor), states, wave)
         last = found[limit - 1].each if len(found) > limit else None
-        more = None if last is None else _cursor(last.wave or _LAST_WAVE, last.node)
+        more = None if last is None else write_cursor(last.wave or _LAST_WAVE, last.node)
         items = [node_document(record, row) for row in found[:limit]]
         return _json({"items": items, "next": more})
 
@@ -185,26 +184,6 @@ def _states(text: str | None, known: tuple[str, ...]) -> list[str]:
     return found
 
 
-def _cursor(number: int, name: str) -> str:
-    return base64.urlsafe_b64encode(f"{number}.{name}".encode()).decode()
-
-
-def _read_cursor(cursor: str | None) -> tuple[int, str] | None:
-    if cursor is None:
-        return None
-    try:
-        number, _, name = base64.urlsafe_b64decode(cursor).decode("ascii").partition(".")
-        return int(number), name
-    except (ValueError, binascii.Error) as exc:
-        raise Problem(
-            status=422,
-            title=NOT_VALID,
-            field="cursor",
-            detail=f"{cursor[:100]!a} is no cursor",
-            expected="the value of `next` in the page before",
-        ) from exc
-
-
 def _answer(
     view: JobView,
     *,
@@ -221,3 +200,7 @@ def _json(
     return Response(
         orjson.dumps(document), status_code=status, media_type="application/json", headers=headers
     )
+
+
+def _read(cursor: str | None) -> tuple[int, str] | None:
+    return None if cursor is None else read_cursor(cursor)
