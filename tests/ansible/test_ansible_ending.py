@@ -94,3 +94,23 @@ def test_the_end_of_a_secret_command_is_there_when_the_record_has_been_seen() ->
     target.absorb(said("succeeded", output=[chunk(0, "a")], result={"exit_code": 0}, history=[]))
     assert target.final
     assert (target.text("stdout"), target.exit_code()) == ("a", 0)
+
+
+def test_a_late_word_does_not_pass_for_the_record_of_a_secret_command() -> None:
+    """The center sends again while the end arrives: its ``sent`` says nothing of the result."""
+    target = Target(id="c1")
+    target.absorb(said("succeeded", secret=True, output_left_out=1))
+    target.absorb(said("sent"))
+    assert not target.final
+    target.absorb(said("succeeded", result={"exit_code": 0}, history=[]))
+    assert target.final
+    target.absorb(said("succeeded", secret=True, output_left_out=1))
+    assert target.final, "what is known stays known"
+    assert target.why_not_run("pi-1") is None
+
+
+def test_a_secret_end_after_an_expiry_is_looked_up() -> None:
+    target = Target(id="c1")
+    target.absorb(said("expired"))
+    target.absorb(said("succeeded", secret=True, output_left_out=1))
+    assert not target.final

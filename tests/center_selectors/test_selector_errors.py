@@ -8,7 +8,7 @@ from farshore_center.selectors import SelectorError, parse, render
 from farshore_center.selectors.builder import MAX_NESTING
 from farshore_center.selectors.grammar import MAX_LENGTH
 from farshore_center.selectors.model import MAX_TERMS, InOverlay, expand
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 PAGE = (Path(__file__).parents[2] / "docs" / "selectors.md").read_text()
@@ -99,6 +99,7 @@ PIECES = st.sampled_from(
 
 
 @given(st.lists(PIECES).map("".join) | st.text())
+@example("node:\x00")
 def test_whatever_is_written_is_read_or_refused(text: str) -> None:
     try:
         selector = parse(text)

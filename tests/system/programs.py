@@ -163,3 +163,16 @@ class MosquittoProgram(Program):
         program = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
         assert program, "mosquitto is missing: make system"
         super().__init__([program, "-c", str(config)], folder / "mosquitto.log")
+
+    def start(self) -> None:
+        """Until it listens: Mosquitto's own clients give up at a refused connection."""
+        super().start()
+        deadline = time.monotonic() + DEADLINE_S
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
+            except OSError:
+                assert time.monotonic() < deadline, "Mosquitto never listened"
+                time.sleep(0.02)  # between two looks at a condition with a deadline
+            else:
+                return

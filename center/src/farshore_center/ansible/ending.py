@@ -52,8 +52,9 @@ class Target:
         # the node's word overrules an expiry.
         state = str(said["state"])
         if state in FINAL or self.state not in FINAL:
+            news = self.partial or state != self.state
+            self.partial = news and bool(said.get("secret"))
             self.state = state
-        self.partial = bool(said.get("secret"))
         self.states.add(state)
         self.reason = said.get("reason") or self.reason
         self.result = said.get("result") or self.result

@@ -132,8 +132,6 @@ class Builder(Transformer[Token, Selector]):
         quoted = token.type == "STRING"
         if quoted:
             text = _unquoted(token)
-        elif "\x00" in text:
-            raise SelectorError("a text can't hold the character 0", at=token.start_pos or 0)
         return Operand(text=text, quoted=quoted and read_number(text) is not None), token
 
     def one_of(self, found: tuple[Field, Token], *operands: tuple[Operand, Token]) -> _Part:

@@ -92,6 +92,8 @@ def parse(text: str) -> Selector:
             raise SelectorError(
                 f"{len(text)} characters", at=MAX_LENGTH, expected=f"{MAX_LENGTH} or fewer"
             )
+        if "\x00" in text:
+            raise SelectorError("a text can't hold the character 0", at=text.index("\x00"))
         selector = _parsed(text)
         count = sum(1 for _ in terms(selector))
         if count > MAX_TERMS:
