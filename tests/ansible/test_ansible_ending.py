@@ -114,3 +114,11 @@ def test_a_secret_end_after_an_expiry_is_looked_up() -> None:
     target.absorb(said("expired"))
     target.absorb(said("succeeded", secret=True, output_left_out=1))
     assert not target.final
+
+
+def test_an_end_without_what_it_came_to_is_wanting() -> None:
+    target = Target(id="c1")
+    target.absorb(said("succeeded", history=[]))
+    assert target.wanting
+    target.absorb(said("succeeded", result={"exit_code": 0}, history=[]))
+    assert not target.wanting

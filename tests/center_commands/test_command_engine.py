@@ -115,6 +115,23 @@ def test_an_end_is_left_by_no_report_of_another_disk() -> None:
     assert apply_report(ended, other, NOW).state == "interrupted"
 
 
+def test_the_end_of_a_secret_command_keeps_its_result_in_either_order() -> None:
+    """The node says the end again to a repeated id, and remembers no result."""
+    first = report("c1", "succeeded", seq=5, result={"exit_code": 0})
+    again = report("c1", "succeeded", seq=6)
+    for way in ((first, again), (again, first)):
+        target = SENT
+        for each in way:
+            target = apply_report(target, each, NOW)
+        assert (target.state, target.result) == ("succeeded", '{"exit_code":0}')
+
+
+def test_what_was_erased_stays_erased() -> None:
+    ended = replace(apply_report(SENT, report("c1", "succeeded", seq=6), NOW), erased=True)
+    late = report("c1", "succeeded", seq=5, result={"exit_code": 0})
+    assert apply_report(ended, late, NOW).result is None
+
+
 def test_a_history_is_bounded() -> None:
     target = SENT
     for seq in range(1, 300):

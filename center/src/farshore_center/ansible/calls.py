@@ -152,11 +152,20 @@ class Commands:
                     found.absorb(event["data"])
                     if found.partial and found.state in FINAL:
                         self._look(found)
+            self._await_result(target)
         finally:
             self._targets.pop(target.id, None)
         why = target.why_not_run(self._name)
         if why is not None:
             raise self._explained(why)
+
+    def _await_result(self, target: Target) -> None:
+        deadline_s = self._monotonic_s() + MISSING_OUTPUT_S
+        pause_s = ASK_FIRST_S
+        while target.wanting and self._monotonic_s() < deadline_s:
+            self._pause(pause_s)
+            pause_s = min(pause_s * 2, ASK_MOST_S)
+            self._look(target)
 
     def _patience_s(self, target: Target) -> float:
         return self._ttl_s + MARGIN_S + (self._timeout_s if target.taken else 0.0)

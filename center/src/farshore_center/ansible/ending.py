@@ -42,6 +42,14 @@ class Target:
         return self.state in FINAL and not self.partial
 
     @property
+    def wanting(self) -> bool:
+        """Its end is known and what it came to is not: of a secret command the node does not remember
+        that, and may have said the end again before its first word on it has arrived."""
+        return (
+            self.state in ("succeeded", "failed") and self.result is None and self.error is None
+        )
+
+    @property
     def taken(self) -> bool:
         """The node has it."""
         return bool(self.states & {"received", "accepted", "running"})

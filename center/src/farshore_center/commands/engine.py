@@ -206,8 +206,17 @@ def _moved(target: Target, state: str, now_ms: int, reason: str | None) -> Targe
 def apply_report(target: Target, report: CommandReport, at_ms: int) -> Target:
     """The target after a report that reached the center at `at_ms`; itself if nothing changes."""
     history = _merged(target.history, _steps(report))
+    result = None if report.result is None or target.erased else json_text(report.result)
+    error = None if report.error is None else json_text(report.error)
+    if report.state == target.state:
+        # The node does not remember what a secret command came to: of two words on one end, one may
+        # have it, and either may come first.
+        result, error = result or target.result, error or target.error
     if not _counts(target, report):
-        return target if history == target.history else replace(target, history=history)
+        if report.state != target.state or target.state not in FINAL:
+            result, error = target.result, target.error
+        after = replace(target, history=history, result=result, error=error)
+        return target if after == target else after
     return replace(
         target,
         state=report.state,
@@ -215,8 +224,8 @@ def apply_report(target: Target, report: CommandReport, at_ms: int) -> Target:
         updated_ms=at_ms,
         epoch=report.epoch,
         seq=report.seq,
-        result=None if report.result is None or target.erased else json_text(report.result),
-        error=None if report.error is None else json_text(report.error),
+        result=result,
+        error=error,
         history=history,
         held=False,
     )
