@@ -45,9 +45,7 @@ class Target:
     def wanting(self) -> bool:
         """Its end is known and what it came to is not: of a secret command the node does not remember
         that, and may have said the end again before its first word on it has arrived."""
-        return (
-            self.state in ("succeeded", "failed") and self.result is None and self.error is None
-        )
+        return self.state in ("succeeded", "failed") and self.result is None and self.error is None
 
     @property
     def taken(self) -> bool:
