@@ -9,6 +9,7 @@ from pathlib import Path
 from farshore_protocol.commands import NODE_COMMAND, TARGET
 from farshore_protocol.config.lifecycle import NODE_CONFIG
 from farshore_protocol.lifecycle import Lifecycle
+from farshore_protocol.tasks import INSTANCE, NODE_TASK
 
 PAGE = Path(__file__).parents[2] / "docs" / "lifecycles.md"
 
@@ -32,6 +33,18 @@ LIFECYCLES: tuple[tuple[Lifecycle, str], ...] = (
         "`applied`, `drifted`, `rolled_back` and `failed`. After a crash between `staged` and "
         "`rolling_back` it undoes what there is and receives the configuration anew. How the center "
         "sees it: [configuration](configuration.md#states).",
+    ),
+    (
+        NODE_TASK,
+        "What the node writes down of each instance of a task, and reports by `evt/task`. After a "
+        "crash of the agent it takes up what still runs, and goes on from `backing_off` with what "
+        "does not.",
+    ),
+    (
+        INSTANCE,
+        "What the center records of each grant. From `granted` on the node's word decides; `lost` is "
+        "what the center assumes when its node was silent for too long, and the node's word "
+        "overrules it.",
     ),
 )
 

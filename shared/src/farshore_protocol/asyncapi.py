@@ -28,6 +28,7 @@ from farshore_protocol.messages import (
 )
 from farshore_protocol.names import NAME
 from farshore_protocol.stream import StreamAck
+from farshore_protocol.tasks import DesiredTasks, LeaseAnswer, LeaseRequest, TasksReport
 from farshore_protocol.telemetry import TelemetryBatch
 from farshore_protocol.topics import CenterState, Down, GroupCommand, Up
 from farshore_protocol.version import PROTOCOL
@@ -83,6 +84,8 @@ CHANNELS: tuple[Channel, ...] = (
     _up("evt", "{kind}", "Something happened", Event),
     _up("rep", "facts", "What machine this is", FactsReport),
     _up("rep", "config", "What becomes of a configuration", ConfigReport),
+    _up("rep", "tasks", "What work the node has", TasksReport),
+    _up("lease", None, "Asks for leases to be renewed", LeaseRequest, qos=0),
     _up("tel", "{set}", "A batch of samples; zlib-packed above 1 KB", TelemetryBatch),
     _up("log", "{unit}", "A live tail, while somebody asks for it", LogLines, qos=0),
     _up("probe", None, "A packet of link-test", Probe, qos=0),
@@ -92,6 +95,8 @@ CHANNELS: tuple[Channel, ...] = (
     _down("log", "{unit}", "Renews the lease of a live tail", LogRenewal, qos=0),
     _down("error", None, "A message of the node was refused", ErrorMessage),
     _down("desired", "config", "What to run; zlib-packed where that is smaller", DesiredConfig),
+    _down("desired", "tasks", "What work to do; zlib-packed where that is smaller", DesiredTasks),
+    _down("lease", None, "The leases that are renewed", LeaseAnswer, qos=0),
     Channel(
         name="center",
         address=CenterState().build(),

@@ -20,13 +20,13 @@ from farshore_protocol.names import (
 PREFIX = "fs1"
 
 UpKind = Literal[
-    "presence", "birth", "heartbeat", "time", "probe", "res", "evt", "rep", "tel", "log"
+    "presence", "birth", "heartbeat", "time", "probe", "lease", "res", "evt", "rep", "tel", "log"
 ]
-DownKind = Literal["cmd", "desired", "log", "ack", "time", "probe", "error"]
+DownKind = Literal["cmd", "desired", "log", "ack", "time", "probe", "lease", "error"]
 
-_UP_PLAIN = frozenset({"presence", "birth", "heartbeat", "time", "probe"})
+_UP_PLAIN = frozenset({"presence", "birth", "heartbeat", "time", "probe", "lease"})
 _UP_NAMED = frozenset({"res", "evt", "rep", "tel", "log"})
-_DOWN_PLAIN = frozenset({"ack", "time", "probe", "error"})
+_DOWN_PLAIN = frozenset({"ack", "time", "probe", "lease", "error"})
 _DOWN_NAMED = frozenset({"cmd", "desired", "log"})
 
 

@@ -1,0 +1,1 @@
+"""Work that the center placed on this node: kept running with or without the center."""
