@@ -211,7 +211,7 @@ async def test_no_message_can_harm_it(world: World, topic: str, word: bytes) -> 
 async def test_facts_that_fail_do_not_stop_it_and_are_tried_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("farshore_edge.app.FACTS_RETRY_S", 0.01)
+    monkeypatch.setattr("farshore_edge.facts.reporter.RETRY_S", 0.01)
     world.machine.broken = True
     world.start()
     await eventually(lambda: world.words("tel/host"))
@@ -332,7 +332,7 @@ async def test_an_orderly_stop_waits_for_the_batch_that_is_being_written() -> No
     head = agent.outbox._streams["metrics"].head
     await eventually(lambda: agent.outbox._streams["metrics"].head > head)
     stopping = asyncio.create_task(agent.stop())
-    await eventually(lambda: "sampler" not in agent._tasks)
+    await eventually(lambda: "sampler" not in agent._parts)
     await asyncio.sleep(0)
     world.disk.gate.set()
     async with asyncio.timeout(8):

@@ -24,7 +24,7 @@ from farshore_center.telemetry import store as telemetry_store
 from farshore_center.telemetry.model import chunks
 from farshore_center.uplink import ExternalUplink
 from farshore_edge.commands.ledger import Ledger
-from farshore_edge.commands.service import CommandService
+from farshore_edge.commands.recovery import Recovery
 from farshore_edge.outbox.held import Held
 from farshore_edge.outbox.journal import Journal
 from farshore_edge.outbox.outbox import Outbox
@@ -103,9 +103,9 @@ def ledger_not_asked(patch: Patch) -> None:
 
 def interrupted_command_run_again(patch: Patch) -> None:
     async def report_died(self: Any, entry: Any) -> None:
-        self._start(entry.id, self._run_again(entry))
+        self._reception.start(entry.id, self._run_again(entry))
 
-    patch.setattr(CommandService, "_report_died", report_died)
+    patch.setattr(Recovery, "_report_died", report_died)
 
 
 def sent_command_cancelled(patch: Patch) -> None:

@@ -5,31 +5,18 @@
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import random
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-import orjson
 from farshore_protocol.clock import Clock
-from farshore_protocol.codec import decode
-from farshore_protocol.errors import RemoteProtocolError
 from farshore_protocol.ids import Ids
 from farshore_protocol.link import Link, Message, Session
-from farshore_protocol.messages import (
-    UNKNOWN_NODE,
-    Capabilities,
-    CenterStateMessage,
-    ErrorMessage,
-    ProbeAnswer,
-    TimeAnswer,
-)
-from farshore_protocol.messages import Presence as PresenceMessage
-from farshore_protocol.stream import Ack, Sender, SenderSettings
-from farshore_protocol.topics import CenterState, Down, GroupCommand, Up, node_filters, parse
+from farshore_protocol.stream import Sender, SenderSettings
+from farshore_protocol.topics import Up, node_filters
 
-from farshore_edge import VERSION
+from farshore_edge.agent_clock import AgentClock
 from farshore_edge.commands.room import CommandParts, CommandRoom
 from farshore_edge.commands.verbs import Handlers
 from farshore_edge.commands.verbs.added import Finder
@@ -40,25 +27,21 @@ from farshore_edge.config.handlers.agent import AgentSettings
 from farshore_edge.config.simulated import simulated_config
 from farshore_edge.database import Database, LateDatabase, SetAside
 from farshore_edge.diagnosis import Diagnosis, LinkHistory, Support
+from farshore_edge.downlink import Downlink, Listeners
 from farshore_edge.errors import DatabaseError
-from farshore_edge.outbox import BufferSettings, Courier, Outbox, Timing
-from farshore_edge.presence import CenterMemory, ClockSync, Presence
+from farshore_edge.facts.reporter import FactsReporter
+from farshore_edge.outbox import BufferSettings, Courier, Outbox
+from farshore_edge.parts import RunningParts
+from farshore_edge.presence import CenterMemory, Presence
 from farshore_edge.settings import Settings
+from farshore_edge.status import Status
 from farshore_edge.telemetry.sampler import Collector, Sampler
 from farshore_edge.unheard import Unheard
 
 log = logging.getLogger(__name__)
 
-FACTS_RETRY_S = 600.0
-DISK_RETRY_S = 5.0
 SETTLE_S = 0.5
 """Acknowledged records are deleted together: a crash before it means to hear of them again."""
-
-
-RETAINED = (
-    "a retained command is not run, it would be at every connection; clear it: "
-    "mosquitto_pub -r -n -t {topic}"
-)
 
 
 class Machine(Protocol):
@@ -104,18 +87,16 @@ class Agent:
         self._aside = aside
         self._ids = Ids(rng)
         self.boot = self._ids.boot()
-        self._started_s = clock.monotonic_s()
-        self._sync = ClockSync()
-        self._facts_digest = ""
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._time = AgentClock(clock, boot=self.boot)
         self._stopped = asyncio.Event()
-        self._acks: asyncio.Queue[Ack] = asyncio.Queue()
+        self._parts = RunningParts(broke=self._stopped.set)
         self._power = power
         self._links = LinkHistory()
         self._guard = guard or Guard()
         self._wire()
         self._wire_commands(dict(handlers or {}), find_verbs, support or Support())
         self._wire_config(config or simulated_config())
+        self._wire_words()
 
     def _wire(self) -> None:
         settings, clock = self.settings, self._clock
@@ -123,7 +104,7 @@ class Agent:
         self.outbox = Outbox(
             self._database,
             sender,
-            now=self.timing,
+            now=self._time.timing,
             max_bytes=settings.outbox_max_bytes,
             woken=lambda: self._courier.wake(),
             buffer=BufferSettings(spill_after_s=settings.spill_after_s, settle_s=SETTLE_S),
@@ -146,21 +127,22 @@ class Agent:
             boot=self.boot,
             heartbeat_s=settings.heartbeat_s,
             clock=clock,
-            up_ms=self.up_ms,
-            identity=self._identity,
+            up_ms=self._time.up_ms,
+            identity=lambda: self._status.identity(),
             heads=self.outbox.heads,
             queues=self.outbox.queues,
-            sync=self._sync,
+            sync=self._time.sync,
         )
         self._sampler = Sampler(
             self._machine.collectors(),
             interval_s=settings.sample_interval_s,
             batch_s=settings.batch_s,
-            now=self.timing,
+            now=self._time.timing,
             append=lambda body, timing: self.outbox.append(
                 "metrics", "tel/host", body, timing=timing
             ),
         )
+        self._facts = FactsReporter(self._machine.facts, self.outbox.append)
         self._unheard = Unheard(self.outbox.append, monotonic_s=clock.monotonic_s)
 
     def _wire_commands(self, handlers: Handlers, find_verbs: Finder, support: Support) -> None:
@@ -179,17 +161,17 @@ class Agent:
                     settings=settings,
                     books=self._database,
                     link=self._links,
-                    status=self.status,
-                    clock=self._clock_status,
+                    status=lambda: self._status.word(),
+                    clock=self._time.status,
                     facts=self._machine.facts,
                     support=support,
                 ),
                 unheard=self._unheard,
-                up_ms=self.up_ms,
-                center_ms=lambda up_ms: self._sync.center_ms(up_ms=up_ms),
-                center_now_ms=self._center_now_ms,
+                up_ms=self._time.up_ms,
+                center_ms=self._time.center_ms,
+                center_now_ms=self._time.center_now_ms,
                 facts=self._machine.facts,
-                status=self.status,
+                status=lambda: self._status.word(),
                 config=lambda: self._config,
                 handlers=handlers,
                 find_verbs=find_verbs,
@@ -197,13 +179,6 @@ class Agent:
                 power=self._power,
             )
         )
-        link_test = self._commands.link_test
-        self._downlinks: dict[str, Callable[[bytes], None]] = {
-            "ack": self._acknowledged,
-            "time": lambda payload: self._presence.time_answered(decode(TimeAnswer, payload)),
-            "probe": lambda payload: link_test.answered(decode(ProbeAnswer, payload), len(payload)),
-            "error": lambda payload: self._refused(decode(ErrorMessage, payload)),
-        }
 
     def _wire_config(self, parts: ConfigParts) -> None:
         settings, clock = self.settings, self._clock
@@ -221,96 +196,39 @@ class Agent:
             place=Place(group=settings.group, labels=settings.labels),
             tell=self.outbox.append,
             facts=self._machine.facts,
-            now_ms=self._center_now_ms,
+            now_ms=self._time.center_now_ms,
             monotonic_s=clock.monotonic_s,
             moved=lambda: self._link.reconnect("the node is in another group"),
         )
 
-    def _center_now_ms(self) -> int:
-        """The center's wall clock where it is known, else the node's own."""
-        center_ms = self._sync.center_ms(up_ms=self.up_ms())
-        return self._clock.now_ms() if center_ms is None else int(center_ms)
+    def _wire_words(self) -> None:
+        """What it says of itself, and what it is told."""
+        self._status = Status(
+            settings=self.settings,
+            clock=self._time,
+            link=self._link,
+            outbox=self.outbox,
+            database=self._database,
+            commands=self._commands,
+            config=self._config,
+            aside=lambda: self._aside,
+            center=lambda: self._center.mark,
+            facts_digest=lambda: self._facts.digest,
+        )
+        self._downlink = Downlink(
+            Listeners(
+                commands=self._commands,
+                config=self._config,
+                presence=self._presence,
+                courier=self._courier,
+                center=self._center,
+                unheard=self._unheard,
+            )
+        )
 
     @property
     def connected(self) -> bool:
         return self._link.connected
-
-    # Time
-
-    def up_ms(self) -> int:
-        """Milliseconds since this agent started, on the monotonic clock."""
-        return int((self._clock.monotonic_s() - self._started_s) * 1000)
-
-    def timing(self) -> Timing:
-        up_ms, now_ms = self.up_ms(), self._clock.now_ms()
-        return Timing(
-            boot=self.boot,
-            up_ms=up_ms,
-            ts=now_ms,
-            synced=self._sync.synced(up_ms=up_ms, now_ms=now_ms),
-        )
-
-    # What it says of itself
-
-    def _identity(self) -> dict[str, object]:
-        return {
-            "agent_version": VERSION,
-            "group": self.settings.group,
-            "labels": dict(self.settings.labels),
-            "capabilities": Capabilities(
-                verbs=tuple(sorted(self._commands.handlers)), verbs_digest=self._commands.digest
-            ),
-            "facts_digest": self._facts_digest or None,
-            "center": self._center.mark,
-            "revisions": self._config.revisions(),
-            "digests": self._config.digests(),
-        }
-
-    def status(self) -> dict[str, Any]:
-        return {
-            "node": self.settings.node,
-            "agent_version": VERSION,
-            "boot": self.boot,
-            "up_s": round(self.up_ms() / 1000, 3),
-            "connected": self._link.connected,
-            "clock_offset_ms": self._sync.offset_ms(
-                up_ms=self.up_ms(), now_ms=self._clock.now_ms()
-            ),
-            "streams": {
-                stream: {"records": q.records, "bytes": q.bytes, "head": q.head}
-                for stream, q in self.outbox.queues().items()
-            },
-            **self._commands.status(),
-            "config": self._config.status(),
-            "losses": self._losses(),
-            "disk": self._disk(),
-        }
-
-    def _clock_status(self) -> dict[str, Any]:
-        up_ms, now_ms = self.up_ms(), self._clock.now_ms()
-        return {
-            "now": now_ms,
-            "up_ms": up_ms,
-            "synced": self._sync.synced(up_ms=up_ms, now_ms=now_ms),
-            "offset_ms": self._sync.offset_ms(up_ms=up_ms, now_ms=now_ms),
-            "bound_ms": self._sync.bound_ms(up_ms=up_ms),
-        }
-
-    def _losses(self) -> int | None:
-        try:
-            return len(self._database.losses())
-        except DatabaseError:
-            return None
-
-    def _disk(self) -> dict[str, Any]:
-        """Whether the outbox can be written, and what was set aside."""
-        outage = self.outbox.outage()
-        word: dict[str, Any] = {"writable": outage is None}
-        if outage is not None:
-            word |= {"since": outage.since.ts, "error": outage.error}
-        if self._aside is not None:
-            word["set_aside"] = {"file": self._aside.file, "reason": self._aside.reason}
-        return word
 
     # LinkHandler
 
@@ -337,53 +255,7 @@ class Agent:
         self._courier.link_down()
 
     def received(self, message: Message) -> None:
-        try:
-            self._dispatch(message)
-        except RemoteProtocolError as exc:
-            self._unheard.note(message.topic, exc.reason, exc.detail)
-        except Exception:  # a message must not end the agent, whatever it holds
-            log.exception("a message could not be handled", extra={"topic": message.topic})
-
-    def _dispatch(self, message: Message) -> None:
-        match parse(message.topic):
-            case Down(kind="cmd") | GroupCommand() if message.retain:
-                # It lay at a broker: nobody knows how long.
-                self._unheard.note(message.topic, "retained", RETAINED.format(topic=message.topic))
-            case Down(kind="cmd", name=str(verb)):
-                self._commands.service.take(verb, message.payload)
-            case GroupCommand(group=group, verb=verb):
-                self._commands.service.take(verb, message.payload, group)
-            case Down(kind="desired", name="config"):
-                if message.retain:  # it lay at a broker: the center sends what it means itself
-                    log.warning("a retained configuration is ignored")
-                else:
-                    self._config.take(message.payload)
-            case Down(kind="log", name=str(name)):
-                if not message.retain:
-                    self._commands.tails.renew(name, message.payload)
-            case Down(kind=kind) if kind in self._downlinks:
-                self._downlinks[kind](message.payload)
-            case CenterState():
-                word = decode(CenterStateMessage, message.payload)
-                self._courier.center_wishes(rate=word.rate, hold_s=word.hold_s)
-                self._courier.center_is(word.state == "online")
-                if word.state == "online":
-                    self._presence.saw_center(word.epoch, live=not message.retain)
-            case Up(kind="presence") if not message.retain:  # what was said since "online"
-                self._presence.saw_own(decode(PresenceMessage, message.payload))
-
-    def _acknowledged(self, payload: bytes) -> None:
-        self._acks.put_nowait(decode(Ack, payload))
-
-    def _refused(self, word: ErrorMessage) -> None:
-        if word.reason == UNKNOWN_NODE:
-            log.info("the center does not know this node; it says its birth again")
-            self._presence.say_birth()
-            return
-        log.warning(
-            "the center refused a message",
-            extra={"topic": word.topic, "reason": word.reason, "detail": word.detail},
-        )
+        self._downlink.received(message)
 
     # Life
 
@@ -400,34 +272,17 @@ class Agent:
             ("configuration", self._config.run()),
             ("link", self._link.run(self)),
             ("courier", self._courier.run()),
-            ("acknowledgements", self._take_acks()),
+            ("acknowledgements", self._downlink.take_acks()),
             ("heartbeat", self._presence.run()),
             ("sampler", self._sampler.run()),
-            ("facts", self._report_facts()),
+            ("facts", self._facts.run()),
         ):
-            task = asyncio.create_task(work, name=name)
-            task.add_done_callback(self._task_ended)
-            self._tasks[name] = task
+            self._parts.start(name, work)
         await self._stopped.wait()
-
-    def _task_ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and task.exception() is not None:
-            log.critical(
-                "a part of the agent broke; it stops so that it can be started anew",
-                extra={"part": task.get_name()},
-                exc_info=task.exception(),
-            )
-            self._stopped.set()
 
     async def _look_for_disk(self, late: LateDatabase) -> None:
         """It began in memory alone, and becomes durable as soon as the disk allows it."""
-        found = False
-        while not found:
-            await asyncio.sleep(DISK_RETRY_S)
-            with contextlib.suppress(DatabaseError):  # the outbox has said so, and says it again
-                self._aside = await late.look()
-                self.outbox.adopt()
-                found = True
+        await late.search(self._adopt)
         with contextlib.suppress(DatabaseError):
             self._center.begin()
         self._commands.ledger.begin(self._aside)
@@ -435,33 +290,9 @@ class Agent:
         await self._commands.recover()
         self._presence.say_birth()  # with the heads: the center answers with what it has
 
-    async def _take_acks(self) -> None:
-        while True:
-            ack = await self._acks.get()
-            try:
-                await self._courier.acknowledged(ack)
-                for word in ack.values():
-                    if word.center is not None:
-                        await self._center.obeyed(word.center, answer=word.head is not None)
-            except Exception:  # what it holds was not understood: the center says it again
-                log.exception("an acknowledgement could not be handled")
-
-    async def _report_facts(self) -> None:
-        while True:
-            if await self._facts_reported():
-                return
-            await asyncio.sleep(FACTS_RETRY_S)
-
-    async def _facts_reported(self) -> bool:
-        try:
-            facts = await asyncio.to_thread(self._machine.facts)
-            digest = _digest(facts)
-            await self.outbox.append("reports", "rep/facts", {"digest": digest, "facts": facts})
-        except Exception:  # a strange machine is managed all the same
-            log.exception("the facts could not be found out")
-            return False
-        self._facts_digest = digest
-        return True
+    def _adopt(self, aside: SetAside | None) -> None:
+        self._aside = aside
+        self.outbox.adopt()
 
     async def stop(self) -> None:
         """Orderly: commands ended, buffer flushed, unsent records given a moment, presence offline.
@@ -471,29 +302,15 @@ class Agent:
         try:
             await self._config.stop()
             await self._commands.stop()
-            await self._end("configuration", "sampler", "facts")
+            await self._parts.end("configuration", "sampler", "facts")
             await self._sampler.flush()
             await self.outbox.written()  # by whoever was cancelled while his record was written
             if not await self._courier.drained(self.settings.stop_grace_s):
                 log.info("stopped with unsent records; they are kept")
             await self._link.close(self._presence.farewell())
         finally:
-            await self._end(*self._tasks)
+            await self._parts.end(*self._parts)
             await self._center.write()
             await self.outbox.close()
             await self._database.close()
             self._stopped.set()
-
-    async def _end(self, *names: str) -> None:
-        """Ends parts of the agent; what they were broken by was logged when they broke."""
-        tasks = [self._tasks.pop(name) for name in names if name in self._tasks]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-
-
-def _digest(facts: dict[str, Any]) -> str:
-    """Of the canonical JSON. Raises TypeError for what is none."""
-    canonical = orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)
-    return "sha256:" + hashlib.sha256(canonical).hexdigest()

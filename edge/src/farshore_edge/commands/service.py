@@ -7,45 +7,34 @@ has to wait for its place says so, with how many are ahead, and keeps its turn o
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-import msgspec
 from farshore_protocol.codec import encode
 from farshore_protocol.commands import VERBS, Command, CommandError, Verb
 from farshore_protocol.ids import Ids
 
 from farshore_edge.commands.by_hand import told_of
-from farshore_edge.commands.ending import ended, interrupted
-from farshore_edge.commands.ledger import Entry, Ledger, contradicts, request_of
-from farshore_edge.commands.pledges import Resumable, pledge_of
+from farshore_edge.commands.ledger import Entry, Ledger, contradicts
 from farshore_edge.commands.policy import Accepted, Policy, Refused, judge, rejected
 from farshore_edge.commands.queue import Lanes
 from farshore_edge.commands.reception import Received, receive
-from farshore_edge.commands.teller import QUIET_S, Teller
-from farshore_edge.commands.verbs.guard import Orphan, told
-from farshore_edge.commands.verbs.model import Context, Handlers, Outcome
+from farshore_edge.commands.recovery import Recovery
+from farshore_edge.commands.runner import Runner
+from farshore_edge.commands.teller import QUIET_S
+from farshore_edge.commands.verbs.guard import Orphan
+from farshore_edge.commands.verbs.model import Handlers
 from farshore_edge.database import CommandRow
 from farshore_edge.errors import DatabaseError
 
 log = logging.getLogger(__name__)
 
-Work = Callable[[Context], Awaitable[Outcome]]
-
 WAITING_MAX = 256
-OWN_TIMEOUT = frozenset({"exec", "restart-agent", "reboot"})
-OWN_TIMEOUT_MARGIN_S = 10.0
-"""``exec`` minds its own timeout, so that its process group can end, and so does what waits for the
-next start of the agent; this is for what hangs then."""
 STOP_WITHIN_S = 10.0
-DIED = "the agent died between start and result; it is not known what was done"
-STOPPED = "the agent was stopped meanwhile"
-CANCELLED = "cancelled; what it had started was ended"
 CANCELLED_WAITING = "cancelled before it was run"
 CANCELLED_UNSEEN = "cancelled before it came to the node"
 CANCEL_WITHIN_S = 20.0
-ORPHANS_TOLD = 100
 LEDGER_LOST = (
     "the node's ledger of commands was damaged and begun anew: this command was made before that, "
     "and may have been run already; make it anew if it is still wanted"
@@ -88,16 +77,15 @@ class CommandService:
         self._monotonic_s = monotonic_s
         self._center_ms = center_ms
         self._lanes = Lanes(at_once, patience_s=QUIET_S)
-        self._output_max_bytes = output_max_bytes
         self._catalogue = catalogue
         self._dropped = dropped
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._marks: dict[str, bytes] = {}
-        self._concluding: set[asyncio.Task[None]] = set()
-        self._to_cancel: set[str] = set()
-        self._pledged: set[str] = set()
-        self._orphans: dict[str, Sequence[Orphan]] = {}
         self._stopping = False
+        self._runner = Runner(ledger, handlers, now_ms=now_ms, output_max_bytes=output_max_bytes)
+        self._recovery = Recovery(
+            self, ledger, handlers, self._runner, self._lanes, now_ms=now_ms, catalogue=catalogue
+        )
 
     def running(self) -> list[str]:
         """Ids of commands that are running or waiting for their turn."""
@@ -129,9 +117,9 @@ class CommandService:
             log.error("too many commands wait; one is dropped", extra={"command": received.id})
             self._dropped(verb, TOO_MANY)
             return
-        self._start(received.id, self._process(received), received.mark)
+        self.start(received.id, self._process(received), received.mark)
 
-    def _start(self, command_id: str, work: Coroutine[Any, Any, None], mark: bytes = b"") -> None:
+    def start(self, command_id: str, work: Coroutine[Any, Any, None], mark: bytes = b"") -> None:
         task = asyncio.create_task(work, name=f"command {command_id}")
         self._tasks[command_id] = task
         if mark:  # else nothing is known that could contradict
@@ -141,8 +129,7 @@ class CommandService:
     def _ended(self, command_id: str, task: asyncio.Task[None]) -> None:
         self._tasks.pop(command_id, None)
         self._marks.pop(command_id, None)
-        self._to_cancel.discard(command_id)
-        self._pledged.discard(command_id)
+        self._runner.forget(command_id)
         if not task.cancelled() and task.exception() is not None:
             log.error("a command broke", extra={"command": command_id}, exc_info=task.exception())
 
@@ -161,13 +148,13 @@ class CommandService:
             await self._not_in_ledger(entry)
             return
         received_s = self._monotonic_s()
-        verdict = received.refusal or received.judged(self._judge(received.verb, command))
+        verdict = received.refusal or received.judged(self.judge(received.verb, command))
         if isinstance(verdict, Accepted) and not await self._may_be_new(verdict, command):
             verdict = rejected("ledger_lost", LEDGER_LOST)
         if isinstance(verdict, Refused):
-            await self._refuse(entry, verdict)
+            await self.refuse(entry, verdict)
             return
-        await self._in_turn(entry, verdict, command, lambda: self._monotonic_s() - received_s)
+        await self.in_turn(entry, verdict, command, lambda: self._monotonic_s() - received_s)
 
     async def _not_in_ledger(self, entry: Entry) -> None:
         """The center asked for what it knows to have been taken here. The word is recorded, so that a
@@ -186,7 +173,7 @@ class CommandService:
             entry.from_memory = True
             return None
 
-    async def _in_turn(
+    async def in_turn(
         self, entry: Entry, verdict: Accepted, command: Command, waited: Callable[[], float]
     ) -> None:
         """``waited``: seconds since it came."""
@@ -202,14 +189,14 @@ class CommandService:
                 if command.ttl_s is not None and waited_s > command.ttl_s:
                     message = f"waited {waited_s:.1f} s for its turn, longer than its time to live"
                     error = CommandError(code="expired", message=message)
-                    await self._refuse(entry, Refused(state="expired", error=error))
+                    await self.refuse(entry, Refused(state="expired", error=error))
                     return
                 await self._recorded_and_run(entry, verdict, command)
         except asyncio.CancelledError:
             # What runs has concluded by itself.
-            if entry.state != "received" or entry.id not in self._to_cancel:
+            if entry.state != "received" or entry.id not in self._runner.to_cancel:
                 raise
-            await self._concluded(self._refuse(entry, _cancelled(CANCELLED_WAITING)))
+            await self._runner.concluded(self.refuse(entry, _cancelled(CANCELLED_WAITING)))
 
     async def _may_be_new(self, verdict: Accepted, command: Command) -> bool:
         return verdict.verb.idempotent or await self._ledger.knows(command)
@@ -226,17 +213,17 @@ class CommandService:
                 noted.from_memory = entry.from_memory = True
         if not entry.from_memory or self._only_asks(verdict):
             entry.state = noted.state
-            await self._run(noted, verdict, command)
+            await self._runner.run(noted, verdict, command)
         elif not self._ledger.can_answer_from_memory():
             log.error("the command is not run", extra={"command": entry.id})
         else:
-            await self._refuse(entry, rejected("ledger_unwritable", LEDGER_UNWRITABLE))
+            await self.refuse(entry, rejected("ledger_unwritable", LEDGER_UNWRITABLE))
 
     def _only_asks(self, verdict: Accepted) -> bool:
         may = verdict.verb.idempotent and verdict.risk == "read"
         return may and self._ledger.can_answer_from_memory()
 
-    def _judge(self, verb: str, command: Command) -> Accepted | Refused:
+    def judge(self, verb: str, command: Command) -> Accepted | Refused:
         return judge(
             verb,
             command,
@@ -246,74 +233,10 @@ class CommandService:
             catalogue=self._catalogue,
         )
 
-    async def _refuse(self, entry: Entry, refusal: Refused) -> None:
+    async def refuse(self, entry: Entry, refusal: Refused) -> None:
         entry.move(refusal.state, self._now_ms())
         entry.from_memory = entry.from_memory or self._ledger.failing()
         await self._ledger.report(entry, error=refusal.error)
-
-    async def _run(self, entry: Entry, verdict: Accepted, command: Command) -> None:
-        entry.move("running", self._now_ms())
-        timeout_s = command.timeout_s or verdict.verb.timeout_s
-        handler = self._handlers[entry.verb]
-        await self._work(entry, timeout_s, lambda context: handler(verdict.args, context))
-
-    async def _work(self, entry: Entry, timeout_s: float, work: Work) -> None:
-        teller = Teller(entry, self._ledger)
-
-        async def pledge(word: dict[str, Any]) -> None:
-            await self._ledger.pledge(entry, word)
-            self._pledged.add(entry.id)
-
-        context = Context(
-            timeout_s=timeout_s,
-            output_max_bytes=self._output_max_bytes,
-            emit=teller.emit,
-            command_id=entry.id,
-            pledge=pledge,
-        )
-        try:
-            outcome = await self._handle(entry.verb, work, context)
-        except asyncio.CancelledError:
-            if entry.id in self._pledged:  # its end is for the next start to tell
-                await self._concluded(_silenced(teller))
-            elif entry.id in self._to_cancel:
-                error = CommandError(code="cancelled", message=CANCELLED)
-                await self._conclude(entry, Outcome(state="cancelled", error=error), teller)
-            else:
-                await self._conclude(entry, interrupted("agent_stopped", STOPPED), teller)
-            raise
-        await self._conclude(entry, outcome, teller)
-
-    async def _handle(self, verb: str, work: Work, context: Context) -> Outcome:
-        margin_s = OWN_TIMEOUT_MARGIN_S if verb in OWN_TIMEOUT else 0.0
-        try:
-            async with asyncio.timeout(context.timeout_s + margin_s):
-                return await work(context)
-        except TimeoutError:
-            message = f"no answer within {context.timeout_s:g} s"
-            return Outcome(state="timed_out", error=CommandError(code="timed_out", message=message))
-        except Exception as exc:  # whatever a verb does, its command gets an end
-            log.exception("a verb failed", extra={"verb": verb})
-            message = f"{type(exc).__name__}: {exc}"
-            return Outcome(state="failed", error=CommandError(code="broken", message=message))
-
-    async def _conclude(self, entry: Entry, outcome: Outcome, teller: Teller) -> None:
-        """What a verb came to is recorded even if the agent is stopped at this very moment."""
-        await self._concluded(self._finish(entry, outcome, teller))
-
-    async def _concluded(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._concluding.add(task)
-        task.add_done_callback(self._concluding.discard)
-        await asyncio.shield(task)
-
-    async def _finish(self, entry: Entry, outcome: Outcome, teller: Teller) -> None:
-        unsaid = [*await teller.stop(), *outcome.output]
-        earlier, last, outcome = ended(outcome, unsaid)
-        for portion in earlier:
-            await self._ledger.report(entry, output=portion, keep=False)
-        entry.move(outcome.state, self._now_ms())
-        await self._ledger.report(entry, output=last, result=outcome.result, error=outcome.error)
 
     async def cancel(self, command_id: str, verb: str | None) -> str | None:
         """Ends a command; gives the state that it is in then, None when that can't be told.
@@ -321,12 +244,11 @@ class CommandService:
         A command that has not come yet is recorded as cancelled, so that it is not run when it does.
         """
         task = self._tasks.get(command_id)
-        if task is not None and command_id not in self._pledged:
-            self._to_cancel.add(command_id)
+        if task is not None and command_id not in self._runner.pledged:
+            self._runner.to_cancel.add(command_id)
             task.cancel()
             await asyncio.wait([task], timeout=CANCEL_WITHIN_S)
-            if self._concluding:
-                await asyncio.wait(self._concluding, timeout=CANCEL_WITHIN_S)
+            await self._runner.until_concluded(CANCEL_WITHIN_S)
         try:
             recorded = self._ledger.find(command_id)
         except DatabaseError as exc:
@@ -335,7 +257,7 @@ class CommandService:
         if recorded is None:
             if task is None:
                 entry = Entry(id=command_id, verb=verb or "unknown", request=b"")
-                await self._refuse(entry, _cancelled(CANCELLED_UNSEEN))
+                await self.refuse(entry, _cancelled(CANCELLED_UNSEEN))
                 return entry.state
             return None
         if task is None:  # its sender may not have heard the end
@@ -345,73 +267,7 @@ class CommandService:
     async def recover(self, ended: Mapping[str, Sequence[Orphan]] | None = None) -> None:
         """After a start: what waited for its turn waits again, and what was accepted or running when
         the agent died is resolved. ``ended``: command → what it had left, and was ended now."""
-        self._orphans = dict(ended or {})
-        for entry in self._ledger.unfinished():
-            if entry.state == "received":
-                self._start(entry.id, self._wait_again(entry), entry.mark)
-                continue
-            pledge = pledge_of(entry.request)
-            handler = self._handlers.get(entry.verb)
-            if pledge is not None and isinstance(handler, Resumable):
-                self._pledged.add(entry.id)
-                self._start(entry.id, self._resume(entry, handler, pledge))
-                continue
-            entry.move("interrupted", self._now_ms())
-            verb = self._catalogue.get(entry.verb)
-            if verb is not None and verb.idempotent:
-                self._start(entry.id, self._run_again(entry), entry.mark)
-            else:
-                await self._report_died(entry)
-
-    async def _resume(self, entry: Entry, verb: Resumable, pledge: dict[str, Any]) -> None:
-        """What an earlier start has begun is not done again; what became of it is found out."""
-        if entry.state == "accepted":
-            entry.move("running", self._now_ms())
-        timeout_s = request_of(entry).timeout_s or self._catalogue[entry.verb].timeout_s
-        await self._work(entry, timeout_s, lambda context: verb.resume(pledge, context))
-
-    async def _report_died(self, entry: Entry) -> None:
-        left = self._orphans.get(entry.id, ())
-        message = DIED + (
-            f"; at this start was ended what it had left: {told(left)}" if left else ""
-        )
-        result = {"ended": [asdict(each) for each in left[:ORPHANS_TOLD]]} if left else None
-        error = CommandError(code="interrupted", message=message)
-        await self._ledger.report(entry, result=result, error=error)
-
-    async def _run_again(self, entry: Entry) -> None:
-        try:
-            command = request_of(entry)
-        except msgspec.MsgspecError as exc:
-            log.error("a recorded command can't be read", extra={"command": entry.id}, exc_info=exc)
-            await self._report_died(entry)
-            return
-        entry.secret = command.secret
-        # It was in time when it came.
-        verdict = self._judge(entry.verb, replace(command, iat=None))
-        if isinstance(verdict, Refused):
-            await self._report_died(entry)
-            return
-        async with self._lanes.place(verdict, entry.id, _in_silence):
-            await self._run(entry, verdict, command)
-
-    async def _wait_again(self, entry: Entry) -> None:
-        """It was in time when it came, and was never begun."""
-        try:
-            command = request_of(entry)
-        except msgspec.MsgspecError as exc:
-            log.error("a recorded command can't be read", extra={"command": entry.id}, exc_info=exc)
-            entry.move("interrupted", self._now_ms())
-            await self._report_died(entry)
-            return
-        entry.secret = command.secret
-        verdict = self._judge(entry.verb, replace(command, iat=None))
-        if isinstance(verdict, Refused):
-            await self._refuse(entry, verdict)
-            return
-        came_ms = entry.at_ms
-        waited = lambda: (self._now_ms() - came_ms) / 1000  # noqa: E731
-        await self._in_turn(entry, verdict, command, waited)
+        await self._recovery.recover(ended or {})
 
     async def stop(self) -> None:
         """Takes nothing more and ends what runs; each is reported as interrupted."""
@@ -421,16 +277,7 @@ class CommandService:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=STOP_WITHIN_S)
-        if self._concluding:
-            await asyncio.wait(self._concluding, timeout=STOP_WITHIN_S)
-
-
-async def _silenced(teller: Teller) -> None:
-    await teller.stop()
-
-
-async def _in_silence(_ahead: int) -> None:
-    return
+        await self._runner.until_concluded(STOP_WITHIN_S)
 
 
 def _cancelled(message: str) -> Refused:

@@ -5,6 +5,7 @@ ledger that is on no disk would contradict the one that may be there.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -23,7 +24,9 @@ from farshore_edge.database.model import (
 )
 from farshore_edge.database.recovery import open_database
 from farshore_edge.database.sqlite import SqliteDatabase
-from farshore_edge.errors import DiskError
+from farshore_edge.errors import DatabaseError, DiskError
+
+RETRY_S = 5.0
 
 Open = Callable[[SetAside | None], SqliteDatabase]
 
@@ -47,6 +50,15 @@ class LateDatabase:
                 self._error = exc
                 raise
         return self._found.aside()
+
+    async def search(self, adopt: Callable[[SetAside | None], None]) -> None:
+        """Looks again and again until it can be opened and ``adopt``, which is given what was set
+        aside for it, raises no DatabaseError."""
+        while True:
+            await asyncio.sleep(RETRY_S)
+            with contextlib.suppress(DatabaseError):  # the outbox has said so, and says it again
+                adopt(await self.look())
+                return
 
     def _there(self) -> Database:
         if self._found is None:
