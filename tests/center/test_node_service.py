@@ -3,16 +3,25 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from farshore_center.db.database import Database
 from farshore_center.db.errors import DatabaseError
 from farshore_center.events import EventLog
+from farshore_center.ingest.intake import Intake
 from farshore_center.nodes.service import NodeService
 from farshore_protocol.clock import ManualClock
+from farshore_protocol.codec import encode
 from farshore_protocol.link import Message
-from farshore_protocol.messages import Birth, Heartbeat, Presence, Queue, TimeRequest
+from farshore_protocol.messages import (
+    Birth,
+    CenterMark,
+    Heartbeat,
+    Presence,
+    Queue,
+    TimeRequest,
+)
 
 
 class Desk:
@@ -102,6 +111,49 @@ async def test_a_late_will_changes_nothing(desk: Desk) -> None:
     assert desk.online() == {"pi-1"}
     await desk.service.said("pi-1", Presence(state="offline", boot="b", conn=2))
     assert desk.online() == set()
+
+
+async def test_the_death_of_a_connection_that_began_unheard_is_believed(desk: Desk) -> None:
+    """The center was away from its broker while the node came again and left."""
+    await desk.born("pi-1", conn=1)
+    await desk.service.said("pi-1", Presence(state="offline", boot="b", conn=2))
+    assert desk.online() == set()
+    await desk.service.beat("pi-1", beat(1))
+    assert desk.online() == set(), "a late word of the connection before"
+    await desk.service.beat("pi-1", beat(3))
+    assert desk.online() == {"pi-1"}
+
+
+@pytest.mark.parametrize(("boot", "conn"), [("a", 9), ("b", 1)])
+async def test_a_late_will_is_no_sign_of_life(desk: Desk, boot: str, conn: int) -> None:
+    async def judged(_node: str, _mark: CenterMark | None) -> bool:
+        return False
+
+    unused = cast(Any, None)
+    intake = Intake(desk.service, unused, unused, unused, judged)
+    await desk.born("pi-1", conn=2)
+    entry = desk.service.registry.get("pi-1")
+    assert entry is not None
+    seen_ms = entry.last_seen_ms
+    desk.clock.advance(29)
+    will = encode(Presence(state="offline", boot=boot, conn=conn))
+    await intake.take("fs1/up/pi-1/presence", will, None)
+    assert (desk.online(), entry.last_seen_ms) == ({"pi-1"}, seen_ms)
+    desk.clock.advance(1)
+    await desk.service.look()
+    assert desk.online() == set()
+
+
+async def test_its_own_online_counts_as_seen(desk: Desk) -> None:
+    await desk.born("pi-1", conn=1)
+    desk.clock.advance(29)
+    await desk.service.said("pi-1", Presence(state="online", boot="b", conn=1))
+    entry = desk.service.registry.get("pi-1")
+    assert entry is not None
+    assert entry.last_seen_ms == desk.clock.now_ms()
+    desk.clock.advance(29)
+    await desk.service.look()
+    assert desk.online() == {"pi-1"}
 
 
 async def test_a_late_heartbeat_does_not_bring_back_an_old_queue(desk: Desk) -> None:

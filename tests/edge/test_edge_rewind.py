@@ -129,14 +129,14 @@ class Node:
     def __init__(self, database: FailingDatabase, seed: int = 1) -> None:
         self.clock = ManualClock()
         self.sent: list[dict[str, Any]] = []
-        self.births = 0
+        self.births = self.woken = 0
         sender = Sender()
         self.outbox = Outbox(
             database,
             sender,
             now=lambda: timing(self.clock),
             max_bytes=1 << 20,
-            woken=lambda: None,
+            woken=self._wake,
             draw_epoch=lambda: f"drawn{seed}",
             retry_s=0.01,
             asks=True,
@@ -152,6 +152,9 @@ class Node:
 
     def _birth(self) -> None:
         self.births += 1
+
+    def _wake(self) -> None:
+        self.woken += 1
 
     def publish(self, message: Message) -> bool:
         self.sent.append(orjson.loads(inflate(message.payload)))
@@ -262,3 +265,64 @@ async def test_a_kill_after_the_answer_is_no_journey_in_time() -> None:
     assert again.outbox.heads()["events"] == node.outbox.heads()["events"].__class__(
         epoch=epoch, head=1, records=0
     )
+
+
+async def test_a_kill_while_the_disk_could_not_note_the_answer_is_no_journey_in_time() -> None:
+    disk = MemoryDatabase(seeded_ids())
+    first = Node(FailingDatabase(disk))
+    await first.outbox.recover()
+    epoch = first.outbox.heads()["events"].epoch
+    await first.answer(StreamAck(epoch=epoch, head=0))
+    await first.event("one")
+
+    failing = FailingDatabase(disk)
+    node = Node(failing, seed=2)
+    await node.outbox.recover()
+    await node.event("two")
+    node.courier.link_up()
+    failing.commits_fail = True
+    await node.answer(StreamAck(epoch=epoch, head=0))
+    assert [word["seq"] for word in node.sent] == [1], "what the doubt covers travels all the same"
+    assert node.outbox.heads()["events"].head == 1
+    assert node.outbox.queues()["events"].head == 1
+
+    again = Node(FailingDatabase(disk), seed=3)
+    await again.outbox.recover()
+    again.courier.link_up()
+    await again.answer(StreamAck(epoch=epoch, head=1, ranges=((1, 1),)))
+    assert [(word["epoch"], word["seq"]) for word in again.sent] == [(epoch, 2)]
+
+
+async def test_what_was_held_back_goes_once_the_disk_has_noted_the_answer() -> None:
+    failing = FailingDatabase(MemoryDatabase(seeded_ids()))
+    node = Node(failing)
+    await node.outbox.recover()
+    await node.event("one")
+    node.courier.link_up()
+    failing.commits_fail = True
+    epoch = node.outbox.heads()["events"].epoch
+    await node.answer(StreamAck(epoch=epoch, head=0))
+    assert node.sent == []
+    failing.commits_fail, node.woken = False, 0
+    await eventually(lambda: not failing.unanswered())
+    await eventually(lambda: node.outbox.heads()["events"].head == 1)
+    await node.courier._carry()
+    assert [(word["epoch"], word["seq"]) for word in node.sent] == [(epoch, 1)]
+    assert node.woken > 0
+
+
+async def test_a_disk_that_never_held_the_doubt_holds_nothing_back() -> None:
+    disk = MemoryDatabase(seeded_ids())
+    first = Node(FailingDatabase(disk))
+    await first.outbox.recover()
+    epoch = first.outbox.heads()["events"].epoch
+    await first.answer(StreamAck(epoch=epoch, head=0))
+    await first.event("one")
+    failing = FailingDatabase(disk)
+    failing.commits_fail = True
+    node = Node(failing, seed=2)
+    await node.outbox.recover()
+    node.courier.link_up()
+    await node.answer(StreamAck(epoch=epoch, head=0))
+    assert [word["seq"] for word in node.sent] == [1]
+    assert node.outbox.heads()["events"].head == 1

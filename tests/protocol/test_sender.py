@@ -145,6 +145,20 @@ def test_asked_again_sends_what_is_kept_and_names_what_is_not() -> None:
     assert picked(made) == [("metrics", seq) for seq in (5, 6, 9)]
 
 
+def test_what_is_held_back_waits_live_and_backlog_alike_until_it_is_let_go() -> None:
+    made = sender(3)
+    made.appended("metrics", 4)
+    made.hold("metrics", above=2)
+    made.appended("events", 1)
+    assert picked(made) == [("events", 1), ("metrics", 1), ("metrics", 2)]
+    made.acknowledged("metrics", "e", [(1, 2)])
+    made.link_up()
+    assert picked(made) == [("events", 1)]
+    assert made.unsent("metrics") == 2
+    made.hold("metrics", above=None)
+    assert picked(made) == [("metrics", 3), ("metrics", 4)]
+
+
 def test_a_new_epoch_begins_anew() -> None:
     made = sender(5)
     made.next(0.0)

@@ -75,7 +75,8 @@ class Intake:
             if not isinstance(parsed, Up):
                 return
             up = parsed
-            self._nodes.heard(up.node)
+            if up.kind != "presence":
+                self._nodes.heard(up.node)
             if up.device is not None and up.kind not in STREAM_OF:
                 raise MessageError("unknown_topic", f"{topic!r}: devices are not served yet")
             await self._by_kind[up.kind](up, payload)

@@ -1,7 +1,8 @@
 """Whether a node is online: pure, from its own words, its will and the heartbeat's deadline.
 
-``boot`` and ``conn`` tell a current word from a late one: a death of an older boot or connection is
-ignored, whatever order a broker delivers take-overs in. A boot that is not the current one is
+``boot`` and ``conn`` tell a current word from a late one: a death of another boot or of an older
+connection is ignored, whatever order a broker delivers take-overs in. One of a newer connection is
+news: the center was away from its broker when that one began. A boot that is not the current one is
 believed only when it brings a birth, which is never retained and never a will.
 """
 
@@ -46,7 +47,7 @@ def said(
         # Before its first birth here nothing is known of the node; later a birth must come first.
         if standing.boot is not None or not online:
             return standing, None
-    elif conn < standing.conn or (not online and conn != standing.conn):
+    elif conn < standing.conn:
         return standing, None
     new = replace(standing, online=online, boot=boot, conn=conn)
     return (_alive(new, now_s) if online else new), _change(standing, new)
@@ -61,7 +62,10 @@ def beat(standing: Standing, *, boot: str, conn: int, now_s: float) -> tuple[Sta
 
 
 def heard(standing: Standing, *, now_s: float) -> Standing:
-    """Any other message of the node: it lives, if it is thought to."""
+    """Any other message of the node: it lives, if it is thought to.
+
+    Not a presence message: it may be its will, or lie at the broker since long ago.
+    """
     return _alive(standing, now_s) if standing.online else standing
 
 

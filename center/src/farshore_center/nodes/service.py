@@ -105,7 +105,7 @@ class NodeService:
     # What nodes say
 
     def heard(self, node: str) -> None:
-        """Any message of a node."""
+        """Any message of a node but its presence, which may be a will or retained."""
         entry = self.registry.get(node)
         if entry is not None:
             entry.last_seen_ms = self.now_ms()
@@ -151,7 +151,12 @@ class NodeService:
             conn=word.conn,
             now_s=self._now_s(),
         )
+        if standing is entry.standing:
+            return  # a late word
         entry.standing = standing
+        if standing.online:
+            entry.last_seen_ms = self.now_ms()
+            self._dirty.add(node)
         if change is not None:
             await self._stand(entry, standing, change, [], reason="its own word or its will")
 

@@ -57,6 +57,9 @@ class Opening:
         self._at_risk: list[tuple[str, int, int]] = []
         self._began: dict[str, int] = {}
         self._before: dict[str, int] = {}
+        self._doubt: Mapping[str, int] = {}
+        """The heads of a start that the disk does not know to be answered: the next start will call
+        it a journey in time when the center knows more than these."""
         self._rewound: SetAside | None = None
         self.steady = asyncio.Event()
         """Not set while an epoch ends: nobody gets a seq of it any more."""
@@ -87,7 +90,8 @@ class Opening:
     def _ask(self) -> None:
         """The center is to say how far it knows these streams, before anything of them is sent."""
         self._began = {name: stream.head for name, stream in self._streams.items()}
-        self._before = {**self._began, **self._database.unanswered()}
+        self._doubt = self._database.unanswered()
+        self._before = {**self._began, **self._doubt}
         self.gate.shut({n: s.epoch for n, s in self._streams.items()}, self._before)
         self._answered.clear()
 
@@ -140,13 +144,25 @@ class Opening:
         """The center has said how far it knows each stream. Whether records may be sent now: a disk
         that went back in time begins a new epoch first, and has to be well for that."""
         if not self.gate.rewound():
-            # Durable first: what is sent from now on must not look like another disk's later.
+            # Durable first: what is sent from now on must not look like another disk's later. A disk
+            # that fails can't note it now; until it does, nothing beyond its doubt is sent or said.
             await self._write(Change(unanswered={}))
             self.gate.open = True
+            self._hold_doubtful()
         elif not await self._turned():
             return False
         self._answered.set()
         return True
+
+    def noted(self, unanswered: Mapping[str, int]) -> None:
+        """It is durable: the heads of a start that nobody has answered yet, or none."""
+        self._doubt = unanswered
+        if self.gate.open:
+            self._hold_doubtful()
+
+    def _hold_doubtful(self) -> None:
+        for name in self._streams:
+            self._sender.hold(name, above=self._doubt.get(name))
 
     async def until_answered(self) -> SetAside | None:
         """Before it what this disk remembers may be less than what was; told once that it is."""
@@ -157,7 +173,8 @@ class Opening:
     def sure(self, name: str) -> int:
         """The last seq of the stream that may be announced."""
         told = self._streams[name].told
-        return told if self.gate.open else min(told, self._before[name])
+        sure = self.gate.open and not self._doubt
+        return told if sure else min(told, self._before[name])
 
     async def _turned(self) -> bool:
         self.steady.clear()
@@ -190,6 +207,7 @@ class Opening:
         for name, stream in turn.streams.items():
             kept = [(1, stream.head)] if stream.head else []
             self._sender.open(name, epoch=stream.epoch, kept=kept, head=stream.head)
+        self._doubt = {}
         self._rewound = turn.change.aside
         self.gate.open = True
         log.error(

@@ -227,6 +227,8 @@ class Outbox:
 
     def _applied(self, change: Change, freed: Freed) -> None:
         """The change is durable: what it holds may be sent now."""
+        if change.unanswered is not None:
+            self._opening.noted(change.unanswered)
         for stream, size in freed.items():
             self._streams[stream].bytes -= size
         self._room.made(change)
@@ -238,7 +240,7 @@ class Outbox:
             for part in self._held.written(first, last) if stream == METRICS else [(first, last)]:
                 self._sender.appended(stream, *part)
         self._recent.remember(change.records)
-        if change.records:
+        if change.records or change.unanswered is not None:
             self._woken()
 
     # Memory first

@@ -43,13 +43,17 @@ class Pick:
 
 @dataclass(slots=True)
 class _Lane:
-    """``tries`` has an entry for all of ``sent_at``, and for what was sent before and waits again."""
+    """``tries`` has an entry for all of ``sent_at``, and for what was sent before and waits again.
+
+    ``ceiling``: the last seq that may be sent now, None for no limit.
+    """
 
     epoch: str
     kept: RangeSet
     head: int
     waiting: RangeSet
     live_from: int = 1
+    ceiling: int | None = None
     sent_at: dict[int, float] = field(default_factory=dict)
     tries: dict[int, int] = field(default_factory=dict)
 
@@ -82,6 +86,10 @@ class Sender:
     def dropped(self, stream: str, first: int, last: int) -> None:
         """The outbox gave records up; they are not to be sent."""
         self._forget(self._lanes[stream], first, last)
+
+    def hold(self, stream: str, *, above: int | None) -> None:
+        """What is above that seq waits until this is told anew; None holds nothing."""
+        self._lanes[stream].ceiling = above
 
     # What the link tells
 
@@ -215,6 +223,8 @@ class Sender:
         if lane is None or room <= 0:
             return []
         low, high = (lane.live_from, lane.head) if live else (1, lane.live_from - 1)
+        if lane.ceiling is not None:
+            high = min(high, lane.ceiling)
         ranges = lane.waiting.within(low, high)
         newest_first = live and stream == "metrics"
         if newest_first:
