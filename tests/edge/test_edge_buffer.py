@@ -240,7 +240,7 @@ async def test_a_reservation_that_failed_does_not_take_back_a_later_one(bench: B
         await bench.metric()
     bench.link(good=False)
     bench.link(good=True)
-    bench.outbox._start(bench.outbox._held.take(80))
+    bench.outbox._durable.start(bench.outbox._held.take(80))
     await asyncio.sleep(0)
     bench.disk.gate.set()
     await bench.outbox.written()

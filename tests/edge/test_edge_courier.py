@@ -245,7 +245,7 @@ async def test_a_disk_that_cant_be_read_now_costs_time_and_no_record(bench: Benc
 async def test_a_record_that_comes_while_losses_are_written_is_not_overslept(bench: Bench) -> None:
     await bench.events(1)
     bench.disk.inner._records["events"].clear()  # type: ignore[attr-defined] # lost by the disk
-    bench.outbox._recent.clear()
+    bench.outbox._durable.recent.clear()
     bench.courier.link_up()
     bench.disk.gate.clear()
     await bench.greeting()

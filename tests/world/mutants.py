@@ -25,6 +25,7 @@ from farshore_center.telemetry.model import chunks
 from farshore_center.uplink import ExternalUplink
 from farshore_edge.commands.ledger import Ledger
 from farshore_edge.commands.recovery import Recovery
+from farshore_edge.outbox.durable import DurableWay
 from farshore_edge.outbox.held import Held
 from farshore_edge.outbox.journal import Journal
 from farshore_edge.outbox.outbox import Outbox
@@ -60,16 +61,16 @@ def _copy(book: Book) -> Book:
 
 
 def sent_before_durable(patch: Patch) -> None:
-    whole: Any = Outbox._start
+    whole: Any = DurableWay.start
 
     def start(self: Any, change: Any) -> Any:
         for record in change.records:
-            self._recent.remember([record])
+            self.recent.remember([record])
             self._sender.appended(record.stream, record.seq)
         self._woken()
         return whole(self, change)
 
-    patch.setattr(Outbox, "_start", start)
+    patch.setattr(DurableWay, "start", start)
 
 
 def books_kept_after_a_failed_commit(patch: Patch) -> None:

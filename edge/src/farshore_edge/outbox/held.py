@@ -7,7 +7,7 @@ them.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -148,12 +148,18 @@ class Held:
             self._streams[METRICS].bytes -= self._let_go(seq)
             settled.discard(seq)
 
-    def given_up(self, seq: int) -> None:
-        """It is not written after all."""
-        if seq in self._spilling:
-            self._spilling.discard(seq)
-            self._let_go(seq)
-            self._sender.dropped(METRICS, seq, seq)
+    def never_durable(self, records: Sequence[Record]) -> RangeSet:
+        """These are not written after all; their seqs, to be declared lost."""
+        state, ranges = self._streams[METRICS], RangeSet()
+        for record in records:
+            ranges.add(record.seq)
+            state.pending.discard(record.seq)
+            state.bytes -= len(record.payload)
+            if record.seq in self._spilling:
+                self._spilling.discard(record.seq)
+                self._let_go(record.seq)
+                self._sender.dropped(METRICS, record.seq, record.seq)
+        return ranges
 
     def _let_go(self, seq: int) -> int:
         """Of a record in memory; its size."""

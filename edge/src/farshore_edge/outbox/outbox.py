@@ -8,7 +8,7 @@ center has seen is never given to another record.
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from farshore_protocol.messages import Queue, StreamHead
@@ -18,23 +18,21 @@ from farshore_edge.database import (
     Change,
     CommandRow,
     Database,
-    Freed,
     Loss,
-    Mark,
     Record,
     SetAside,
 )
 from farshore_edge.errors import DatabaseError
-from farshore_edge.outbox.changes import joined, runs
+from farshore_edge.outbox.durable import DurableWay
 from farshore_edge.outbox.envelope import Timing
 from farshore_edge.outbox.held import BufferSettings, Held
-from farshore_edge.outbox.journal import RETRY_S, Journal, Outage
+from farshore_edge.outbox.journal import RETRY_S, Outage
 from farshore_edge.outbox.losses import DATABASE_DAMAGED, DIED, DISK, Losses
 from farshore_edge.outbox.opening import Opening
 from farshore_edge.outbox.quota import Quota
-from farshore_edge.outbox.recent import Recent
 from farshore_edge.outbox.room import Room
 from farshore_edge.outbox.settling import Settling
+from farshore_edge.outbox.standing import Standing
 from farshore_edge.outbox.streams import METRICS, Stream
 from farshore_edge.outbox.unwritable import Unwritable
 from farshore_edge.outbox.volatile import Volatile
@@ -69,34 +67,10 @@ class Outbox:
         self._now = now
         self._woken = woken
         self._streams: dict[str, Stream] = {}
-        self._recent = Recent(database)
-        self._writing: set[asyncio.Task[Any]] = set()
         self.volatile = Volatile(draw_epoch) if draw_epoch is not None else None
         self._unwritable = Unwritable(self._streams, self.volatile, now=now, append=self.append)
         buffer = buffer or BufferSettings()
-        self._journal = Journal(
-            database,
-            applied=self._applied,
-            lost=self._never_durable,
-            now=now,
-            recovered=lambda outage: self._unwritable.recovered(outage),
-            in_order=self._in_order,
-            retry_s=retry_s,
-        )
         self._losses = Losses(self._streams, sender, now)
-        self._opening = Opening(
-            database,
-            sender,
-            self._streams,
-            self._losses,
-            self._journal,
-            now=now,
-            write=self._write,
-            at_rest=self._at_rest,
-            draw_epoch=draw_epoch,
-            asks=asks,
-        )
-        self.gate = self._opening.gate
         self._room = Room(
             database,
             sender,
@@ -106,6 +80,36 @@ class Outbox:
             max_bytes=max_bytes,
             quotas=quotas or {},
         )
+        self._durable = DurableWay(
+            database,
+            sender,
+            self._streams,
+            self._room,
+            now=now,
+            held=lambda: self._held,
+            lost=lambda records: self._losses.declare(
+                METRICS, self._held.never_durable(records), DISK
+            ),
+            recovered=self._unwritable.recovered,
+            woken=woken,
+            noted=lambda unanswered: self._opening.noted(unanswered),
+            retry_s=retry_s,
+        )
+        self._journal = self._durable.journal
+        self._opening = Opening(
+            database,
+            sender,
+            self._streams,
+            self._losses,
+            self._journal,
+            now=now,
+            write=self._durable.write,
+            at_rest=self._durable.at_rest,
+            draw_epoch=draw_epoch,
+            asks=asks,
+        )
+        self.gate = self._opening.gate
+        self._standing = Standing(self._streams, sender, self._opening)
         self._held = Held(
             self._streams,
             sender,
@@ -113,9 +117,11 @@ class Outbox:
             buffer=buffer,
             writable=lambda: self._journal.outage() is None,
             steady=self._opening.steady.wait,
-            start=self._start,
+            start=self._durable.start,
         )
-        self._settling = Settling(self._journal, settle_s=buffer.settle_s, spawn=self._spawn)
+        self._settling = Settling(
+            self._journal, settle_s=buffer.settle_s, spawn=self._durable.spawn
+        )
 
     # Starting
 
@@ -133,7 +139,7 @@ class Outbox:
         that went back in time begins a new epoch first, and has to be well for that."""
         may_send = await self._opening.answered()
         if may_send:
-            self._recent.clear()  # it may be of the epoch that ended
+            self._durable.recent.clear()  # it may be of the epoch that ended
             self._woken()
         return may_send
 
@@ -168,7 +174,7 @@ class Outbox:
                 return self._hold(path, body, timing)
             if self._held.comes_first() and self._unwritable_now():
                 return self.say_from_memory(METRICS, path, body, timing=timing)
-        return await self._append(stream, path, [body], timing, commands)
+        return await self._durable.append(stream, path, [body], timing, commands)
 
     def _unwritable_now(self) -> bool:
         return self.volatile is not None and self._journal.outage() is not None
@@ -178,70 +184,7 @@ class Outbox:
         if self._opening.absent is not None:
             return max((self.say_from_memory(stream, path, body) for body in bodies), default=0)
         await self._opening.steady.wait()
-        return await self._append(stream, path, bodies, self._now(), ()) if bodies else 0
-
-    async def _append(
-        self,
-        stream: str,
-        path: str,
-        bodies: Sequence[dict[str, Any]],
-        timing: Timing,
-        commands: tuple[CommandRow, ...],
-    ) -> int:
-        state = self._streams[stream]
-        records = state.seal_all(stream, path, bodies, timing)
-        state.pending.add(records[0].seq, records[-1].seq)
-        change = self._room.make(stream)
-        if stream == METRICS and self._held.unspilt():
-            change = joined(self._held.take(0), change)
-        await self._write(
-            Change(
-                records=[*records, *change.records],
-                settled=change.settled,
-                losses=change.losses,
-                commands=commands,
-                marks=change.marks,
-            )
-        )
-        return records[-1].seq
-
-    async def _write(self, change: Change) -> None:
-        """Goes on even if the caller is cancelled; ``close`` waits for it."""
-        await asyncio.shield(self._start(change))
-
-    def _start(self, change: Change) -> "asyncio.Task[None]":
-        return self._spawn(self._journal.write(change))
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        task = asyncio.create_task(work)
-        self._writing.add(task)
-        task.add_done_callback(self._writing.discard)
-        return task
-
-    async def _at_rest(self) -> None:
-        while self._writing:
-            await asyncio.wait(self._writing)
-
-    def _in_order(self, marks: Sequence[Mark]) -> list[Mark]:
-        return [mark for stream in self._streams.values() for mark in stream.in_order(marks)]
-
-    def _applied(self, change: Change, freed: Freed) -> None:
-        """The change is durable: what it holds may be sent now."""
-        if change.unanswered is not None:
-            self._opening.noted(change.unanswered)
-        for stream, size in freed.items():
-            self._streams[stream].bytes -= size
-        self._room.made(change)
-        self._streams[METRICS].marked(change.marks)
-        for stream, first, last in runs(change.records):
-            state = self._streams[stream]
-            state.pending.discard(first, last)
-            state.told = max(state.told, last)
-            for part in self._held.written(first, last) if stream == METRICS else [(first, last)]:
-                self._sender.appended(stream, *part)
-        self._recent.remember(change.records)
-        if change.records or change.unanswered is not None:
-            self._woken()
+        return await self._durable.append(stream, path, bodies, self._now(), ()) if bodies else 0
 
     # Memory first
 
@@ -275,7 +218,7 @@ class Outbox:
 
     def note(self, change: Change) -> None:
         """Makes a change durable by and by."""
-        self._start(change)
+        self._durable.start(change)
 
     def say_from_memory(
         self,
@@ -292,7 +235,7 @@ class Outbox:
         """
         self._unwritable.say(stream, path, body, timing or self._now())
         if commands:
-            self._start(Change(commands=commands))
+            self._durable.start(Change(commands=commands))
         self._woken()
         return 0
 
@@ -300,16 +243,6 @@ class Outbox:
         return self._journal.outage()
 
     # Giving up
-
-    def _never_durable(self, records: Sequence[Record]) -> Change:
-        """Metrics that the journal gives up before they ever reached the disk."""
-        state, ranges = self._streams[METRICS], RangeSet()
-        for record in records:
-            ranges.add(record.seq)
-            state.pending.discard(record.seq)
-            state.bytes -= len(record.payload)
-            self._held.given_up(record.seq)
-        return self._losses.declare(METRICS, ranges, DISK)
 
     async def declare_lost(
         self, stream: str, ranges: Iterable[tuple[int, int]], reason: str
@@ -323,7 +256,7 @@ class Outbox:
         for first, last in lost:
             self._sender.dropped(stream, first, last)
         if lost:
-            await self._write(self._losses.declare(stream, lost, reason))
+            await self._durable.write(self._losses.declare(stream, lost, reason))
 
     # The center's word
 
@@ -336,7 +269,7 @@ class Outbox:
         settled = RangeSet(self._sender.acknowledged(stream, epoch, ranges))
         if not settled:
             return
-        self._recent.forget(stream, settled)
+        self._durable.recent.forget(stream, settled)
         if stream == METRICS:
             self._held.acknowledged(settled)
         if settled:
@@ -350,7 +283,7 @@ class Outbox:
         Raises DatabaseError when the database can't be asked.
         """
         held = self._held.record(seq) if stream == METRICS else None
-        return held or self._recent.record(stream, seq)
+        return held or self._durable.recent.record(stream, seq)
 
     def losses(self) -> list[Loss]:
         """The ledger of losses, none while it can't be read."""
@@ -364,40 +297,25 @@ class Outbox:
         """The ledger's newest row of a command, durable or not yet. Raises DatabaseError."""
         return self._journal.command(command_id) or self._database.command(command_id)
 
-    def made(self) -> dict[str, int]:
-        """The last seq of each stream, announced to the center or not."""
-        return {name: state.told for name, state in self._streams.items()}
-
-    def heads(self) -> dict[str, StreamHead]:
-        """Where the streams stand, as far as it is sure: nothing else may be announced."""
-        if self._opening.absent is not None:
-            return {}
-        return {
-            name: StreamHead(
-                epoch=state.epoch, head=self._opening.sure(name), records=self._sender.unsent(name)
-            )
-            for name, state in self._streams.items()
-        }
-
     def limit(self, max_bytes: int) -> None:
         """Another quota in bytes for all streams together; it counts from the next record on."""
         self._room.limit(max_bytes)
 
+    def made(self) -> dict[str, int]:
+        """The last seq of each stream, announced to the center or not."""
+        return self._standing.made()
+
+    def heads(self) -> dict[str, StreamHead]:
+        """Where the streams stand, as far as it is sure: nothing else may be announced."""
+        return self._standing.heads()
+
     def queues(self) -> dict[str, Queue]:
-        if self._opening.absent is not None:
-            return {}
-        return {
-            name: Queue(
-                records=self._sender.unsent(name),
-                bytes=max(0, state.bytes),
-                head=self._opening.sure(name),
-            )
-            for name, state in self._streams.items()
-        }
+        """What each stream still has to send."""
+        return self._standing.queues()
 
     async def written(self) -> None:
         """Waits for what is being written: only then does the sender know of all that was made."""
-        while under_way := self._writing | self._unwritable.promised:
+        while under_way := self._durable.writing | self._unwritable.promised:
             await asyncio.wait(under_way)
 
     async def close(self) -> None:

@@ -68,7 +68,7 @@ class Room:
         self._max_bytes = max_bytes
         self._quotas = quotas
         self._making: set[str] = set()
-        self._age_due_ms = dict.fromkeys(streams, 0)
+        self._age_due_ms: dict[str, int] = {}
         self._thinned_unlogged = 0
         self._log_due_ms = 0
 
@@ -198,7 +198,7 @@ class Room:
             return 0
         count = sum(last - first + 1 for first, last in kept)
         now, old = self._now(), 0
-        if now.up_ms >= self._age_due_ms[stream]:
+        if now.up_ms >= self._age_due_ms.get(stream, 0):
             self._age_due_ms[stream] = now.up_ms + AGE_EVERY_MS
             old = too_old(
                 kept,
