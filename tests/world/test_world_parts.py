@@ -214,7 +214,7 @@ def test_only_a_copy_of_a_time_that_was_left_crosses_what_came_since() -> None:
         disk = Disk(
             "node-1",
             time_s=lambda: 0.0,
-            rng=random.Random(1),  # noqa: S311 # replayable
+            rng=random.Random(1),
             witness=witness,
             deleted=lambda *_: None,
         )
