@@ -1,6 +1,7 @@
 """The parts of a simulated world: time, owners, clocks, plans, shrinking."""
 
 import asyncio
+import random
 from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
@@ -8,13 +9,16 @@ from typing import Any
 
 import pytest
 import typer
+from farshore_edge.database import Change, Record
 from farshore_sim.cli import app
 from farshore_sim.world.clock import EPOCH_MS, WorldClock
+from farshore_sim.world.disk import Disk
 from farshore_sim.world.faults import KINDS, Fault, PlanError, draw, read
 from farshore_sim.world.injector import _OF_ALL, _OF_NODES
 from farshore_sim.world.invariants import _fits
 from farshore_sim.world.loop import Owner, StandstillError, VirtualLoop
 from farshore_sim.world.shrink import shrink
+from farshore_sim.world.witness import Witness
 from world.mutants import MUTANTS, RARE
 
 
@@ -202,3 +206,39 @@ def test_every_option_kind_and_defect_stands_in_the_docs() -> None:
     assert all(f"`{kind}`" in DOCS for kind in KINDS)
     rows = DOCS.partition("| defect |")[2].partition("\n\n")[0].splitlines()[2:]
     assert len(rows) == len(MUTANTS) + len(RARE)
+
+
+def test_only_a_copy_of_a_time_that_was_left_crosses_what_came_since() -> None:
+    async def work() -> None:
+        witness = Witness(time_s=lambda: 0.0)
+        disk = Disk(
+            "node-1",
+            time_s=lambda: 0.0,
+            rng=random.Random(1),
+            witness=witness,
+            deleted=lambda *_: None,
+        )
+        epoch = disk.memory.streams()["events"].epoch
+
+        async def write(seq: int, n: int) -> None:
+            payload = b'{"data":{"n":%d}}' % n
+            await disk.apply(
+                Change(
+                    records=[Record(stream="events", seq=seq, path="evt/world", payload=payload)]
+                )
+            )
+
+        await write(1, 1)
+        older = disk.copy()
+        await write(2, 2)
+        newer = disk.copy()
+        disk.set_back(newer)
+        disk.set_back(disk.copy())
+        assert disk.crossed == set(), "a disk that goes back on its own way"
+        before = disk.copy()
+        disk.set_back(older)
+        await write(2, 22)
+        disk.set_back(before)
+        assert disk.crossed == {("events", epoch, 1), ("events", epoch, 2)}
+
+    run(work())

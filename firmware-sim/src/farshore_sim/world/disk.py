@@ -30,6 +30,9 @@ Line = dict[tuple[str, str, int], Record]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskCopy:
+    """``time``: which of the disk's times it is of."""
+
+    time: int
     memory: MemoryDatabase
     config: MemoryStore
     line: Line
@@ -39,8 +42,9 @@ class Disk:
     """``generation`` counts the wipes, ``epochs`` are of all of them.
 
     ``line``: the records of its past, as far as it was not wiped or set back. ``forgot``: commands
-    that it knew before it was set back, and does not know since. It fails and is slow until the
-    given times.
+    that it knew before it was set back, and does not know since. ``crossed``: what came from a copy
+    of a time that the disk had left already; other records may have been made under these numbers
+    since, as if two machines ran with copies of one disk. It fails and is slow until the given times.
     """
 
     def __init__(
@@ -65,6 +69,8 @@ class Disk:
         self.epochs = self._epochs()
         self.config = MemoryStore()
         self.line: Line = {}
+        self._time = 0
+        self.crossed: set[tuple[str, str, int]] = set()
         self.forgot: set[str] = set()
 
     def wipe(self) -> None:
@@ -76,6 +82,7 @@ class Disk:
 
     def copy(self) -> DiskCopy:
         return DiskCopy(
+            time=self._time,
             memory=copy.deepcopy(self.memory),
             config=copy.deepcopy(self.config),
             line=dict(self.line),
@@ -88,6 +95,9 @@ class Disk:
             if known and to.memory.command(command_id) is None:
                 self.forgot.add(command_id)
                 self._witness.may_run_again(self.node, tag)
+        if to.time != self._time:
+            self.crossed |= to.line.keys()
+        self._time += 1
         self.memory, self.config, self.line = to.memory, to.config, to.line
         for stream, state in self.memory.streams().items():
             self._witness.may_repeat((self.node, stream, state.epoch), state.reserved)

@@ -225,7 +225,7 @@ class Invariants:
     def whole(self) -> None:
         """I1: whatever a disk remembers of having made is stored or declared lost, also where its
         seq was another record's to the center: then the books have that one, and the node's word
-        stands among the events."""
+        stands among the events. But of two copies that cross, the first one to arrive counts."""
         told = self.books()
         doubtful = self._doubtful()
         for node in self._nodes:
@@ -241,6 +241,9 @@ class Invariants:
                     if name != stream:
                         continue
                     declared = key in told and seq in told[key].lost
+                    if (name, epoch, seq) in node.disk.crossed and key in told:
+                        others = self._witness.others.get(key, {})
+                        excused |= seq in others and seq in told[key].accepted
                     if excused or declared or seq in doubtful.get(key, ()):
                         have.update(numbers(record))
                     missing |= dict.fromkeys(numbers(record), seq)
