@@ -45,11 +45,6 @@ class Fault:
     b: float = 0.0
 
 
-def copied_s(fault: Fault) -> float:
-    """When the copy is made that a ``rewound`` or ``center_restored`` goes back to."""
-    return max(fault.at_s - fault.for_s, FIRST_COPY_S)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """A whole world: the same plan always runs the same way, to the byte.
@@ -72,7 +67,7 @@ class Plan:
     def copies(self) -> tuple[tuple[float, Fault], ...]:
         """When a copy is made for a fault that goes back to it."""
         back = [fault for fault in self.faults if fault.kind in ("rewound", "center_restored")]
-        return tuple((copied_s(fault), fault) for fault in back)
+        return tuple((max(fault.at_s - fault.for_s, FIRST_COPY_S), fault) for fault in back)
 
     def has(self, *kinds: str) -> bool:
         return any(fault.kind in kinds for fault in self.faults)

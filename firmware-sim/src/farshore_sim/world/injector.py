@@ -12,7 +12,7 @@ from farshore_sim.world.bus import WorldBus
 from farshore_sim.world.center import SimulatedCenter
 from farshore_sim.world.clock import EPOCH_MS, WorldClock
 from farshore_sim.world.disk import DiskCopy
-from farshore_sim.world.faults import Fault, copied_s
+from farshore_sim.world.faults import Fault
 from farshore_sim.world.loop import Owner
 from farshore_sim.world.node import SimulatedNode
 from farshore_sim.world.restores import Restores
@@ -53,7 +53,6 @@ class Injector:
         self._restores = restores
         self._witness = witness
         self._disk_copies: dict[Fault, DiskCopy] = {}
-        self._set_back_s: dict[str, float] = {}
         self._store_copies: dict[Fault, sqlite3.Connection] = {}
         self._given = 0
         self._told = 0
@@ -171,9 +170,8 @@ class Injector:
 
     def rewound(self, node: SimulatedNode, fault: Fault) -> None:
         copy = self._disk_copies.get(fault)
-        if copy is None or copied_s(fault) < self._set_back_s.get(node.name, 0.0):
-            return  # a copy from a future that was given up is beyond the promise
-        self._set_back_s[node.name] = fault.at_s
+        if copy is None:
+            return
 
         async def rewind() -> None:
             if fault.b < 0.5:
