@@ -11,7 +11,7 @@ from math import inf
 import numpy as np
 import numpy.typing as npt
 
-from farshore_center.placement.model import WHOLE, Link, NodeCapacity, Placement, within
+from farshore_center.placement.model import WHOLE, Link, NodeCapacity, Placement, Side, within
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -62,6 +62,7 @@ class Columns:
         self._masks: dict[frozenset[str], Bools] = {}
         self._traits: dict[tuple[str, str], Bools] = {}
         self._codes: dict[str, Ints] = {}
+        self._kinds: tuple[Ints, list[tuple[str, Side]]] | None = None
         for row, node in enumerate(self.nodes):
             self.fill(row, node, held.get(node.node, {}).values())
 
@@ -92,6 +93,7 @@ class Columns:
         for (trait, value), column in self._traits.items():
             column[row] = _HAS[trait](node, value)
         self._codes.clear()
+        self._kinds = None
         for placement in held:
             self.book(row, placement, -1)
         self._touch(row)
@@ -129,7 +131,7 @@ class Columns:
         return found
 
     def having(self, trait: str, value: str) -> Bools:
-        """Rows of the nodes with this ``driver`` or ``kind``, or at or below this ``group``."""
+        """Rows of the nodes with this ``driver``, or at or below this ``group``."""
         found = self._traits.get((trait, value))
         if found is None:
             if len(self._traits) >= MASKS_KEPT:
@@ -149,6 +151,15 @@ class Columns:
             self._codes[by] = found
         return found
 
+    def kinds(self) -> tuple[Ints, list[tuple[str, Side]]]:
+        """A number for each row, and by it the kind of node and its side."""
+        if self._kinds is None:
+            values = [(node.kind or node.side, node.side) for node in self.nodes]
+            numbers = {value: code for code, value in enumerate(dict.fromkeys(values))}
+            codes = np.fromiter((numbers[value] for value in values), np.int64, self.size)
+            self._kinds = codes, list(numbers)
+        return self._kinds
+
     def allowed_models(self, models: frozenset[str]) -> Bools:
         """By the code of a model (the last is "no GPU"): whether a task may use it; empty: any."""
         allowed = [not models or model in models for model in self.models]
@@ -158,7 +169,6 @@ class Columns:
 _HAS: Mapping[str, Callable[[NodeCapacity, str], bool]] = {
     "driver": lambda node, value: value in node.drivers,
     "group": lambda node, value: within(node.group, value),
-    "kind": lambda node, value: value == (node.kind or node.side),
 }
 
 

@@ -8,14 +8,13 @@ sets the rate. Run times were measured on the node itself, on nodes of its kind,
 without any, the hint counts. Every number says where it comes from.
 """
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
 import numpy as np
 
 from farshore_center.placement.columns import ASSUMED, Bools, Columns, Floats, Ints
-from farshore_center.placement.model import Data, Demand, Figure, Origin, RunTime
+from farshore_center.placement.model import Data, Demand, Figure, Origin, RunTime, Side
 
 ORIGINS: tuple[Origin, ...] = get_args(Origin)
 MEASURED, ELSEWHERE, HINT, _, UNKNOWN = range(len(ORIGINS))
@@ -96,7 +95,10 @@ def here(columns: Columns, data: Data) -> Bools:
     """Rows that hold the data."""
     if data.group:
         return columns.having("group", data.group)
-    return columns.mask(frozenset({data.node}))
+    rows = np.zeros(columns.size, np.bool_)
+    if data.node in columns.row:
+        rows[columns.row[data.node]] = True
+    return rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,28 +134,22 @@ def _way(columns: Columns, data: Data, into: bool) -> _Way:
 
 def _run_time(columns: Columns, demand: Demand) -> tuple[Floats, Floats, Ints]:
     """Mean, p95 and origin of each row's run time."""
-    size = columns.size
-    mean, p95, origin = np.zeros(size), np.zeros(size), np.full(size, UNKNOWN)
-    if demand.run_hint_s is not None:
-        mean[:], p95[:], origin[:] = demand.run_hint_s, demand.run_hint_s, HINT
-    for rows, run, its in _measurements(columns, demand):
-        mean[rows], p95[rows], origin[rows] = run.mean_s, run.p95_s, its
+    codes, kinds = columns.kinds()
+    known = [_of_kind(demand, kind, side) for kind, side in kinds]
+    mean = np.array([run.mean_s for run, _ in known])[codes]
+    p95 = np.array([run.p95_s for run, _ in known])[codes]
+    origin = np.array([its for _, its in known])[codes]
+    for node in demand.run_times.keys() & columns.row.keys():
+        row, run = columns.row[node], demand.run_times[node]
+        mean[row], p95[row], origin[row] = run.mean_s, run.p95_s, MEASURED
     return mean, p95, origin
 
 
-def _measurements(
-    columns: Columns, demand: Demand
-) -> Iterator[tuple[Bools | Sequence[int], RunTime, int]]:
-    """Rows, their run time and its origin: what is nearer to a node comes later."""
-    times = demand.run_times
-    if not times:
-        return
-    if "*" in times:
-        yield np.ones(columns.size, np.bool_), times["*"], ELSEWHERE
-    for side in ("edge", "core"):
-        if side in times:
-            yield columns.core == (side == "core"), times[side], ELSEWHERE
-    for kind in sorted(times.keys() - columns.row.keys() - {"*"}):
-        yield columns.having("kind", kind), times[kind], MEASURED
-    for node in times.keys() & columns.row.keys():
-        yield [columns.row[node]], times[node], MEASURED
+def _of_kind(demand: Demand, kind: str, side: Side) -> tuple[RunTime, int]:
+    """The run time on nodes of a kind, from what was measured nearest to it."""
+    for of, origin in ((kind, MEASURED), (side, ELSEWHERE), ("*", ELSEWHERE)):
+        if of in demand.run_times:
+            return demand.run_times[of], origin
+    hint = demand.run_hint_s
+    guess = RunTime(mean_s=hint or 0.0, p95_s=hint or 0.0, count=0)
+    return guess, UNKNOWN if hint is None else HINT

@@ -42,7 +42,7 @@ def judge(
     """``sampled`` names the nodes to look at, as an earlier decision did; ``rng`` draws them."""
     columns, view = pool.columns, pool.views.of(demand, policy)
     reason, situation = _refusals(columns, demand, view, pool.last_node)
-    passed = reason == 0
+    passed = situation.passed
     looked_at = None
     if sampled is not None:
         looked_at = columns.mask(sampled)
@@ -81,7 +81,7 @@ def _refusals(
     situation = Situation(columns, demand, last_node, reason == 0)
     if demand.deadline_s is not None:
         filters.refuse(reason, situation.cost.p95_s > demand.deadline_s, "deadline")
-        situation = Situation(columns, demand, last_node, reason == 0)
+        situation.passed = reason == 0
     return reason, situation
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -11,19 +10,22 @@ from farshore_center.placement.cost import Cost, here, reckon
 from farshore_center.placement.model import Demand
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Situation:
-    """What the scores of one task look at. ``passed``: rows that no filter has refused."""
+    """What the scores of one task look at. ``passed``: rows that no filter has refused (so far)."""
 
     columns: Columns
     demand: Demand
     last_node: str
-
     passed: Bools
+    _cost: Cost | None = None
 
-    @cached_property
+    @property
     def cost(self) -> Cost:
-        return reckon(self.columns, self.demand)
+        """Reckoned once, and only if something asks for it."""
+        if self._cost is None:
+            self._cost = reckon(self.columns, self.demand)
+        return self._cost
 
 
 def affinity(situation: Situation) -> Floats | None:
@@ -75,6 +77,9 @@ def completion(situation: Situation) -> Floats | None:
 
 def money(situation: Situation) -> Floats | None:
     """``money``: the lowest cost of all candidates, divided by the node's."""
+    demand, columns = situation.demand, situation.columns
+    if not (demand.reads or demand.writes or columns.core_cost.any()):
+        return None
     cost = situation.cost.money
     return _least_to(cost, situation.passed) if cost.any() else None
 
@@ -97,9 +102,8 @@ TASK_SCORES: Mapping[str, Callable[[Situation], Floats | None]] = {
 
 
 def _least_to(values: Floats, passed: Bools) -> Floats:
-    """1 where the value is the least of those passed, or 0; the least divided by it elsewhere."""
-    least = values[passed].min(initial=np.inf)
-    above = (values > least) & passed
-    score = np.ones(len(values))
-    score[above] = least / values[above]
-    return score
+    """The least of those passed, divided by the value: 1 for the least. (Of others it means nothing.)"""
+    least = float(values[passed].min(initial=np.inf))
+    if not least or least == np.inf:
+        return np.asarray(values <= 0, np.float64)
+    return least / np.maximum(values, least)
