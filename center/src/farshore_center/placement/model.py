@@ -22,8 +22,8 @@ Shape = tuple[object, ...]
 
 
 def within(group: str, above: str) -> bool:
-    """Whether the group ``group`` is ``above`` or lies below it."""
-    return group == above or group.startswith(above + "/")
+    """Whether the group ``group`` is ``above`` or lies below it; everything lies below the root, ``""``."""
+    return not above or group == above or group.startswith(above + "/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

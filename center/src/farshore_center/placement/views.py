@@ -52,13 +52,18 @@ class Views:
 
 class View:
     """``reason``: code of the filter that refuses the row, 0: none. ``gpu``: which GPU a share goes to.
-    ``parts``: the policy's scores that look at one node alone. ``total``: their weighted sum, minus
-    infinity where the row is refused."""
+    ``parts``: the policy's scores that look at one node alone (fragmentation only where there are GPUs).
+    ``total``: their weighted sum, minus infinity where the row is refused."""
 
     def __init__(self, views: Views, demand: Demand, policy: Policy) -> None:
         size = views.columns.size
         self._views, self._demand, self._policy = views, demand, policy
-        self.weights = {n: w for n, w in policy.weights.items() if n in ROW_SCORES and w}
+        self._gpus = views.columns.most_gpu > 0
+        self.weights = {
+            name: weight
+            for name, weight in policy.weights.items()
+            if name in ROW_SCORES and weight and (self._gpus or name != "fragmentation")
+        }
         self.reason = np.zeros(size, np.int64)
         self.gpu = np.zeros(size, np.int64)
         self.parts = {name: np.zeros(size) for name in self.weights}
@@ -93,7 +98,7 @@ class View:
 
     def _score(self, rows: Ints) -> None:
         columns, demand = self._views.columns, self._demand
-        if "fragmentation" in self.weights or self._policy.gpu == "fragmentation":
+        if "fragmentation" in self.weights or (self._gpus and self._policy.gpu == "fragmentation"):
             growth = self._growth(rows)
             if "fragmentation" in self.weights:
                 self.parts["fragmentation"][rows] = growth_score(growth, self._policy.steps)
