@@ -106,15 +106,13 @@ def test_a_refusal_names_the_group_and_does_its_sums() -> None:
     assert [(each.field, each.detail, each.expected) for each in problem.errors] == [
         (
             "requests.cpu_cores",
-            "group eu may have 10 cpu_cores, 5 cpu_cores is used, 6 cpu_cores is asked for: "
-            "5 cpu_cores is left",
-            "5 cpu_cores or less over all instances",
+            "6 cpu_cores asked for, 5 left: the group eu may have 10, other tasks have 5",
+            "5 or less over all instances",
         ),
         (
             "count",
-            "the whole fleet may have 5 instances, 2 instances is used, 4 instances is asked for: "
-            "3 instances is left",
-            "3 instances or less over all instances",
+            "4 instances asked for, 3 left: the whole fleet may have 5, other tasks have 2",
+            "3 or less over all instances",
         ),
     ]
     assert problem.extra["quota"][0] == {

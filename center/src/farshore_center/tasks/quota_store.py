@@ -1,6 +1,7 @@
 """Rows of quotas, and what tasks reserve: plain functions of a connection."""
 
 from dataclasses import asdict
+from typing import Any
 
 import msgspec
 from farshore_protocol.tasks import TaskSpec
@@ -22,7 +23,7 @@ _UNSETTLED = ("pending", "active")
 def load(conn: Connection) -> list[Quota]:
     """By group."""
     found = conn.execute(select(quotas).order_by(quotas.c.group_path)).mappings()
-    return [Quota(group=row["group_path"], **_rest(dict(row))) for row in found]
+    return [_quota(dict(row)) for row in found]
 
 
 def save(conn: Connection, quota: Quota) -> None:
@@ -106,5 +107,5 @@ def _subtree(path: ColumnElement[str], top: str, below: str) -> ColumnElement[bo
     return (path == top) | (func.substr(path, 1, len(below)) == below)
 
 
-def _rest(row: dict[str, object]) -> dict[str, object]:
-    return {name: value for name, value in row.items() if name != "group_path"}
+def _quota(row: dict[str, Any]) -> Quota:
+    return Quota(group=row.pop("group_path"), **row)

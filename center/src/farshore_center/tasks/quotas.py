@@ -75,12 +75,15 @@ class Over:
     allowed: int
 
     def sentence(self) -> str:
-        whose = f"group {self.group}" if self.group else "the whole fleet"
-        asked, used, allowed = (
-            _text(self.resource, n) for n in (self.asked, self.used, self.allowed)
+        whose = f"the group {self.group}" if self.group else "the whole fleet"
+        left = max(0, self.allowed - self.used)
+        asked, left_, allowed, used = (
+            _number(self.resource, n) for n in (self.asked, left, self.allowed, self.used)
         )
-        left = _text(self.resource, max(0, self.allowed - self.used))
-        return f"{whose} may have {allowed}, {used} is used, {asked} is asked for: {left} is left"
+        return (
+            f"{asked} {SHOWN[self.resource][0]} asked for, {left_} left: "
+            f"{whose} may have {allowed}, other tasks have {used}"
+        )
 
 
 def use_of(name: str, spec: TaskSpec) -> Use:
@@ -172,14 +175,13 @@ def shown(resource: Resource, amount: int | None) -> float | int | None:
 def _least(over: Over) -> str:
     left = over.allowed - over.used
     return (
-        f"{_text(over.resource, left)} or less over all instances" if left > 0 else "nothing more"
+        f"{_number(over.resource, left)} or less over all instances" if left > 0 else "nothing more"
     )
 
 
-def _text(resource: Resource, amount: int) -> str:
-    name, scale = SHOWN[resource]
-    value = f"{amount / scale:g}" if scale > 1 else f"{amount:,}"
-    return f"{value} {name}"
+def _number(resource: Resource, amount: int) -> str:
+    scale = SHOWN[resource][1]
+    return f"{amount / scale:g}" if scale > 1 else f"{amount:,}"
 
 
 def _document(over: Over) -> dict[str, Any]:
