@@ -6,11 +6,13 @@ What a caller needs: ``Pool``, ``NodeCapacity``, ``Demand``, ``choose``, ``expla
 
 from farshore_center.placement.choose import choose
 from farshore_center.placement.errors import PlacementError
+from farshore_center.placement.explain import Explanation, Verdict, explain
 from farshore_center.placement.model import (
     Affinity,
     Choice,
-    DataRead,
+    Data,
     Demand,
+    Figure,
     Link,
     NodeCapacity,
     Placement,
@@ -21,22 +23,33 @@ from farshore_center.placement.model import (
 )
 from farshore_center.placement.policies import POLICIES, Policy
 from farshore_center.placement.pool import Pool
+from farshore_center.placement.preempt import Preemption, preempt
+from farshore_center.placement.rebalance import Brakes, Move, rebalance
 
 __all__ = [
     "POLICIES",
     "Affinity",
+    "Brakes",
     "Choice",
-    "DataRead",
+    "Data",
     "Demand",
+    "Explanation",
+    "Figure",
     "Link",
+    "Move",
     "NodeCapacity",
     "Placement",
     "PlacementError",
     "Policy",
     "Pool",
+    "Preemption",
     "Rejection",
     "RunTime",
     "Spread",
     "Unplaceable",
+    "Verdict",
     "choose",
+    "explain",
+    "preempt",
+    "rebalance",
 ]

@@ -1,10 +1,11 @@
-"""The decision: filters, candidates, scores, the best. Pure: changes nothing but the round robin's turn."""
+"""The decision: filters, candidates, scores, the best. Pure: changes nothing, books nothing."""
 
 import random
 
 import numpy as np
 
 from farshore_center.placement import filters
+from farshore_center.placement.judge import judge, plain
 from farshore_center.placement.model import Choice, Demand, Unplaceable
 from farshore_center.placement.policies import POLICIES, Policy
 from farshore_center.placement.pool import Pool
@@ -18,24 +19,49 @@ def choose(
     policy: Policy = DEFAULT,
     rng: random.Random | None = None,
 ) -> Choice | Unplaceable:
-    """The node for this task; books nothing (``Pool.place`` does).
+    """The node for this task, and its GPUs; ``Pool.place`` books them.
 
-    ``rng`` samples the candidates of batch work; without one, all are looked at. Of equal nodes the one
+    ``rng`` draws the candidates of batch work; without one, all are looked at. Of equal nodes the one
     whose name comes first is taken.
     """
-    del rng
+    if not plain(pool, demand, policy):
+        return _choose(pool, demand, policy, rng)
     view = pool.views.of(demand, policy)
     rejections = filters.count(view.reason)
-    if not len(pool) or view.total[row := int(view.total.argmax())] == -np.inf:
-        return Unplaceable(nodes=len(pool), rejections=rejections)
-    parts = {name: float(column[row]) for name, column in view.parts.items()}
-    weight = sum(view.weights.values())
+    refused = sum(rejection.nodes for rejection in rejections)
+    if refused == len(pool):
+        return Unplaceable(nodes=refused, rejections=rejections)
+    row = int(view.total.argmax())
     return Choice(
         node=pool.columns.names[row],
         gpus=view.gpus(row),
-        parts=parts,
+        parts={name: float(part[row]) for name, part in view.parts.items()},
         weights=view.weights,
-        mean=float(view.total[row]) / weight if weight else 0.0,
-        candidates=len(pool) - sum(r.nodes for r in rejections),
+        mean=float(view.total[row]) / (sum(view.weights.values()) or 1.0),
+        candidates=len(pool) - refused,
         rejections=rejections,
+    )
+
+
+def _choose(
+    pool: Pool, demand: Demand, policy: Policy, rng: random.Random | None
+) -> Choice | Unplaceable:
+    judged = judge(pool, demand, policy, rng)
+    rejections = filters.count(judged.reason)
+    refused = sum(rejection.nodes for rejection in rejections)
+    if refused == len(pool):
+        return Unplaceable(nodes=refused, rejections=rejections)
+    row = int(judged.mean.argmax())
+    names = pool.columns.names
+    sampled = judged.looked_at
+    return Choice(
+        node=names[row],
+        gpus=judged.view.gpus(row),
+        parts={name: float(part[row]) for name, part in judged.parts.items()},
+        weights=judged.weights,
+        mean=float(judged.mean[row]),
+        candidates=len(pool) - refused,
+        rejections=rejections,
+        sampled=None if sampled is None else frozenset(names[at] for at in np.flatnonzero(sampled)),
+        figures=judged.cost.figures(row) if judged.cost else (),
     )

@@ -6,11 +6,12 @@ worked out from rows (``views.py``) asks which of them changed since.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import inf
 
 import numpy as np
 import numpy.typing as npt
 
-from farshore_center.placement.model import WHOLE, NodeCapacity, Placement, within
+from farshore_center.placement.model import WHOLE, Link, NodeCapacity, Placement, Side, within
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -18,6 +19,12 @@ Bools = npt.NDArray[np.bool_]
 
 NO_GPU = -1
 MASKS_KEPT = 256
+
+CENTERS_OWN = Link(up_bytes_s=inf, down_bytes_s=inf, measured=True)
+"""A node of the core without a link of its own is where the center is: the other end's link counts."""
+
+ASSUMED = Link(up_bytes_s=1e6, down_bytes_s=1e6, latency_s=0.1)
+"""For a node of the edge whose link nobody has measured or described."""
 
 
 class Columns:
@@ -30,9 +37,10 @@ class Columns:
         self.names = [node.node for node in nodes]
         self.row = {name: row for row, name in enumerate(self.names)}
         self.size = len(self.nodes)
-        self.gpu_width = max((len(node.gpus) for node in nodes), default=0)
+        most_gpus = max((len(node.gpus) for node in nodes), default=0)
+        self.most_gpu = most_gpus * WHOLE
+        self.gpu_width = max(most_gpus, 1)
         self.most_cpu = max((node.cpu_milli for node in nodes), default=0)
-        self.most_gpu = self.gpu_width * WHOLE
         self.models = sorted({model for node in nodes for model in node.gpus})
         self._model_code = {model: code for code, model in enumerate(self.models)}
         size = self.size
@@ -44,12 +52,17 @@ class Columns:
         self.core = np.zeros(size, np.bool_)
         self.takes = np.zeros(size, np.bool_)
         self.battery = np.full(size, np.inf)
+        self.queue_s, self.core_cost = np.zeros(size), np.zeros(size)
+        self.up, self.down = np.zeros(size), np.zeros(size)
+        self.latency, self.byte_cost = np.zeros(size), np.zeros(size)
+        self.link_known = np.zeros(size, np.bool_)
         self.devices_free: list[frozenset[str]] = [frozenset()] * size
         self.version = 0
         self.changed = np.zeros(size, np.int64)
         self._masks: dict[frozenset[str], Bools] = {}
         self._traits: dict[tuple[str, str], Bools] = {}
         self._codes: dict[str, Ints] = {}
+        self._kinds: tuple[Ints, list[tuple[str, Side]]] | None = None
         for row, node in enumerate(self.nodes):
             self.fill(row, node, held.get(node.node, {}).values())
 
@@ -73,13 +86,23 @@ class Columns:
         self.core[row] = node.side == "core"
         self.takes[row] = not node.refuses
         self.battery[row] = np.inf if node.battery_pct is None else node.battery_pct
+        self.queue_s[row], self.core_cost[row] = node.queue_s, node.cost_per_core_s
+        self.queued = bool(self.queue_s.any())
+        self._fill_link(row, node)
         self.devices_free[row] = node.devices
         for (trait, value), column in self._traits.items():
             column[row] = _HAS[trait](node, value)
         self._codes.clear()
+        self._kinds = None
         for placement in held:
             self.book(row, placement, -1)
         self._touch(row)
+
+    def _fill_link(self, row: int, node: NodeCapacity) -> None:
+        link = node.link or (CENTERS_OWN if node.side == "core" else ASSUMED)
+        self.up[row], self.down[row] = link.up_bytes_s, link.down_bytes_s
+        self.latency[row], self.byte_cost[row] = link.latency_s, link.cost_per_byte
+        self.link_known[row] = link.measured
 
     def book(self, row: int, placement: Placement, sign: int) -> None:
         """``sign`` -1 takes what the placement holds, +1 gives it back (devices: see ``fill``)."""
@@ -111,6 +134,8 @@ class Columns:
         """Rows of the nodes with this ``driver``, or at or below this ``group``."""
         found = self._traits.get((trait, value))
         if found is None:
+            if len(self._traits) >= MASKS_KEPT:
+                self._traits.pop(next(iter(self._traits)))
             has = _HAS[trait]
             found = np.fromiter((has(node, value) for node in self.nodes), np.bool_, self.size)
             self._traits[trait, value] = found
@@ -125,6 +150,15 @@ class Columns:
             found = np.fromiter((numbers[value] for value in values), np.int64, self.size)
             self._codes[by] = found
         return found
+
+    def kinds(self) -> tuple[Ints, list[tuple[str, Side]]]:
+        """A number for each row, and by it the kind of node and its side."""
+        if self._kinds is None:
+            values = [(node.kind or node.side, node.side) for node in self.nodes]
+            numbers = {value: code for code, value in enumerate(dict.fromkeys(values))}
+            codes = np.fromiter((numbers[value] for value in values), np.int64, self.size)
+            self._kinds = codes, list(numbers)
+        return self._kinds
 
     def allowed_models(self, models: frozenset[str]) -> Bools:
         """By the code of a model (the last is "no GPU"): whether a task may use it; empty: any."""

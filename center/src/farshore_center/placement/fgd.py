@@ -108,7 +108,8 @@ class Fragments:
         self._cpu_steps = np.array(sorted({task.cpu_milli for task in tasks}), np.int64)
         single = [task for task in tasks if task.gpu_count == 1]
         several = [task for task in tasks if task.gpu_count > 1]
-        self._one_gpu, self._class_offset = self._single(single)
+        self.worth, self._class_offset = self._single(single)
+        """By ``at`` + free thousandths of a GPU: what one-GPU tasks can use of it."""
         self._several = [
             (columns.allowed_models(models) if models else None, self._table(several, models))
             for models in sorted({task.gpu_models for task in several}, key=sorted)
@@ -123,36 +124,37 @@ class Fragments:
         start = (step * (WHOLE + 1))[:, None]
         return start if self._class_offset is None else start + self._class_offset[rows]
 
-    @property
-    def worth(self) -> Floats:
-        """By ``at`` + free thousandths of a GPU: what one-GPU tasks can use of it."""
-        return self._one_gpu
-
-    def several(self, rows: Ints, step: Ints, whole: Bools, lost: int | Bools) -> Floats:
-        """What tasks of several GPUs can use. ``whole``: which GPUs are wholly free, of which ``lost``
-        go: a number of allowed ones, or (by GPU) the one that is looked at, which gives one result each.
-        """
-        total: Floats = np.zeros(())
+    def several(self, rows: Ints, step: Ints, whole: Bools) -> Floats:
+        """What tasks of several GPUs can use of the GPUs that are wholly free (``whole``), by row."""
+        total = np.zeros(len(rows))
         for allowed, table in self._several:
-            usable = whole if allowed is None else whole & allowed[self._columns.gpu_model[rows]]
-            count = usable.sum(axis=1)
-            if isinstance(lost, int):
-                total = total + table[step, np.maximum(count - lost, 0)]
-            else:
-                total = total + table[step[:, None], count[:, None] - (usable & lost)]
+            total += table[step, np.count_nonzero(self._allowed(rows, whole, allowed), axis=1)]
         return total
+
+    def several_less_one(self, rows: Ints, step: Ints, whole: Bools) -> Floats:
+        """The same for each GPU of each row, as if that one were no longer wholly free."""
+        total = np.zeros(whole.shape)
+        for allowed, table in self._several:
+            usable = self._allowed(rows, whole, allowed)
+            total += table[step[:, None], np.count_nonzero(usable, axis=1)[:, None] - usable]
+        return total
+
+    def _allowed(self, rows: Ints, whole: Bools, allowed: Bools | None) -> Bools:
+        return whole if allowed is None else whole & allowed[self._columns.gpu_model[rows]]
 
     def usable(self, rows: Ints) -> Floats:
         """Free thousandths of each row that the typical tasks can use, on average over them."""
         free = np.maximum(self._columns.gpu_free[rows], 0)
         step = self.step(self._columns.cpu_free[rows])
-        one = self._one_gpu[self.at(rows, step) + free].sum(axis=1)
-        return one + self.several(rows, step, free == WHOLE, 0)
+        found = self.several(rows, step, free == WHOLE)
+        found += self.worth[self.at(rows, step) + free].sum(axis=1)
+        return found
 
     def fragmentation(self, rows: Ints) -> Floats:
         """F of each row, in thousandths of a GPU."""
         free = np.maximum(self._columns.gpu_free[rows], 0)
-        return free.sum(axis=1) - self.usable(rows)
+        lost: Floats = free.sum(axis=1) - self.usable(rows)
+        return lost
 
     def _single(self, tasks: Sequence[TypicalTask]) -> tuple[Floats, Ints | None]:
         models = self._columns.models

@@ -51,7 +51,7 @@ def _gpu_filters(columns: Columns, demand: Demand, rows: Ints) -> Iterator[tuple
         return
     allowed = columns.allowed_models(demand.gpu_models)[columns.gpu_model[rows]]
     yield "gpu", np.count_nonzero(enough & allowed, axis=1) < needed
-    yield "gpu_model", ~allowed.any(axis=1)
+    yield "gpu_model", ~np.any(allowed, axis=1)
 
 
 def refuse(reason: Ints, refused: Bools, name: str) -> None:

@@ -106,8 +106,8 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DataRead:
-    """Data that the task reads, held at one node or at every node of a group (one of the two)."""
+class Data:
+    """Data that a task reads or writes, at one node or at every node of a group (one of the two)."""
 
     size_bytes: int
     node: str = ""
@@ -155,13 +155,16 @@ class Demand:
     affinities: tuple[Affinity, ...] = ()
     spread: tuple[Spread, ...] = ()
     peers: tuple[str, ...] = ()
-    reads: tuple[DataRead, ...] = ()
+    reads: tuple[Data, ...] = ()
+    writes: tuple[Data, ...] = ()
     over_quota: Mapping[str, str] = field(default_factory=dict)
     deadline_s: float | None = None
     run_times: Mapping[str, RunTime] = field(default_factory=dict)
     run_hint_s: float | None = None
     shape: Shape = field(init=False, repr=False, compare=False)
     """What the filters that look at one node alone depend on: equal shapes share their work."""
+    plain: bool = field(init=False, repr=False, compare=False)
+    """Nothing but its shape counts for where it goes."""
 
     def __post_init__(self) -> None:
         check_amounts(
@@ -182,7 +185,19 @@ class Demand:
             *(self.cpu_milli, self.memory_bytes, self.disk_bytes, self.gpus, self.gpu_milli),
             *(self.gpu_models, self.devices, self.driver, self.where, self.min_battery_pct),
         )
+        own = (
+            *(
+                self.affinities,
+                self.spread and self.peers,
+                self.reads,
+                self.writes,
+                self.over_quota,
+            ),
+            *(self.run_times, self.batch, self.eligible is not None),
+            *(self.deadline_s is not None, self.run_hint_s is not None),
+        )
         object.__setattr__(self, "shape", shape)
+        object.__setattr__(self, "plain", not any(own))
 
     @property
     def gpu_total_milli(self) -> int:
@@ -212,9 +227,28 @@ class Rejection:
     nodes: int
 
 
+Origin = Literal["measured", "measured elsewhere", "hint", "assumed", "unknown"]
+"""Where a number comes from; all but the first are estimates. ``hint``: by who wrote the task;
+``assumed``: nobody has measured or written it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A number of an estimate, with its unit (``s``, ``bytes``, ``money``) and where it comes from."""
+
+    name: str
+    value: float | None
+    unit: str
+    origin: Origin
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """A node for the task. ``parts``: each score in 0 to 1; ``mean``: weighted by ``weights``."""
+    """A node for the task. ``parts``: each score in 0 to 1; ``mean``: weighted by ``weights``.
+
+    ``candidates``: nodes that no filter refused. ``sampled``: those that were looked at, None: all of
+    them. ``figures``: what the cost was reckoned from, where the task has data or a run time.
+    """
 
     node: str
     gpus: tuple[int, ...]
@@ -223,6 +257,8 @@ class Choice:
     mean: float
     candidates: int
     rejections: tuple[Rejection, ...]
+    sampled: frozenset[str] | None = None
+    figures: tuple[Figure, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

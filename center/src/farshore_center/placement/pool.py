@@ -27,8 +27,8 @@ class Pool:
         self._mix = mix
         self._columns: Columns | None = None
         self._views: Views | None = None
-        self.cursor = 0
-        """The row after the last one chosen, for ``round_robin``."""
+        self.last_node = ""
+        """Where a task was placed last, for ``round_robin``."""
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -93,6 +93,7 @@ class Pool:
         if short:
             raise DoesNotFitError(f"task {task} does not fit on node {node}: {short}")
         self._book(placement)
+        self.last_node = node
         return placement
 
     def adopt(self, task: str, demand: Demand, node: str, gpus: tuple[int, ...] = ()) -> Placement:
@@ -133,7 +134,7 @@ class Pool:
         other = Pool(self._nodes.values(), mix=self._mix)
         other._held = {node: dict(held) for node, held in self._held.items()}
         other._tasks = dict(self._tasks)
-        other.cursor = self.cursor
+        other.last_node = self.last_node
         return other
 
     def _placement(self, task: str, demand: Demand, node: str, gpus: tuple[int, ...]) -> Placement:

@@ -8,13 +8,16 @@ from farshore_center.placement.model import WHOLE, Demand
 ROW_SCORES = ("fragmentation", "bin_packing", "least_loaded")
 """Those that look at one node alone: kept between decisions."""
 
+ROUNDING = 1e-9
+"""So that what is equal but for the last bits of a sum falls on the same step."""
 
-def growth_score(growth: Floats) -> Floats:
-    """``fragmentation``: 0.5 where it does not grow, nearing 0 as it grows, 1 as it shrinks. In the paper,
-    a sigmoid of whole GPUs."""
-    with np.errstate(over="ignore"):
-        score: Floats = 1 / (1 + np.exp(growth / WHOLE))
-    return score
+
+def growth_score(growth: Floats, steps: int) -> Floats:
+    """``fragmentation``: 0.5 where it does not grow, nearing 0 as it grows and 1 as it shrinks: a sigmoid
+    of whole GPUs, as its authors have it. Rounded down to one of ``steps``, as they do with 100: nodes
+    that differ by less are equal (docs/decisions/0022-fragmentation-in-steps.md)."""
+    score: Floats = 1 / (1 + np.exp(np.clip(growth / WHOLE, -50, 50)))
+    return np.floor(score * steps + ROUNDING) / steps
 
 
 def bin_packing(columns: Columns, demand: Demand, rows: Ints) -> Floats:

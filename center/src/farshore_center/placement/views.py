@@ -96,7 +96,7 @@ class View:
         if "fragmentation" in self.weights or self._policy.gpu == "fragmentation":
             growth = self._growth(rows)
             if "fragmentation" in self.weights:
-                self.parts["fragmentation"][rows] = growth_score(growth)
+                self.parts["fragmentation"][rows] = growth_score(growth, self._policy.steps)
         if demand.gpu_milli and self._policy.gpu == "tightest":
             free = self._usable_gpus(rows)
             self.gpu[rows] = np.where(free >= demand.gpu_milli, free, 2 * WHOLE).argmin(axis=1)
@@ -124,26 +124,26 @@ class View:
         gets lost of the usable, less what the task takes.
         """
         columns, demand, fragments = self._views.columns, self._demand, self._views.fragments
-        before = self._views.usable()[rows]
+        growth = self._views.usable()[rows]
         step = fragments.step(columns.cpu_free[rows] - demand.cpu_milli)
         free = np.maximum(columns.gpu_free[rows], 0)
-        at, worth = fragments.at(rows, step), fragments.worth
-        each = worth[at + free]
-        base = each.sum(axis=1)
+        at = fragments.at(rows, step)
+        each = fragments.worth[at + free]
         whole = free == WHOLE
-        if not demand.gpu_total_milli:
-            after = base + fragments.several(rows, step, whole, 0)
-            return before - after
+        if demand.gpu_milli:
+            after = each.sum(axis=1)[:, None] - each
+            after += fragments.worth[at + np.maximum(free - demand.gpu_milli, 0)]
+            after += fragments.several_less_one(rows, step, whole)
+            after[self._usable_gpus(rows) < demand.gpu_milli] = -np.inf
+            best = after.argmax(axis=1)
+            self.gpu[rows] = best
+            growth -= after[np.arange(len(rows)), best] + demand.gpu_milli
+            return growth
         if demand.gpus:
             allowed = self._usable_gpus(rows) == WHOLE
             taken = allowed & (allowed.cumsum(axis=1) <= demand.gpus)
-            after = base - (each * taken).sum(axis=1)
-            after = after + fragments.several(rows, step, whole & ~taken, 0)
-            return before - after - demand.gpus * WHOLE
-        left = free - demand.gpu_milli
-        after = (base[:, None] - each) + worth[at + np.maximum(left, 0)]
-        after += fragments.several(rows, step, whole, whole)
-        after[self._usable_gpus(rows) < demand.gpu_milli] = -np.inf
-        best = after.argmax(axis=1)
-        self.gpu[rows] = best
-        return before - after[np.arange(len(rows)), best] - demand.gpu_milli
+            each[taken] = 0
+            whole &= ~taken
+        growth -= each.sum(axis=1) + fragments.several(rows, step, whole)
+        growth -= demand.gpus * WHOLE
+        return growth
