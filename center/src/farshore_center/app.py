@@ -46,6 +46,9 @@ from farshore_center.nodes.probes import ProbeService
 from farshore_center.nodes.routes import node_routes
 from farshore_center.nodes.service import NodeService
 from farshore_center.settings import Settings
+from farshore_center.tasks.quota_service import QuotaService
+from farshore_center.tasks.quota_store import TaskGroups
+from farshore_center.tasks.routes import quota_routes
 from farshore_center.telemetry.routes import telemetry_routes
 from farshore_center.telemetry.service import TelemetryHistory
 from farshore_center.uplink import EmbeddedUplink, ExternalUplink, Uplink, center_state
@@ -134,6 +137,8 @@ class Center:
         )
         self.groups.layers = self.configs
         self.groups.changed = self.configs.changed
+        self.groups.named = TaskGroups()
+        self.quotas = QuotaService(self.database, self.events, self.groups.tree, now_ms=now_ms)
         self.nodes.arrived = self._arrived
         self.ingest = IngestService(
             self.database,
@@ -258,6 +263,7 @@ class Center:
         app.include_router(verb_routes(AnnouncedVerbs(registry), known_node))
         app.include_router(config_routes(self.configs))
         app.include_router(job_routes(self.jobs.service, self.jobs.reader))
+        app.include_router(quota_routes(self.quotas))
         app.include_router(event_routes(self.events))
         app.include_router(log_routes(self.logs, known_node))
         app.include_router(identity_routes(self.identity))

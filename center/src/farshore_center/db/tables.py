@@ -15,6 +15,7 @@ import farshore_center.ingest.model
 import farshore_center.jobs.model
 import farshore_center.nodes.model
 import farshore_center.tasks.model
+import farshore_center.tasks.quota_model
 import farshore_center.telemetry.model
 
 metadata = SQLModel.metadata
@@ -29,5 +30,6 @@ ROOMS = (
     farshore_center.jobs.model,
     farshore_center.nodes.model,
     farshore_center.tasks.model,
+    farshore_center.tasks.quota_model,
     farshore_center.telemetry.model,
 )

@@ -29,6 +29,9 @@ MAX_SPEC_BYTES = 64 * 1024
 BUILT_IN_DRIVERS = frozenset({"process", "python", "container", "dask"})
 """Taken before any node has announced them."""
 
+NOT_NAMES = frozenset({"schema"})
+"""What stands below ``/tasks`` beside the tasks."""
+
 SCHEMA: dict[str, Any] = closed(message_schema(TaskSpec))
 """JSON Schema (2020-12) of a specification, as ``GET /tasks/schema`` gives it."""
 
@@ -66,13 +69,13 @@ class Accepted:
 
 def accepted(name: str, raw: Any, known: Known, now_ms: int) -> Accepted:
     """The specification, or one Problem with all that is wrong."""
-    if not is_name(name):
+    if not is_name(name) or name in NOT_NAMES:
         raise Problem(
             status=422,
             title=NOT_VALID,
             field="name",
             detail=f"{name[:80]!a} is no name of a task",
-            expected="1 to 64 of a-z, 0-9, '_', '-', beginning with a letter or digit",
+            expected="1 to 64 of a-z, 0-9, '_', '-', beginning with a letter or digit; not schema",
         )
     spec, found = _read(raw)
     if spec is not None:

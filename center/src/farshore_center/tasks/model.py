@@ -39,9 +39,7 @@ class TaskRevisionRow(SQLModel, table=True):
 
     __tablename__ = "task_revision"
 
-    task: str = Field(
-        primary_key=True, max_length=64, foreign_key="task.name", ondelete="CASCADE"
-    )
+    task: str = Field(primary_key=True, max_length=64, foreign_key="task.name", ondelete="CASCADE")
     revision: int = Field(primary_key=True, sa_type=BigInteger)
     spec: str = Field(sa_type=Text)
     author: str = Field(max_length=64)
@@ -66,9 +64,7 @@ class TaskInstanceRow(SQLModel, table=True):
         ),
     )
 
-    task: str = Field(
-        primary_key=True, max_length=64, foreign_key="task.name", ondelete="CASCADE"
-    )
+    task: str = Field(primary_key=True, max_length=64, foreign_key="task.name", ondelete="CASCADE")
     instance: int = Field(primary_key=True)
     version: int = Field(default=1, sa_type=BigInteger)
     state: str = Field(max_length=16)
@@ -98,9 +94,7 @@ class TaskGrantRow(SQLModel, table=True):
         Index("ix_task_grant_ended", "ended_ms"),
     )
 
-    task: str = Field(
-        primary_key=True, max_length=64, foreign_key="task.name", ondelete="CASCADE"
-    )
+    task: str = Field(primary_key=True, max_length=64, foreign_key="task.name", ondelete="CASCADE")
     instance: int = Field(primary_key=True)
     epoch: int = Field(primary_key=True, sa_type=BigInteger)
     node: str = Field(max_length=64)
