@@ -123,7 +123,12 @@ class CenterClient:
                 return found[:at_most]
 
     async def post(
-        self, path: str, body: Document | None = None, params: Params | None = None
+        self,
+        path: str,
+        body: Document | None = None,
+        params: Params | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
     ) -> Document:
         key = self._ids.command(self._clock.now_ms())
         return await self._ask(
@@ -131,7 +136,7 @@ class CenterClient:
             path,
             json=body,
             params=_without_none(params),
-            headers={"Idempotency-Key": key},
+            headers={"Idempotency-Key": key, **(headers or {})},
         )
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Files that people write configuration in: JSON, or YAML without its traps. Pure.
+"""Files that people write configuration and tasks in: JSON, TOML, or YAML without its traps. Pure.
 
 YAML is read as version 1.2 reads it. What version 1.1 reads otherwise (``no``, ``0644``, ``1:30``) is
 refused with its line, and so are aliases, double keys and keys that are no text: what a file says
@@ -35,7 +35,7 @@ _PLAIN = {
 
 
 def read_document(text: bytes, name: str) -> Any:
-    """JSON if the name ends so or it begins like an object, else YAML. Raises BadUsageError."""
+    """JSON or TOML if the name ends so, JSON if it begins like an object, else YAML. Raises BadUsageError."""
     if len(text) > MAX_FILE_BYTES:
         raise BadUsageError(f"{clean(name)}: more than {MAX_FILE_BYTES} bytes")
     try:
@@ -44,7 +44,22 @@ def read_document(text: bytes, name: str) -> Any:
         raise BadUsageError(f"{clean(name)}: no UTF-8: {exc}") from exc
     if name.endswith(".json") or content.lstrip().startswith("{"):
         return _json(content, name)
+    if name.endswith(".toml"):
+        return _toml(content, name)
     return _yaml(content, name)
+
+
+def _toml(content: str, name: str) -> Any:
+    import tomllib
+
+    try:
+        found = tomllib.loads(content)
+        json.dumps(found, allow_nan=False)
+    except TypeError as exc:  # TOML has dates and times of its own
+        raise BadUsageError(f"{clean(name)}: a date or time: write it in quotes") from exc
+    except (ValueError, RecursionError) as exc:
+        raise BadUsageError(f"{clean(name)}: {clean(str(exc))}") from exc
+    return found
 
 
 def _json(content: str, name: str) -> Any:

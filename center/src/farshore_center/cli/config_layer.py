@@ -25,7 +25,7 @@ Author = Annotated[
     ),
 ]
 File = Annotated[
-    str, typer.Argument(metavar="FILE", help="JSON or YAML; - reads the standard input.")
+    str, typer.Argument(metavar="FILE", help="YAML, JSON or TOML; - reads the standard input.")
 ]
 
 

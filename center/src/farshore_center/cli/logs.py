@@ -53,12 +53,15 @@ async def logs(
     some = {key: value for key, value in wanted.items() if value is not None}
     async with session.connect() as client:
         if follow:
-            await _live(session, client, node, {**some, "lines": min(lines, FOLLOW_MOST)})
+            await live_lines(session, client, node, {**some, "lines": min(lines, FOLLOW_MOST)})
             return DONE
-        return await _last(session, client, node, some)
+        return await last_lines(session, client, node, some)
 
 
-async def _last(session: Session, client: "CenterClient", node: str, args: dict[str, Any]) -> int:
+async def last_lines(
+    session: Session, client: "CenterClient", node: str, args: dict[str, Any]
+) -> int:
+    """By the verb ``logs``; the exit code."""
     from farshore_center.cli.follow import Unseen, follow
 
     body = {"node": node, "verb": "logs", "args": args, "ttl_s": ANSWER_S, "timeout_s": ANSWER_S}
@@ -78,7 +81,7 @@ async def _last(session: Session, client: "CenterClient", node: str, args: dict[
     return FAILED
 
 
-async def _live(
+async def live_lines(
     session: Session, client: "CenterClient", node: str, params: Mapping[str, Any]
 ) -> None:
     """Without end. What can't be had at the start is an error; what breaks off later comes back."""

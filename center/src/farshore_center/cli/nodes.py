@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from farshore_center.cli.books import read_book, verdict
 from farshore_center.cli.cells import (
@@ -36,14 +37,37 @@ SUMMARY_FACTS = (
 SUMMARY_LINES = 20
 
 
+class NameFirst(TyperGroup):
+    """``farshore node NAME`` is ``farshore node show NAME``, which is the longer way for a node that has the
+    name of a command."""
+
+    fallback = "show"
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, self.completed(args))
+
+    def completed(self, args: list[str]) -> list[str]:
+        named = bool(args) and args[0] not in (*self.commands, "-h", "--help")
+        return [self.fallback, *args] if named else args
+
+
 class Presence(StrEnum):
     ONLINE = "online"
     OFFLINE = "offline"
 
 
 def register(app: typer.Typer) -> None:
+    from farshore_center.cli import node_drain
+
     command(app, "nodes")(nodes)
-    command(app, "node")(node)
+    inner = typer.Typer(
+        cls=NameFirst,
+        no_args_is_help=True,
+        help="Everything about one node; drain it, use it again.",
+    )
+    command(inner, "show")(node)
+    node_drain.register(inner)
+    app.add_typer(inner, name="node")
 
 
 async def nodes(

@@ -45,6 +45,19 @@ STATE_STYLES = {
     "undoing": "yellow",
     "undone": "magenta",
     "undo_failed": "red",
+    "preparing": "cyan",
+    "starting": "cyan",
+    "granted": "cyan",
+    "backing_off": "magenta",
+    "stopping": "yellow",
+    "stopped": "dim",
+    "lost": "red",
+    "withdrawn": "dim",
+    "degraded": "magenta",
+    "done": "green",
+    "deleting": "yellow",
+    "placed": "green",
+    "preempted": "magenta",
 }
 
 

@@ -225,11 +225,10 @@ class Schema:
 
 def _violations(error: Any, at: str) -> list[Violation]:
     if error.validator == "anyOf" and error.context:
-        # Of "this or null" the first says what was meant.
-        meant = [each for each in error.context if each.validator_value != "null"]
-        if len(meant) == 1:
-            return _violations(meant[0], at)
-    path = at + "".join(step(str(key)) for key in error.absolute_path)
+        return [each for below in _meant(error) for each in _violations(below, at)] or [
+            Violation(path=_path(error, at), message=_message(error))
+        ]
+    path = _path(error, at)
     if error.validator != "additionalProperties" or error.validator_value is not False:
         return [Violation(path=path, message=_message(error))]
     known = list(error.schema.get("properties", {}))
@@ -242,6 +241,22 @@ def _violations(error: Any, at: str) -> list[Violation]:
 def _stranger(key: str, known: list[str]) -> str:
     near = difflib.get_close_matches(key[:100], known, n=1)
     return "there is no such field" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _meant(error: Any) -> list[Any]:
+    """What is wrong with the one alternative that the value's type fits, or that is not null."""
+    ways: dict[Any, list[Any]] = {}
+    for each in error.context:
+        ways.setdefault(each.schema_path[0], []).append(each)
+    fit = [
+        way for way in ways.values() if not any(e.validator == "type" and not e.path for e in way)
+    ]
+    fit = fit or [way for way in ways.values() if all(e.validator_value != "null" for e in way)]
+    return fit[0] if len(fit) == 1 else []
+
+
+def _path(error: Any, at: str) -> str:
+    return at + "".join(step(str(key)) for key in error.absolute_path)
 
 
 def _message(error: Any) -> str:

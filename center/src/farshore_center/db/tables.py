@@ -14,6 +14,8 @@ import farshore_center.identity.model
 import farshore_center.ingest.model
 import farshore_center.jobs.model
 import farshore_center.nodes.model
+import farshore_center.tasks.model
+import farshore_center.tasks.quota_model
 import farshore_center.telemetry.model
 
 metadata = SQLModel.metadata
@@ -27,5 +29,7 @@ ROOMS = (
     farshore_center.ingest.model,
     farshore_center.jobs.model,
     farshore_center.nodes.model,
+    farshore_center.tasks.model,
+    farshore_center.tasks.quota_model,
     farshore_center.telemetry.model,
 )

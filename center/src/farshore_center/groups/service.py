@@ -37,6 +37,13 @@ class Layers(Protocol):
     def rename_group(self, connection: Connection, old: str, new: str, /) -> None: ...
 
 
+class Named(Protocol):
+    """Who names groups elsewhere, asked inside the transaction; raises Problem where it hinders."""
+
+    def moving(self, connection: Connection, old: str, new: str, /) -> None: ...
+    def deleting(self, connection: Connection, path: str, /) -> None: ...
+
+
 def _nobody_listens(_nodes: frozenset[str] | None) -> None:
     """Until the configuration's room does."""
 
@@ -54,6 +61,7 @@ class GroupService:
         self._nodes = nodes
         self._now_ms = now_ms
         self.layers = layers
+        self.named: Named | None = None
         self.changed: Changed = _nobody_listens
         self._changes = Changes(database, nodes.events)
         self.book = OverlayBook(
@@ -184,6 +192,8 @@ class GroupService:
             entry.revision += 1
 
         def work(connection: Connection) -> None:
+            if self.named is not None:
+                self.named.moving(connection, path, to)
             store.remove_groups(connection, [each.path for each in originals])
             store.save_groups(connection, [*made, *renamed])
             store.move_nodes(connection, path, to)
@@ -227,6 +237,8 @@ class GroupService:
                     detail=f"{path} has a layer of configuration",
                     expected="a group whose layer was deleted",
                 )
+            if self.named is not None:
+                self.named.deleting(connection, path)
             store.remove_groups(connection, [path])
 
         def undo() -> None:

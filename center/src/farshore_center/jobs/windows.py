@@ -45,7 +45,8 @@ def next_ms(cron: str, tz: ZoneInfo, after_ms: int) -> int | None:
     return None if found is None else round(found.timestamp() * 1000)
 
 
-def _last_ms(cron: str, tz: ZoneInfo, now_ms: int) -> int | None:
+def last_ms(cron: str, tz: ZoneInfo, now_ms: int) -> int | None:
+    """When it came last, the instant itself included; None: never."""
     # The instant itself counts, so look back from the next second.
     found = next(CronSim(cron, _local(tz, now_ms + 1000), reverse=True), None)
     return None if found is None else round(found.timestamp() * 1000)
@@ -56,7 +57,7 @@ def is_open(windows: Sequence[Window], tz: ZoneInfo, now_ms: int) -> bool:
     if not windows:
         return True
     for window in windows:
-        began = _last_ms(window.cron, tz, now_ms)
+        began = last_ms(window.cron, tz, now_ms)
         if began is not None and began <= now_ms < began + window.duration_s * 1000:
             return True
     return False

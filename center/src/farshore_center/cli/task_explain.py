@@ -1,0 +1,79 @@
+"""Why an instance of a task is where it is, or nowhere, as the center stored it with the decision. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from farshore_center.cli.cells import NOTHING, age, clean, flat, scalar
+from farshore_center.cli.screen import Line
+from farshore_center.cli.tables import STATE_STYLES, Cell, Sheet, left, right
+
+Explained = Mapping[str, Any]
+
+FEW = 12
+"""Candidates that are shown, the best first; ``--json`` has them all."""
+
+
+def decision_lines(name: str, found: Explained, now_ms: int) -> list[Line]:
+    """What was decided, when, by which policy; how many nodes each filter refused."""
+    decision = clean(str(found.get("decision") or "not decided"))
+    node = clean(found.get("node") or "")
+    policy = f", policy {clean(found['policy'])}" if found.get("policy") else ""
+    when = f"{age(found.get('decided_at'), now_ms)} ago{policy}"
+    where = f" on {node}" if node else ""
+    lines: list[Line] = [
+        [
+            Cell(f"{clean(name)}/{found['instance']}", "bold"),
+            "  ",
+            Cell(decision, STATE_STYLES.get(decision, "")),
+            where,
+            Cell(f"  {when}", "dim"),
+        ]
+    ]
+    if found.get("reason"):
+        lines.append([f"  {clean(found['reason'])}"])
+    refused = found.get("rejected") or {}
+    if refused:
+        lines.append([f"  refused: {rejected_text(refused)}"])
+    if found.get("scores"):
+        lines.append([f"  scores: {scores_text(found['scores'])}"])
+    for path, value in flat(found.get("estimate") or {}).items():
+        lines.append([Cell(f"  estimate {clean(path)}: ", "dim"), number(value)])
+    return lines
+
+
+def rejected_text(refused: Mapping[str, int]) -> str:
+    """``selector 1,100 nodes, cpu 80, driver 1``; the most first."""
+    ordered = sorted(refused.items(), key=lambda each: (-each[1], each[0]))
+    return ", ".join(f"{clean(name)} {nodes:,}" for name, nodes in ordered)
+
+
+def scores_text(scores: Mapping[str, Any]) -> str:
+    return ", ".join(f"{clean(part)} {number(value)}" for part, value in scores.items())
+
+
+def candidates_sheet(items: Sequence[Mapping[str, Any]], at_most: int = FEW) -> Sheet:
+    """The nodes that were looked at: those with a score first, the best of them on top."""
+    ordered = sorted(
+        items,
+        key=lambda each: (each.get("score") is None, -(each.get("score") or 0), str(each["node"])),
+    )
+    parts = list(dict.fromkeys(part for each in ordered for part in each.get("parts") or {}))
+    sheet = Sheet(
+        columns=[*left("node"), *right("score", *map(clean, parts)), *left("why not")],
+    )
+    for each in ordered[:at_most]:
+        own = each.get("parts") or {}
+        sheet.add(
+            clean(each["node"]),
+            number(each.get("score")),
+            *(number(own.get(part)) for part in parts),
+            clean(each.get("why") or NOTHING),
+        )
+    return sheet
+
+
+def number(value: Any) -> str:
+    """Scores and estimates with three digits, anything else as it is."""
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return scalar(value)

@@ -1,0 +1,3 @@
+"""A running center."""
+
+from center.conftest import running as running
