@@ -1,0 +1,382 @@
+"""What becomes of one instance of a task: placed, lost, replaced, stopped, tried again. Pure.
+
+``decide`` looks at the instance, its grants that have not ended and what is known of their nodes. Where a
+place is needed it says so (``place``); whoever finds one comes back with ``grant``, or with ``refused``.
+A second look at what it has decided decides nothing.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+from farshore_center.tasks.records import Granted, Instance, Line
+from farshore_center.tasks.work import View, Work, World
+
+MOVES = frozenset({"superseded", "drained", "preempted", "moved"})
+"""Reasons to end a grant after which the instance runs again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """``batch_attempts``: grants that a batch instance gets after failures, the first included.
+    ``backoff_s`` doubles with each failure up to ``backoff_most_s``; after ``calm_s`` of running an
+    earlier failure is forgotten."""
+
+    batch_attempts: int = 3
+    backoff_s: float = 1.0
+    backoff_most_s: float = 300.0
+    calm_s: float = 600.0
+
+    def pause_ms(self, failures: int) -> int:
+        if failures < 1:
+            return 0
+        doubled_s = self.backoff_s * (1 << min(failures - 1, 16))
+        return round(min(doubled_s, self.backoff_most_s) * 1000)
+
+
+class Place(NamedTuple):
+    """A place is needed. ``why``: ``placed`` (nothing runs), ``replaced`` (what ran is lost); or, before
+    what runs there is ended, whether there is one: ``drained``."""
+
+    why: Literal["placed", "replaced", "drained"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """``after``: None: it is gone for good. ``grants``: those that changed. ``look_s``: on the monotonic
+    clock, when time alone may change it; ``look_ms``: the same on the wall clock."""
+
+    view: View
+    after: Instance | None
+    grants: tuple[Granted, ...] = ()
+    lines: tuple[Line, ...] = ()
+    place: Place | None = None
+    look_s: float | None = None
+    look_ms: int | None = None
+
+    @property
+    def changed(self) -> bool:
+        return self.after != self.view.instance or bool(self.grants)
+
+    @property
+    def nodes(self) -> frozenset[str]:
+        """Whose documents change."""
+        before = self.view.grants
+        return frozenset(
+            each.node
+            for each in self.grants
+            if (old := before.get(each.epoch)) is None
+            or (old.want, old.final) != (each.want, each.final)
+        )
+
+
+def decide(view: View, world: World, rules: Rules) -> Decision:
+    work = Work(view, world)
+    work.look_at_nodes()
+    if not view.task.wants(view.instance.instance):
+        gone = _end(work)
+        return _decision(work, gone=gone)
+    place = _anew(work, rules) if work.instance.run < view.task.run else _go_on(work, rules)
+    _stop_others(work)
+    return _decision(work, place=place)
+
+
+def grant(
+    decided: Decision, node: str, gpus: tuple[int, ...], now_ms: int, why: str | None
+) -> Decision:
+    """The decision with a grant on this node; ``why``: the explanation, JSON text."""
+    before, task = decided.after, decided.view.task
+    if before is None or decided.place is None:
+        raise ValueError("no place was asked for")
+    epoch = max(before.last_epoch + 1, now_ms)
+    new = Granted(
+        task=task.name,
+        instance=before.instance,
+        epoch=epoch,
+        node=node,
+        attempt=before.attempt + 1,
+        revision=task.revision,
+        run=task.run,
+        since_ms=now_ms,
+        granted_ms=now_ms,
+        lease_s=task.spec.disconnect.lost_after_s
+        if task.spec.disconnect.on_disconnect == "stop"
+        else 0.0,
+        gpus=gpus,
+    )
+    after = replace(
+        before,
+        state="active",
+        since_ms=now_ms,
+        epoch=epoch,
+        last_epoch=epoch,
+        attempt=new.attempt,
+        revision=task.revision,
+        run=task.run,
+        reason=None,
+        exit_code=None,
+        decision=why,
+    )
+    others = _superseded(decided, before.epoch) if decided.place.why == "replaced" else ()
+    changed = {each.epoch: each for each in (*decided.grants, *others)}
+    line = Line(
+        task=task.name,
+        instance=before.instance,
+        epoch=epoch,
+        node=node,
+        state=decided.place.why,
+    )
+    return replace(
+        decided,
+        after=after,
+        grants=(*changed.values(), new),
+        lines=(*decided.lines, line),
+        place=None,
+    )
+
+
+def _superseded(decided: Decision, epoch: int) -> tuple[Granted, ...]:
+    """The lost one that is replaced: told to end where the replacement is to stay."""
+    changed = {each.epoch: each for each in decided.grants}
+    old = changed.get(epoch) or decided.view.grants.get(epoch)
+    keep = decided.view.task.spec.disconnect.on_reconnect == "keep_original"
+    if old is None or old.final or (keep and not old.lease_s):
+        return ()
+    return (old.stopped("superseded"),)
+
+
+def leave(decided: Decision, epoch: int, why: str) -> Decision:
+    """The decision with its current grant ended, so that it is placed anew: a drain, a preemption."""
+    changed = {each.epoch: each for each in decided.grants}
+    old = changed.get(epoch) or decided.view.grants[epoch]
+    changed[epoch] = old.stopped(why)
+    line = Line(
+        task=old.task,
+        instance=old.instance,
+        epoch=epoch,
+        node=old.node,
+        state="stopping",
+        reason=why,
+    )
+    return replace(
+        decided, grants=tuple(changed.values()), lines=(*decided.lines, line), place=None
+    )
+
+
+def refused(decided: Decision, reason: str, why: str | None) -> Decision:
+    """The decision where no node takes it: it stays as it is, and says why."""
+    after = decided.after
+    lines = decided.lines
+    if after is not None and decided.view.instance.reason == reason:
+        after = replace(after, reason=reason)
+    elif after is not None:
+        after = replace(after, reason=reason, decision=why)
+        lines = (
+            *lines,
+            Line(task=after.task, instance=after.instance, state="unplaceable", reason=reason),
+        )
+    return replace(decided, after=after, lines=lines, place=None)
+
+
+def _decision(work: Work, *, gone: bool = False, place: Place | None = None) -> Decision:
+    return Decision(
+        view=work.view,
+        after=None if gone else work.instance,
+        grants=work.changed(),
+        lines=tuple(work.lines),
+        place=place,
+        look_s=work.look_s,
+        look_ms=work.look_ms,
+    )
+
+
+# It is not to run
+
+
+def _end(work: Work) -> bool:
+    """Whether it is gone for good."""
+    task = work.view.task
+    forget = task.wanted == "delete" or work.instance.instance >= task.spec.count
+    for each in work.live():
+        work.stop(each, "removed" if forget else "asked")
+    waiting = [each for each in work.live() if each.alive or work.leased(each)]
+    if waiting:
+        return False
+    if forget:
+        # Nobody knows of the lost ones; a document without them ends them when their nodes return.
+        for each in work.live():
+            work.put(each.moved("withdrawn", work.world.now_ms))
+        return True
+    if work.instance.state in ("pending", "active"):
+        work.become("stopped", "asked")
+    return False
+
+
+# A person, or its cron rule, began it anew
+
+
+def _anew(work: Work, rules: Rules) -> Place | None:
+    task, current = work.view.task, work.current
+    if current is not None and current.alive:
+        if current.want == "run":
+            if task.spec.kind == "service" and not work.world.may_disrupt(task.name):
+                return None
+            work.stop(current, "superseded")
+        return None
+    if current is not None and not current.final:
+        if not work.free(current):
+            return None
+        work.stop(current, "superseded")
+    if work.instance.state != "pending":
+        work.become("pending", None)
+    work.instance = replace(
+        work.instance,
+        run=task.run,
+        revision=task.revision,
+        failures=0,
+        avoid=(),
+        due_ms=0,
+        attempt=0,
+        reason=None,
+        exit_code=None,
+        result=None,
+    )
+    return _pending(work)
+
+
+# It goes on
+
+
+def _go_on(work: Work, rules: Rules) -> Place | None:
+    work.instance = replace(work.instance, revision=work.view.task.revision)
+    if work.instance.state not in ("pending", "active"):
+        return None
+    _returned(work)
+    if work.instance.state == "pending":
+        return _pending(work)
+    current = work.current
+    if current is None or current.final:
+        return _ended(work, current, rules)
+    if current.state == "lost":
+        return _lost(work, current)
+    return _running(work, current)
+
+
+def _pending(work: Work) -> Place | None:
+    deadline_ms = work.view.task.deadline_ms
+    now_ms = work.world.now_ms
+    if deadline_ms is not None and now_ms >= deadline_ms:
+        work.become("failed", "its deadline has passed")
+        return None
+    if now_ms < work.instance.due_ms:
+        work.look_at_ms(work.instance.due_ms)
+        return None
+    # Never two grants of which one may still hold a lease.
+    if [each for each in work.live() if not work.free(each)]:
+        return None
+    if deadline_ms is not None:
+        work.look_at_ms(deadline_ms)
+    return Place("placed")
+
+
+def _lost(work: Work, current: Granted) -> Place | None:
+    contract = work.view.task.spec.disconnect
+    if not contract.replace:
+        work.wait("its node is silent; its contract says that it is not replaced")
+        return None
+    if contract.silent_site == "wait" and work.world.sight(current.node).cut:
+        work.wait("every node of its site is silent: a cut link; nothing is moved")
+        return None
+    if [each for each in work.live() if not work.free(each)]:
+        work.wait("its node is silent; it is replaced when its lease is over")
+        return None
+    return Place("replaced")
+
+
+def _running(work: Work, current: Granted) -> Place | None:
+    work.instance = replace(work.instance, reason=None)
+    drain = work.world.sight(current.node).drain
+    if current.want == "stop" or drain is None:
+        return None
+    task = work.view.task
+    if drain.until_ms is not None:
+        if work.world.now_ms >= drain.until_ms:
+            work.stop(current, "drained")
+            return None
+        work.look_at_ms(drain.until_ms)
+    if task.spec.kind == "batch":
+        work.wait("its node is drained; it may end there")
+        return None
+    return Place("drained")
+
+
+def _ended(work: Work, current: Granted | None, rules: Rules) -> Place | None:
+    if current is None or current.state in ("stopped", "withdrawn"):
+        work.become("pending", None)
+    elif current.state == "succeeded":
+        work.become("done", None)
+        work.instance = replace(work.instance, exit_code=current.exit_code)
+        return None
+    else:
+        _failed(work, current, rules)
+    return _pending(work) if work.instance.state == "pending" else None
+
+
+def _failed(work: Work, current: Granted, rules: Rules) -> None:
+    spec, instance = work.view.task.spec, work.instance
+    ran_ms = (current.ended_ms or work.world.now_ms) - current.granted_ms
+    failures = 1 if ran_ms >= rules.calm_s * 1000 else instance.failures + 1
+    avoid = tuple(dict.fromkeys((*instance.avoid, current.node)))[-16:]
+    reason = f"{current.state} on {current.node}: {current.reason or 'no reason was said'}"
+    work.instance = replace(
+        instance,
+        failures=failures,
+        avoid=avoid,
+        exit_code=current.exit_code,
+        due_ms=work.world.now_ms + rules.pause_ms(failures),
+    )
+    never = current.state == "failed" and spec.restart_policy() == "never"
+    if spec.kind == "batch" and (never or failures >= rules.batch_attempts):
+        work.become("failed", reason)
+    else:
+        work.become("pending", reason)
+
+
+# After a silence
+
+
+def _returned(work: Work) -> None:
+    """An original that is heard again takes its place back where the contract says so."""
+    if work.view.task.spec.disconnect.on_reconnect != "keep_original":
+        return
+    back = [
+        each
+        for each in work.live()
+        if each.epoch != work.instance.epoch
+        and each.alive
+        and each.want == "run"
+        and not each.lease_s
+        and each.run == work.view.task.run
+        and each.state != "granted"
+    ]
+    if not back:
+        return
+    original = min(back, key=lambda each: each.epoch)
+    if work.current is not None and not work.current.final:
+        work.stop(work.current, "superseded")
+    if work.instance.state == "pending":
+        work.become("active", None)
+    work.instance = replace(work.instance, epoch=original.epoch, reason=None)
+    work.line("kept", original)
+
+
+def _stop_others(work: Work) -> None:
+    """Only one grant is current; another that may still run is told to end, unless it is an original that
+    would take its place back."""
+    keep = work.view.task.spec.disconnect.on_reconnect == "keep_original"
+    at_work = work.instance.state in ("pending", "active")
+    for each in work.live():
+        if each.epoch == work.instance.epoch and at_work:
+            continue
+        if keep and at_work and each.state == "lost" and not each.lease_s:
+            continue
+        work.stop(each, "superseded")
