@@ -53,6 +53,7 @@ class Columns:
         self.takes = np.zeros(size, np.bool_)
         self.battery = np.full(size, np.inf)
         self.queue_s, self.core_cost = np.zeros(size), np.zeros(size)
+        self.queued = False
         self.up, self.down = np.zeros(size), np.zeros(size)
         self.latency, self.byte_cost = np.zeros(size), np.zeros(size)
         self.link_known = np.zeros(size, np.bool_)

@@ -73,6 +73,8 @@ def reckon(columns: Columns, demand: Demand) -> Cost:
     transfer, moved, fees = np.zeros(columns.size), np.zeros(columns.size), np.zeros(columns.size)
     measured = np.ones(columns.size, np.bool_)
     for data, into in [(d, True) for d in demand.reads] + [(d, False) for d in demand.writes]:
+        if not data.size_bytes:
+            continue
         way = _way(columns, data, into)
         transfer += np.where(way.here, 0.0, data.size_bytes / way.rate + way.latency)
         moved += np.where(way.here, 0, data.size_bytes)
