@@ -121,6 +121,7 @@ class Picture(Watch):
     def __init__(self, session: Session, client: CenterClient) -> None:
         super().__init__(session, client)
         self._trouble = ""
+        self._over = False
         self._screen = Screen(session, self._lines)
 
     def __enter__(self) -> Self:
@@ -133,6 +134,7 @@ class Picture(Watch):
         exc: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._over = True
         self._screen.stop(keep=True)
 
     def away(self, seconds: float | None) -> None:
@@ -143,6 +145,8 @@ class Picture(Watch):
     def _lines(self, width: int, height: int) -> list[Line]:
         if self.last is None:
             return []
+        if self._over:
+            return picture(self.last, width, height)
         foot: list[Line] = [[Cell(self._trouble, "yellow")]] if self._trouble else []
         foot.append([Cell("Ctrl-C detaches; the task goes on", "dim")])
         return [*picture(self.last, width, height - len(foot)), *foot]
