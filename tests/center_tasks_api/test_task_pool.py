@@ -148,6 +148,15 @@ def test_shares_of_gpus_that_are_too_small_are_stranded() -> None:
     assert shown["stranded"]["gpu_milli"] == 400
 
 
+def test_nodes_are_shown_where_they_are_asked_for() -> None:
+    nodes = [node("b", "eu", 2, 4), node("a", "us", 3, 4)]
+    books = [NodeBooks(capacity=each) for each in nodes]
+    assert "nodes" not in view(books, ())
+    shown = view(books, (), nodes=True)["nodes"]
+    assert list(shown) == ["a", "b"]
+    assert shown["a"]["capacity"]["cpu_milli"] == 3000
+
+
 def test_use_is_that_of_the_nodes_that_told_and_nothing_where_none_did() -> None:
     nodes = [node("a", "eu", 2, 4), node("b", "us", 2, 4)]
     books = [

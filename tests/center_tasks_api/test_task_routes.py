@@ -104,7 +104,8 @@ async def test_a_body_that_is_too_large_is_refused(http: httpx.AsyncClient) -> N
         ("DELETE", "/tasks/camera", ("delete", "camera", "api", None)),
         ("POST", "/nodes/pi-1/drain", ("drain", "pi-1", None, "", "api")),
         ("POST", "/nodes/pi-1/undrain", ("undrain", "pi-1", "api")),
-        ("GET", "/pool", ("view",)),
+        ("GET", "/pool", ("view", False)),
+        ("GET", "/pool?nodes=true", ("view", True)),
         ("GET", "/pool/silos?depth=2", ("silos", 2)),
     ],
 )
@@ -149,3 +150,11 @@ async def test_the_schema_is_no_task(http: httpx.AsyncClient, noted: Noted) -> N
     assert schema.headers["content-type"].startswith("application/schema+json")
     assert schema.json()["title"] == "TaskSpec"
     assert noted.asked == []
+
+
+async def test_the_document_of_all_calls_says_what_a_task_is(http: httpx.AsyncClient) -> None:
+    calls = (await http.get("/openapi.json")).json()
+    body = calls["paths"]["/api/v1/tasks/{name}"]["put"]["requestBody"]
+    reference = body["content"]["application/json"]["schema"]["$ref"]
+    found = await http.get(f"/api/v1/{reference}")
+    assert found.json()["title"] == "TaskSpec"

@@ -351,6 +351,19 @@ def test_the_pool_in_all_and_by_group(center: "ContractCenter", cli: Cli) -> Non
     assert json.loads(cli("--json", "pool").stdout) == center.pool
 
 
+def test_the_pool_by_node(center: "ContractCenter", cli: Cli) -> None:
+    center.add_node("pi-1", group="eu")
+    center.pool = {
+        "total": share(2, 8000, 1000), "groups": {"eu": share(1, 4000, 1000)},
+        "nodes": {"pi-1": share(1, 4000, 1000), "pi-2": share(1, 4000, 0)},
+    }  # fmt: skip
+    shown = cli("pool", "--nodes").stdout
+    assert "1 of 4 (25%)" in shown
+    assert "pi-2" in shown
+    assert center.asked[0][2]["nodes"] == "true"
+    assert "pi-2" not in cli("pool", "--nodes", "--group", "eu").stdout
+
+
 def test_silos_are_told_in_a_sentence(center: "ContractCenter", cli: Cli) -> None:
     half = dict.fromkeys(("cpu_milli", "memory_bytes", "disk_bytes", "gpu_milli"), 0.5)
     center.pool = {
