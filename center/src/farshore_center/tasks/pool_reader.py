@@ -35,8 +35,9 @@ class PoolReader:
 
     async def view(self, nodes: bool = False) -> dict[str, Any]:
         """``{"total": SHARE, "groups": {path: SHARE}}``, with ``nodes`` also ``"nodes": {name: SHARE}``.
-        SHARE: ``{"nodes","online","drained","capacity","reserved","free","closed","used","told","stranded"}``; each of the amounts ``{"cpu_milli",
-        "memory_bytes","disk_bytes","gpu_milli"}``, None where it can't be told."""
+        SHARE: ``{"nodes","online","drained","capacity","reserved","free","closed","used","told",
+        "stranded"}``; each of the amounts ``{"cpu_milli","memory_bytes","disk_bytes","gpu_milli"}``,
+        None where it can't be told."""
         now = await self._snapshot()
         names = [node.node for node in now.nodes if node.node in now.online]
         latest = await self._history.latest(names, SERIES)
