@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from farshore_center.tasks.occurrences import LATE_S
 from farshore_center.tasks.pool import NodeBooks, view
 from farshore_center.tasks.routes import pool_routes, quota_routes, task_routes
 from farshore_protocol.tasks import Disconnect
+from farshore_protocol.tasks.settings import SETTINGS
 
 DOCS = Path(__file__).parents[2] / "docs"
 TEXT = (DOCS / "tasks.md").read_text(encoding="utf-8")
@@ -23,7 +25,7 @@ NONE: tuple[Any, ...] = (None, (), {}, "")
 
 def rows(section: str) -> dict[str, list[str]]:
     """First cell's code → all cells, of the tables of a section."""
-    text = TEXT.split(f"## {section}\n")[1].split("\n## ")[0]
+    text = TEXT.split(f"## {section}\n")[1].split("\n## ")[0].split("\n### ")[0]
     found: dict[str, list[str]] = {}
     for line in text.splitlines():
         if line.startswith("| `"):
@@ -97,6 +99,18 @@ def test_drivers_policies_and_lateness_are_those_of_the_code() -> None:
     assert {*re.findall(r"`(\w+)`", told["policy"][2])} == set(POLICIES)
     assert LATE_S == 300
     assert "more than five minutes\nlate" in TEXT
+
+
+def test_every_setting_of_every_driver_is_explained_and_no_other() -> None:
+    told: dict[str, set[str]] = {}
+    driver = ""
+    text = TEXT.split("### What the drivers take\n")[1].split("\n### ")[0]
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 4 and (named := re.findall(r"`([a-z_]+)`", cells[1])):
+            driver = cells[0].strip("`") or driver
+            told.setdefault(driver, set()).update(named)
+    assert told == {name: {field.name for field in fields(kind)} for name, kind in SETTINGS.items()}
 
 
 def test_the_smallest_task_is_one() -> None:

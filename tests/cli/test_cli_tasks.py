@@ -262,15 +262,18 @@ def test_an_explanation_shows_the_best_first_and_why_not_the_others(
         "policy": "default", "scores": {"bin_packing": 0.75}, "rejected": {"cpu": 4, "selector": 1200},
         "candidates": [
             {"node": "pi-1", "score": 0.25, "parts": {"bin_packing": 0.25}},
-            {"node": "pi-9", "why": "cpu: 0.2 cores are free"},
+            {"node": "pi-9", "score": 0.9, "filter": "cpu", "why": "cpu: 0.2 cores are free"},
             {"node": "pi-2", "score": 0.75, "parts": {"bin_packing": 0.75}},
         ],
-        "estimate": {"run_s": 12.3456, "origin": "measured"},
+        "estimate": [
+            {"name": "run", "value": 12.3456, "unit": "s", "origin": "measured"},
+            {"name": "cost", "value": None, "unit": "money", "origin": "unknown"},
+        ],
     }]}  # fmt: skip
     lines = cli("task", "explain", "camera").stdout.splitlines()
     assert lines[0].startswith("camera/0  placed on pi-2")
     assert lines[1:3] == ["  refused: selector 1,200, cpu 4", "  scores: bin_packing 0.75"]
-    assert lines[3:5] == ["  estimate run_s: 12.3", "  estimate origin: measured"]
+    assert lines[3:5] == ["  estimate: run 12.3 s (measured)", "  estimate: cost - money (unknown)"]
     assert [line.split()[0] for line in lines[5:]] == ["NODE", "pi-2", "pi-1", "pi-9"]
     assert "cpu: 0.2 cores are free" in lines[-1]
 

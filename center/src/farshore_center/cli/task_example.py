@@ -96,7 +96,7 @@ kind: batch
 driver: python
 run:
   wheel: score-1.4.0-py3-none-any.whl
-  entry_point: score.main:run
+  entry: score.main:run
 artifacts:
   - url: https://files.example.com/score-1.4.0-py3-none-any.whl
     digest: sha256:0000000000000000000000000000000000000000000000000000000000000000

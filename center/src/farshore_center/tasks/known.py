@@ -1,7 +1,6 @@
 """What of the fleet a specification is compared with, as it is now."""
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from farshore_center.groups.service import GroupService
 from farshore_center.nodes.registry import Registry
@@ -12,20 +11,17 @@ from farshore_center.tasks.quotas import SHOWN
 
 
 class KnownFleet:
-    """``capacities``: what nodes have, of those that have said it. ``settings``: driver → the schema of its
-    settings."""
+    """``capacities``: what nodes have, of those that have said it."""
 
     def __init__(
         self,
         registry: Registry,
         groups: GroupService,
         capacities: Callable[[], Iterable[NodeCapacity]],
-        settings: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self._registry = registry
         self._groups = groups
         self._capacities = capacities
-        self._settings = settings or {}
 
     def now(self) -> Known:
         entries = self._registry.all()
@@ -35,7 +31,6 @@ class KnownFleet:
             nodes=frozenset(entry.name for entry in entries),
             policies=tuple(POLICIES),
             drivers=counts(entry.capabilities.get("drivers") or () for entry in entries),
-            settings=self._settings,
             largest=largest(self._capacities()),
         )
 
