@@ -12,6 +12,7 @@ AT_THE_NODE = {
     "process": ("farshore_edge.tasks.drivers.process", "ProcessSettings"),
     "python": ("farshore_edge.tasks.drivers.python.settings", "PythonSettings"),
     "container": ("farshore_edge.tasks.drivers.container.settings", "ContainerSettings"),
+    "dask": ("farshore_edge.tasks.drivers.dask.settings", "DaskSettings"),
 }
 
 

@@ -325,7 +325,7 @@ def test_a_log_is_asked_of_the_node_that_has_it(center: "ContractCenter", cli: C
     assert (shown.exit_code, shown.stdout) == (0, "hi\n")
     body = next(asked[3] for asked in center.asked if asked[:2] == ("POST", "/commands"))
     assert (body["node"], body["verb"]) == ("pi-2", "logs")
-    assert body["args"] == {"unit": "task/camera/1", "lines": 5, "grep": "h"}
+    assert body["args"] == {"unit": "camera/1", "lines": 5, "grep": "h"}
 
 
 def share(nodes: int, cores: int, reserved: int, **more: Any) -> dict[str, Any]:

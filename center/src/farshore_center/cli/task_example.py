@@ -104,6 +104,19 @@ artifacts:
 requests: {cpu_cores: 1, memory_bytes: 536870912}
 """
 
+DASK = """\
+name: train
+# Handed to a cluster by a node that stands before it, and is a node like any other.
+kind: batch
+driver: dask
+run:
+  entry: train.fit:main
+  args: [42]
+requests: {cpu_cores: 16, memory_bytes: 34359738368}
+where: core
+deadline_s: 7200
+"""
+
 EXAMPLES: Mapping[str, str] = {
     "service": SERVICE,
     "batch": BATCH,
@@ -112,4 +125,5 @@ EXAMPLES: Mapping[str, str] = {
     "gpu": GPU,
     "container": CONTAINER,
     "python": PYTHON,
+    "dask": DASK,
 }

@@ -202,7 +202,7 @@ async def logs(
     async with session.connect() as client:
         found = await client.get(f"/tasks/{segment(name)}")
         number, node = place_of(found, instance)
-        args = {"unit": f"task/{name}/{number}", "lines": lines, "grep": grep}
+        args = {"unit": f"{name}/{number}", "lines": lines, "grep": grep}
         some = {key: value for key, value in args.items() if value is not None}
         if follow:
             await live_lines(session, client, node, {**some, "lines": min(lines, FOLLOW_MOST)})

@@ -27,7 +27,7 @@ from farshore_center.tasks.rules import Fault, faults, fits
 MAX_SPEC_BYTES = 64 * 1024
 """Of a specification as JSON: ``desired/tasks`` of a node holds several."""
 
-BUILT_IN_DRIVERS = frozenset({*SETTINGS, "dask"})
+BUILT_IN_DRIVERS = frozenset(SETTINGS)
 """Taken before any node has announced them."""
 
 NOT_NAMES = frozenset({"schema"})
