@@ -223,7 +223,7 @@ def test_settings_of_a_plugin_are_the_nodes_business() -> None:
 
 def test_what_no_node_has_is_noted_and_not_refused() -> None:
     raw = {**SERVICE, "requests": {"cpu_cores": 64, "gpu": {"milli": 500}}}
-    largest = {"cpu_cores": 16.0, "memory_bytes": 2.0**35, "disk_bytes": 0.0, "gpus": 0.0}
+    largest = {"cpu_milli": 16_000, "memory_bytes": 2**35, "disk_bytes": 0, "gpu_milli": 0}
     made = accepted("big", raw, known(largest=largest), NOW_MS)
     notes = {note.field: note.detail for note in made.notes if note.field != "run"}
     assert notes == {

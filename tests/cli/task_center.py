@@ -100,12 +100,12 @@ def task_routes(
     async def drain(node: str) -> Any:
         return {
             "node": node, "drained": True, "since": SINCE, "deadline": SINCE, "reason": "fan",
-            "by": "ada", "instances": [{"task": "camera", "instance": 1}],
+            "by": "ada", "instances": 1,
         }  # fmt: skip
 
     @app.post(API + "/nodes/{node}/undrain")
     async def undrain(node: str) -> Any:
-        return {"node": node, "drained": False, "instances": []}
+        return {"node": node, "drained": False, "instances": 0}
 
     @app.get(API + "/pool")
     async def pool() -> Any:

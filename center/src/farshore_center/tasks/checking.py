@@ -47,8 +47,8 @@ class Known:
     """What a specification is compared with.
 
     ``drivers``: driver → how many nodes have announced it. ``settings``: driver → the type of its
-    settings, where it is known. ``largest``: per resource, the most that one node has; None: no node
-    has said what it has.
+    settings, where it is known. ``largest``: the most that one node has, in thousandths and bytes; None:
+    no node has said what it has.
     """
 
     read: Read
@@ -57,7 +57,7 @@ class Known:
     policies: Collection[str] = ()
     drivers: Mapping[str, int] = field(default_factory=dict)
     settings: Mapping[str, type[Any]] = field(default_factory=lambda: SETTINGS)
-    largest: Mapping[str, float] | None = None
+    largest: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -162,6 +162,12 @@ def capacity_of(node: NodeCapacity) -> Amounts:
     }
 
 
+def largest_of(nodes: Iterable[NodeCapacity]) -> Amounts | None:
+    """Per resource, the most that one node has; None: there is none."""
+    found = [capacity_of(node) for node in nodes]
+    return {name: max(each[name] for each in found) for name in AMOUNTS} if found else None
+
+
 def reserved_of(held: Iterable[Placement]) -> Amounts:
     total = dict.fromkeys(AMOUNTS, 0)
     for each in held:
