@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any
 
 import structlog
@@ -46,9 +46,12 @@ from farshore_center.nodes.probes import ProbeService
 from farshore_center.nodes.routes import node_routes
 from farshore_center.nodes.service import NodeService
 from farshore_center.settings import Settings
+from farshore_center.tasks.pool_reader import PoolReader
 from farshore_center.tasks.quota_service import QuotaService
 from farshore_center.tasks.quota_store import TaskGroups
-from farshore_center.tasks.routes import quota_routes
+from farshore_center.tasks.room import TaskRoom
+from farshore_center.tasks.routes import pool_routes, quota_routes, task_routes
+from farshore_center.tasks.settings import TaskSettings
 from farshore_center.telemetry.routes import telemetry_routes
 from farshore_center.telemetry.service import TelemetryHistory
 from farshore_center.uplink import EmbeddedUplink, ExternalUplink, Uplink, center_state
@@ -70,6 +73,7 @@ class Center:
         clock: Clock,
         rng: random.Random,
         database: Database | None = None,
+        task_settings: TaskSettings | None = None,
     ) -> None:
         self.settings = settings
         self._clock = clock
@@ -135,8 +139,22 @@ class Center:
             ids=self._ids,
             held=lambda: self.identity.restored,
         )
+        self.tasks = TaskRoom(
+            self.database,
+            self.events,
+            self,
+            registry,
+            self.groups.selection,
+            self.groups.tree,
+            now_ms=now_ms,
+            now_s=now_s,
+            held=lambda: self.identity.restored,
+            rng=random.Random(0),  # it draws candidates alone
+            settings=task_settings,
+        )
+        self.nodes.listeners.append(self.tasks)
         self.groups.layers = self.configs
-        self.groups.changed = self.configs.changed
+        self.groups.changed = self._changed
         self.groups.named = TaskGroups()
         self.quotas = QuotaService(self.database, self.events, self.groups.tree, now_ms=now_ms)
         self.nodes.arrived = self._arrived
@@ -152,6 +170,7 @@ class Center:
             now_s=now_s,
             facts_committed=self.nodes.facts_committed,
             identity=self.identity,
+            tasks=self.tasks,
         )
         self.intake = Intake(
             self.nodes,
@@ -159,6 +178,7 @@ class Center:
             self.rejected,
             ProbeService(self, now_s=now_s),
             self.identity.judged,
+            leases=self.tasks.asked,
             live=self.logs.relay.take,
         )
         self.uplink = self._make_uplink(rng)
@@ -203,6 +223,12 @@ class Center:
                 entry.digests.get("config"),
                 (entry.standing.boot, entry.standing.conn),
             )
+
+            self.tasks.arrived(node, entry.revisions.get("tasks"))
+
+    def _changed(self, nodes: Iterable[str] | None) -> None:
+        self.configs.changed(nodes)
+        self.tasks.changed(nodes)
 
     # Downlink
 
@@ -263,6 +289,8 @@ class Center:
         app.include_router(verb_routes(AnnouncedVerbs(registry), known_node))
         app.include_router(config_routes(self.configs))
         app.include_router(job_routes(self.jobs.service, self.jobs.reader))
+        app.include_router(task_routes(self.tasks.service))
+        app.include_router(pool_routes(PoolReader(self.tasks.snapshot, self.history)))
         app.include_router(quota_routes(self.quotas))
         app.include_router(event_routes(self.events))
         app.include_router(log_routes(self.logs, known_node))
@@ -294,6 +322,7 @@ class Center:
         await self.nodes.start()
         await self.groups.start()
         await self.jobs.start()
+        await self.tasks.start()
         self._run(self.ingest.run(), "ingest")
         self._run(self.ingest.run_holes(self.nodes.registry.online), "holes")
         self._run(self.nodes.run(), "presence")
@@ -301,6 +330,7 @@ class Center:
         self._run(self.configs.run(), "configuration")
         self._run(self.configs.deliver(), "configuration delivery")
         self._run(self.jobs.run(), "jobs")
+        self._run(self.tasks.run(), "tasks")
         self._run(self.history.run(), "telemetry history")
         await self.uplink.start()
         log.info(

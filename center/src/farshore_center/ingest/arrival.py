@@ -13,6 +13,7 @@ from farshore_protocol.errors import MessageError
 from farshore_protocol.messages import Envelope, Event, FactsReport
 from farshore_protocol.messages.record import STREAM_OF, Token
 from farshore_protocol.stream import STREAMS
+from farshore_protocol.tasks import TaskEvent, TasksReport
 from farshore_protocol.telemetry import TelemetryBatch, check_batch, inflate
 from farshore_protocol.telemetry.batch import MAX_INFLATED_BYTES
 from farshore_protocol.topics import Up
@@ -21,7 +22,7 @@ MIN_TS_MS = -(2**53)
 MAX_TS_MS = 253_402_300_799_000
 """The end of the year 9999: a wall clock beyond is no clock."""
 
-Body = TelemetryBatch | CommandReport | Event | FactsReport | ConfigReport
+Body = TelemetryBatch | CommandReport | Event | FactsReport | ConfigReport | TasksReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,11 +109,18 @@ def _decode_body(topic: Up, plain: bytes) -> Body:
                 )
             return report
         case "evt":
-            return decode(Event, plain)
+            event = decode(Event, plain)
+            if topic.name == "task":
+                convert(
+                    TaskEvent, event.data
+                )  # what can't be read is refused, and not sent for ever
+            return event
         case "rep" if topic.name == "facts":
             return decode(FactsReport, plain)
         case "rep" if topic.name == "config":
             return decode(ConfigReport, plain)
+        case "rep" if topic.name == "tasks":
+            return decode(TasksReport, plain)
     raise MessageError("unknown_topic", f"{topic.build()!r}: this center knows no such record")
 
 

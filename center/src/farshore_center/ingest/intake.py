@@ -21,6 +21,7 @@ from farshore_protocol.messages import (
 from farshore_protocol.messages.record import STREAM_OF
 from farshore_protocol.names import check_name, check_tree_group
 from farshore_protocol.stream import STREAMS
+from farshore_protocol.tasks import LeaseRequest
 from farshore_protocol.topics import Up, parse
 
 from farshore_center.db.errors import DatabaseError
@@ -42,15 +43,17 @@ class Intake:
         rejected: RejectedList,
         probes: ProbeService,
         judged: Callable[[str, CenterMark | None], Awaitable[bool]],
+        leases: Callable[[str, LeaseRequest], Awaitable[None]] | None = None,
         live: Callable[[Up, bytes], None] = lambda _up, _payload: None,
     ) -> None:
-        """``judged``: whether a node has seen what a restored center does not know. ``live``: hands on
-        what comes of live logs."""
+        """``judged``: whether a node has seen what a restored center does not know. ``leases``: answers a
+        node's question for its leases. ``live``: hands on what comes of live logs."""
         self._nodes = nodes
         self._ingest = ingest
         self._rejected = rejected
         self._probes = probes
         self._judged = judged
+        self._leases = leases
         self._live_to = live
         self._by_kind: dict[str, Callable[[Up, bytes], Awaitable[None]]] = {
             "presence": self._presence,
@@ -58,6 +61,7 @@ class Intake:
             "heartbeat": self._heartbeat,
             "time": self._time,
             "probe": self._probe,
+            "lease": self._lease,
             "res": self._record,
             "evt": self._record,
             "rep": self._record,
@@ -144,6 +148,11 @@ class Intake:
 
     async def _probe(self, up: Up, payload: bytes) -> None:
         await self._probes.asked(up.node, decode(Probe, payload), len(payload))
+
+    async def _lease(self, up: Up, payload: bytes) -> None:
+        request = decode(LeaseRequest, payload)
+        if self._leases is not None:
+            await self._leases(up.node, request)
 
     async def _live(self, up: Up, payload: bytes) -> None:
         """Live logs are for whoever listens; the center keeps nothing of them."""

@@ -78,6 +78,7 @@ class IngestService:
         facts_committed: Callable[[str, FactsReport], None],
         reports_committed: Callable[[], None] = lambda: None,
         identity: Identity | None = None,
+        tasks: sinks.TaskRecorder | None = None,
         settings: IngestSettings | None = None,
     ) -> None:
         self._database = database
@@ -86,6 +87,7 @@ class IngestService:
         self._history = history
         self._recorder = recorder
         self._configs = configs
+        self._tasks = tasks or sinks.NoTasks()
         self._rejected = rejected
         self._now_ms = now_ms
         self._now_s = now_s
@@ -300,8 +302,8 @@ class IngestService:
             case "results":
                 return sinks.results_write(records, self._recorder)
             case "reports":
-                return sinks.reports_write(records, self._configs, now_ms)
-        return sinks.events_write(records)
+                return sinks.reports_write(records, self._configs, self._tasks, now_ms)
+        return sinks.events_write(records, self._tasks)
 
     def _count(self, decision: Decision) -> None:
         self.counts.groups += 1
@@ -313,7 +315,7 @@ class IngestService:
     def _tell_rooms(self, decision: Decision, timed: Sequence[sinks.Timed], now_ms: int) -> None:
         for arrival, fault in decision.faulty:
             self._reject(arrival, fault.reason, fault.detail)
-        results = reports = False
+        results = reports = events = False
         for record in timed:
             arrival = record[0]
             detail = clock.doubt(arrival.envelope, record[1:], now_ms)
@@ -326,10 +328,13 @@ class IngestService:
                 self._facts_committed(arrival.node, arrival.body)
             results = results or arrival.stream == "results"
             reports = reports or arrival.stream == "reports"
+            events = events or arrival.stream == "events"
         if results:
             self._reports_committed()
         if reports:
             self._configs.reported()
+        if reports or events:
+            self._tasks.reported()
 
     def _reject(self, arrival: Arrival, reason: str, detail: str) -> None:
         self._rejected.add(

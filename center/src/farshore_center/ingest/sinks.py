@@ -3,15 +3,18 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from farshore_protocol.codec import convert
 from farshore_protocol.commands import CommandReport
 from farshore_protocol.config.messages import ConfigReport
 from farshore_protocol.messages import Event, FactsReport
+from farshore_protocol.tasks import TaskEvent, TasksReport
 from farshore_protocol.telemetry import TelemetryBatch
 from sqlalchemy import Connection
 
 from farshore_center.events.model import Draft
 from farshore_center.ingest.arrival import Arrival
 from farshore_center.nodes import store as node_store
+from farshore_center.tasks.reports import Word
 from farshore_center.telemetry import store as telemetry_store
 from farshore_center.telemetry.inbox import pack
 from farshore_center.telemetry.samples import Batch
@@ -37,6 +40,24 @@ class ConfigRecorder(Protocol):
     ) -> list[Draft]: ...
 
     def reported(self) -> None: ...
+
+
+class TaskRecorder(Protocol):
+    """The same of the room of tasks: its reports, and events of the kind ``task``."""
+
+    def record_many(self, conn: Connection, words: Sequence[Word], /) -> list[Draft]: ...
+
+    def reported(self) -> None: ...
+
+
+class NoTasks:
+    """A center that knows no tasks."""
+
+    def record_many(self, _conn: Connection, _words: Sequence[Word], /) -> list[Draft]:
+        return []
+
+    def reported(self) -> None:
+        """Nobody waits for it."""
 
 
 def telemetry_write(records: Sequence[Timed], received_ms: int) -> Write:
@@ -72,7 +93,12 @@ def results_write(records: Sequence[Timed], recorder: ReportRecorder) -> Write:
     return lambda connection: recorder.record_many(connection, reports)
 
 
-def events_write(records: Sequence[Timed]) -> Write:
+def events_write(records: Sequence[Timed], tasks: TaskRecorder) -> Write:
+    words = [
+        Word(arrival.node, convert(TaskEvent, arrival.body.data), at_ms)
+        for arrival, at_ms, _ in records
+        if isinstance(arrival.body, Event) and arrival.topic.name == "task"
+    ]
     drafts = [
         Draft(
             kind="stream.loss" if arrival.topic.name == "loss" else f"evt.{arrival.topic.name}",
@@ -85,12 +111,14 @@ def events_write(records: Sequence[Timed]) -> Write:
             at_ms=at_ms,
         )
         for arrival, at_ms, rough in records
-        if isinstance(arrival.body, Event)
+        if isinstance(arrival.body, Event) and arrival.topic.name != "task"
     ]
-    return lambda _connection: drafts
+    return lambda conn: drafts + (tasks.record_many(conn, words) if words else [])
 
 
-def reports_write(records: Sequence[Timed], recorder: ConfigRecorder, received_ms: int) -> Write:
+def reports_write(
+    records: Sequence[Timed], recorder: ConfigRecorder, tasks: TaskRecorder, received_ms: int
+) -> Write:
     # The newest of each node is enough; a later one in the list was made later.
     newest = {
         arrival.node: (arrival.node, arrival.body.digest, arrival.body.facts)
@@ -98,6 +126,11 @@ def reports_write(records: Sequence[Timed], recorder: ConfigRecorder, received_m
         if isinstance(arrival.body, FactsReport)
     }
 
+    words = [
+        Word(arrival.node, arrival.body, at_ms)
+        for arrival, at_ms, _ in records
+        if isinstance(arrival.body, TasksReport)
+    ]
     configs = [
         (arrival.node, arrival.body)
         for arrival, _, _ in records
@@ -106,6 +139,7 @@ def reports_write(records: Sequence[Timed], recorder: ConfigRecorder, received_m
 
     def write(connection: Connection) -> list[Draft]:
         node_store.set_facts(connection, newest.values(), received_ms)
-        return recorder.record_many(connection, configs) if configs else []
+        drafts = recorder.record_many(connection, configs) if configs else []
+        return drafts + (tasks.record_many(connection, words) if words else [])
 
     return write

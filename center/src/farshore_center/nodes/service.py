@@ -38,6 +38,8 @@ from farshore_center.nodes.registry import NodeEntry, Registry, load
 
 log = structlog.get_logger(__name__)
 
+WORD = "its own word or its will"
+
 WRITTEN_AT_ONCE = 50
 """Nodes in one work of the writer: a command that comes meanwhile need not wait for a thousand."""
 
@@ -62,6 +64,15 @@ def _nobody_listens(_nodes: frozenset[str] | None) -> None:
     """Until the groups' room listens for changes."""
 
 
+class Listener(Protocol):
+    """Told at once of every message of a node, and of every change of its presence, before that is
+    written; ``told``: by its own word or its will, not by silence."""
+
+    def heard(self, node: str, /) -> None: ...
+
+    def stood(self, node: str, online: bool, told: bool, /) -> None: ...
+
+
 class NodeService:
     def __init__(
         self,
@@ -84,6 +95,7 @@ class NodeService:
         self.arrived: Callable[[str], None] = _nobody_waits
         self.changed: Callable[[frozenset[str] | None], None] = _nobody_listens
         """Told after group, labels or facts of nodes have changed."""
+        self.listeners: list[Listener] = []
         self._dirty: set[str] = set()
         self._unwritten: list[Draft] = []
         self.failing = False
@@ -111,6 +123,8 @@ class NodeService:
             entry.last_seen_ms = self.now_ms()
             entry.standing = presence.heard(entry.standing, now_s=self._now_s())
             self._dirty.add(node)
+            for listener in self.listeners:
+                listener.heard(node)
 
     async def born(self, node: str, birth: Birth) -> None:
         entry, new = self.registry.obtain(node, self.now_ms())
@@ -153,7 +167,7 @@ class NodeService:
         )
         entry.standing = standing
         if change is not None:
-            await self._stand(entry, standing, change, [], reason="its own word or its will")
+            await self._stand(entry, standing, change, [], reason=WORD)
 
     async def beat(self, node: str, word: Heartbeat) -> None:
         """Raises MessageError ``unknown_node`` before a birth; the node then says its birth again.
@@ -221,6 +235,8 @@ class NodeService:
         self, entry: NodeEntry, change: Literal["online", "offline"], reason: str
     ) -> Draft:
         log.info("node is " + change, node=entry.name, reason=reason)
+        for listener in self.listeners:
+            listener.stood(entry.name, change == "online", reason == WORD)
         return self._draft(f"node.{change}", entry.name, {"reason": reason})
 
     async def write(self, entry: NodeEntry, drafts: list[Draft]) -> None:

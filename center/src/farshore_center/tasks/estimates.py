@@ -13,11 +13,11 @@ KEPT = 64
 ANYWHERE = "*"
 
 
-def note_run(conn: Connection, task: str, node: str, run_s: float) -> None:
-    """Of the node itself, and of anywhere."""
+def note_run(conn: Connection, task: str, kinds: Iterable[str], run_s: float) -> None:
+    """Of the node itself and its kind, and of anywhere."""
     if not 0 <= run_s < 1e9:
         return
-    for kind in (node, ANYWHERE):
+    for kind in {*kinds, ANYWHERE} - {""}:
         found = conn.execute(
             select(run_times).where(run_times.c.task == task, run_times.c.kind == kind)
         ).first()

@@ -4,7 +4,7 @@ Nothing that a node says may make it fail: the same record would come again for 
 a grant that is not its own changes nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -23,6 +23,8 @@ from farshore_center.tasks.hearing import (
 )
 from farshore_center.tasks.lines import drafts_of
 from farshore_center.tasks.records import Granted, GrantKey, Instance, Key, Line, NodeTasks, Task
+
+KindOf = Callable[[str], str]
 
 
 class Word(NamedTuple):
@@ -48,7 +50,10 @@ class Recorded:
 class Recorder:
     """One group of words, in their order."""
 
-    def __init__(self, conn: Connection, words: Sequence[Word], now_ms: int) -> None:
+    def __init__(
+        self, conn: Connection, words: Sequence[Word], now_ms: int, kind_of: KindOf
+    ) -> None:
+        self._kind_of = kind_of
         self._conn = conn
         self._words = words
         self._now_ms = now_ms
@@ -90,9 +95,9 @@ class Recorder:
 
     def _report(self, node: str, report: TasksReport, at_ms: int) -> None:
         row = self._nodes.get(node) or NodeTasks(node=node)
-        for key, epoch in highest_of(report.highest).items():
-            if key in self._instances:
-                self._instances[key] = beyond(self._instances[key], epoch)
+        for of, epoch in highest_of(report.highest).items():
+            if of in self._instances:
+                self._instances[of] = beyond(self._instances[of], epoch)
         for each in report.held:
             self._said(node, each, at_ms)
         if report.rev >= row.rev and row.rev:
@@ -120,7 +125,8 @@ class Recorder:
         if isinstance(word, TaskEvent):
             after = late_result(after, grant, word) or after
             if heard.accepted and word.run_s is not None and batch:
-                estimates.note_run(self._conn, word.task, node, word.run_s)
+                kinds = (node, self._kind_of(node))
+                estimates.note_run(self._conn, word.task, kinds, word.run_s)
         self._instances[key[:2]] = after
         if heard.grant.state != grant.state:
             self.recorded.look.add(instance.key)
@@ -144,10 +150,10 @@ class Recorder:
         before = self._grants_before
         changed = [each for key, each in self._grants.items() if each != before[key]]
         store.save_grants(conn, changed)
-        for key, after in self._instances.items():
-            if after != self._before[key]:
-                store.save_instance(conn, self._before[key], after)
-                self.recorded.look.add(key)
+        for of, after in self._instances.items():
+            if after != self._before[of]:
+                store.save_instance(conn, self._before[of], after)
+                self.recorded.look.add(of)
         store.save_nodes(conn, self._nodes.values())
         # What has ended leaves the document of its node.
         ended = {each.node for each in changed if each.final and not before[each.key].final}
@@ -157,5 +163,12 @@ class Recorder:
         self.recorded.drafts += drafts_of(self._lines, self._now_ms)
 
 
-def record_many(conn: Connection, words: Sequence[Word], now_ms: int) -> Recorded:
-    return Recorder(conn, words, now_ms).run()
+def _no_kind(_node: str) -> str:
+    return ""
+
+
+def record_many(
+    conn: Connection, words: Sequence[Word], now_ms: int, kind_of: KindOf = _no_kind
+) -> Recorded:
+    """``kind_of``: nodes of one kind run a task equally fast; run times are kept by it."""
+    return Recorder(conn, words, now_ms, kind_of).run()

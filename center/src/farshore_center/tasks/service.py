@@ -4,8 +4,41 @@ Each change is one transaction with a line of history that says who. It does not
 documents: JSON-ready dictionaries, in the shapes that the docstrings give.
 """
 
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from typing import Any
+
+import structlog
+from farshore_protocol.tasks import TaskSpec
+from sqlalchemy import Connection
+
+from farshore_center.api.cursors import read_cursor, write_cursor
+from farshore_center.api.problems import Problem
+from farshore_center.db.database import Database
+from farshore_center.events import Event, EventLog
+from farshore_center.nodes.registry import Registry
+from farshore_center.tasks import quota_store, store, views
+from farshore_center.tasks.books import Books, load_runs
+from farshore_center.tasks.checking import Accepted
+from farshore_center.tasks.lines import drafts_of
+from farshore_center.tasks.occurrences import first_ms
+from farshore_center.tasks.records import Granted, Instance, Line, NodeTasks, Task, Wanted
+from farshore_center.tasks.runner import Runner
+from farshore_center.tasks.sites import Drain
+
+log = structlog.get_logger(__name__)
+
+Accept = Callable[[str, Any], Awaitable[Accepted]]
+"""A specification as it was written, read; or Problem."""
+
+_HARMLESS = frozenset(
+    {
+        *("count", "priority", "affinities", "spread", "constraint", "where", "run_s"),
+        *("reads", "writes", "battery_min_percent", "group", "policy", "cron", "deadline_s"),
+    }
+)
+"""What of a specification may change while its instances go on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,50 +57,149 @@ class Put:
 
 
 class TaskService:
+    def __init__(
+        self,
+        database: Database,
+        events: EventLog,
+        registry: Registry,
+        books: Books,
+        runner: Runner,
+        accept: Accept,
+        *,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._database = database
+        self._events = events
+        self._registry = registry
+        self._books = books
+        self._runner = runner
+        self._accept = accept
+        self._now_ms = now_ms
+
     async def put(self, name: str, spec_raw: Any, if_match: str | None, by: str) -> Put:
         """Makes or changes a task. Problem 422 for what is wrong with it, 412 where ``if_match`` (an
         ETag or ``*``) is not its revision, 409 while it is being deleted."""
-        raise NotImplementedError
+        accepted = await self._accept(name, spec_raw)
+        spec = accepted.spec
+
+        def work(conn: Connection) -> tuple[Task, bool, bool, list[Event]]:
+            before = store.load_tasks(conn, [name]).get(name)
+            _check_match(name, before, if_match)
+            now_ms = self._now_ms()
+            if before is not None and before.wanted == "delete":
+                raise _being_deleted(name)
+            if before is not None and before.digest == digest_of(spec):
+                return before, False, False, []
+            quota_store.check(conn, name, spec)
+            task = _changed(before, name, spec, by, now_ms)
+            if before is None:
+                store.add_task(conn, task)
+            elif not store.save_task(conn, before, task):
+                raise _outrun(name)
+            _fill(conn, task, now_ms)
+            line = Line(task=name, state="created" if before is None else "changed", by=by)
+            return task, before is None, True, self._noted(conn, [line], now_ms)
+
+        task, created, changed, events = await self._database.write(work)
+        self._events.announce(events)
+        await self._look(task)
+        return Put(
+            document=task_summary(task),
+            created=created,
+            changed=changed,
+            notes=tuple(
+                {"field": each.field, "detail": each.detail, "expected": each.expected}
+                for each in accepted.notes
+            ),
+        )
 
     async def delete(self, name: str, by: str, if_match: str | None = None) -> dict[str, Any]:
         """Stops it everywhere, and forgets it once it has ended. The task's document, with
         ``wanted: delete``; Problem 404."""
-        raise NotImplementedError
+        return await self._want(name, "delete", by, if_match)
 
     async def stop(self, name: str, by: str) -> dict[str, Any]:
         """Stops every instance and keeps the task. Its document; Problem 404, 409 while it is deleted."""
-        raise NotImplementedError
+        return await self._want(name, "stop", by)
 
     async def start(self, name: str, by: str) -> dict[str, Any]:
         """Runs a stopped task again, and a batch that is done or failed once more."""
-        raise NotImplementedError
+        return await self._want(name, "run", by)
 
     async def restart(self, name: str, by: str) -> dict[str, Any]:
         """Ends every instance orderly and grants it anew."""
-        raise NotImplementedError
+        return await self._want(name, "run", by, anew=True)
 
     async def page(self, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
         """``{"items": [task without instances …], "next": cursor or None}``, by name."""
-        raise NotImplementedError
+        after = None if cursor is None else read_cursor(cursor)[1]
+
+        def read(conn: Connection) -> tuple[list[Task], dict[str, Any]]:
+            found = store.page_of_tasks(conn, limit + 1, after)
+            return found, _with_grants(conn, [task.name for task in found])
+
+        found, instances = await self._database.read(read)
+        items = [views.task_document(task, instances.get(task.name, [])) for task in found[:limit]]
+        more = found[limit - 1].name if len(found) > limit else None
+        return {"items": items, "next": None if more is None else write_cursor(0, more)}
 
     async def get(self, name: str) -> dict[str, Any]:
         """``{"name","revision","spec","digest","wanted","state","created","updated","next","instances",
         "summary"}``; ``state``: ``running``, ``pending``, ``degraded``, ``done``, ``failed``, ``stopped``
         or ``deleting``; each of ``instances``: ``{"instance","attempt","epoch","node","state","since",
         "healthy","restarts","exit_code","reason","result","pending_reason","cpus","gpus"}``. Problem 404."""
-        raise NotImplementedError
+
+        def read(conn: Connection) -> tuple[Task, list[tuple[Instance, Granted | None]]]:
+            return _known(conn, name), _with_grants(conn, [name]).get(name, [])
+
+        task, instances = await self._database.read(read)
+        document = views.task_document(task, instances)
+        document["instances"] = [views.instance_document(each, grant) for each, grant in instances]
+        return document
 
     async def explain(self, name: str, instance: int | None = None) -> dict[str, Any]:
         """``{"instances":[{"instance","decided_at","decision","node","policy","scores","rejected",
         "candidates","estimate"}]}``; Problem 404."""
-        raise NotImplementedError
+
+        def read(conn: Connection) -> tuple[Task, list[tuple[Instance, Granted | None]], Any]:
+            task = _known(conn, name)
+            found = _with_grants(conn, [name]).get(name, [])
+            return task, found, load_runs(conn, [name]).get(name, {})
+
+        task, found, runs = await self._database.read(read)
+        wanted = [each for each in found if instance in (None, each[0].instance)]
+        if instance is not None and not wanted:
+            raise Problem(
+                status=404,
+                title="No such instance",
+                detail=f"{name} has the instances 0 to {len(found) - 1}",
+                field="instance",
+            )
+        await self._books.refresh()
+        await self._books.prepare([task.spec])
+        documents = []
+        for each, grant in wanted:
+            document = views.explanation(each, grant)
+            if document["candidates"] is None:
+                document["candidates"] = self._books.verdicts(task, each, self._now_ms(), runs)
+                document["candidates_as_of"] = "now"
+            documents.append(document)
+        return {"name": name, "instances": documents}
 
     async def history(
         self, name: str, limit: int = 200, instance: int | None = None
     ) -> dict[str, Any]:
         """``{"items":[{"at","instance","epoch","node","state","reason","by"}]}``, the newest last;
         also of a task that was deleted. Problem 404."""
-        raise NotImplementedError
+
+        def read(conn: Connection) -> list[Any]:
+            found = store.history(conn, name, limit, instance)
+            if not found:
+                _known(conn, name)
+            return found
+
+        found = await self._database.read(read)
+        return {"items": [views.line_document(row) for row in found]}
 
     async def drain(
         self, node: str, deadline_s: float | None, reason: str, by: str
@@ -75,14 +207,238 @@ class TaskService:
         """Nothing new comes to the node, and what it has moves, services at once as budgets permit, batch
         work when it has ended or at the deadline. ``{"node","drained","since","deadline","reason","by",
         "instances"}``; Problem 404."""
-        raise NotImplementedError
+
+        def change(row: NodeTasks, now_ms: int) -> NodeTasks:
+            until_ms = None if deadline_s is None else now_ms + round(deadline_s * 1000)
+            return replace(
+                row,
+                drained=True,
+                drain_ms=row.drain_ms or now_ms,
+                drain_until_ms=until_ms,
+                drain_reason=reason,
+                drain_by=by,
+            )
+
+        return await self._drain(node, change, by, "drained", reason)
 
     async def undrain(self, node: str, by: str) -> dict[str, Any]:
         """The node takes work again; the same document."""
-        raise NotImplementedError
 
-    async def pool(self) -> dict[str, Any]:
-        """``{"total": SHARE, "groups": {path: SHARE}, "silos": …}``; SHARE is ``{"nodes","online",
-        "drained","capacity","reserved","used","stranded"}``, each of the last four ``{"cpu_milli",
-        "memory_bytes","disk_bytes","gpu_milli"}`` (``used`` of what telemetry tells, None where not)."""
-        raise NotImplementedError
+        def change(row: NodeTasks, _now_ms: int) -> NodeTasks:
+            return NodeTasks(node=node, rev=row.rev, heard_rev=row.heard_rev)
+
+        return await self._drain(node, change, by, "undrained", None)
+
+    # Changes
+
+    async def _want(
+        self, name: str, wanted: Wanted, by: str, if_match: str | None = None, *, anew: bool = False
+    ) -> dict[str, Any]:
+        def work(conn: Connection) -> tuple[Task, list[Event]]:
+            before = _known(conn, name)
+            _check_match(name, before, if_match)
+            now_ms = self._now_ms()
+            if before.wanted == "delete" and wanted != "delete":
+                raise _being_deleted(name)
+            again = wanted == "run" and (anew or before.wanted != "run" or _over(conn, before))
+            if before.wanted == wanted and not again:
+                return before, []
+            if wanted == "run":
+                quota_store.check(conn, name, before.spec)
+            cron = before.spec.cron
+            task = replace(
+                before,
+                wanted=wanted,
+                run=before.run + again,
+                updated_ms=now_ms,
+                asked_ms=now_ms if again else before.asked_ms,
+                next_ms=first_ms(cron, now_ms) if cron and wanted == "run" else None,
+            )
+            if not store.save_task(conn, before, task):
+                raise _outrun(name)
+            state = {"delete": "deleting", "stop": "stopped"}.get(wanted, "started")
+            line = Line(task=name, state="restarted" if anew else state, by=by)
+            lines = [line]
+            if wanted == "delete" and not store.instances_of(conn, [name]):
+                store.remove_task(conn, name)
+                lines.append(Line(task=name, state="deleted"))
+            return task, self._noted(conn, lines, now_ms)
+
+        task, events = await self._database.write(work)
+        self._events.announce(events)
+        log.info("task decided", task=name, wanted=wanted, by=by)
+        await self._look(task)
+        return task_summary(task) | {"wanted": task.wanted}
+
+    async def _look(self, task: Task) -> None:
+        found = await self._database.read(lambda conn: store.instances_of(conn, [task.name]))
+        self._runner.look_now(each.key for each in found.get(task.name, ()))
+        if task.next_ms is not None:
+            self._runner.occurs(task.name, task.next_ms)
+
+    async def _drain(
+        self,
+        node: str,
+        change: Callable[[NodeTasks, int], NodeTasks],
+        by: str,
+        state: str,
+        reason: str | None,
+    ) -> dict[str, Any]:
+        if self._registry.get(node) is None:
+            raise Problem(
+                status=404,
+                title="No such node",
+                detail=f"there is no node {node[:64]!a}",
+                field="node",
+            )
+
+        def work(conn: Connection) -> tuple[NodeTasks, int, list[Event]]:
+            now_ms = self._now_ms()
+            row = store.load_nodes(conn, [node]).get(node) or NodeTasks(node=node)
+            after = change(row, now_ms)
+            store.save_nodes(conn, [after])
+            held = store.grants_on(conn, [node]).get(node, [])
+            drafts = drafts_of(
+                [Line(task="", node=node, state=state, reason=reason, by=by)], now_ms
+            )
+            drafts = [
+                replace(each, kind=f"node.{state}", data={"by": by, "reason": reason or ""})
+                for each in drafts
+            ]
+            return after, len(held), self._events.append(conn, drafts)
+
+        row, count, events = await self._database.write(work)
+        self._events.announce(events)
+        self._runner.drained(node, Drain(until_ms=row.drain_until_ms) if row.drained else None)
+        return views.drain_document(row, count)
+
+    def _noted(self, conn: Connection, lines: list[Line], now_ms: int) -> list[Event]:
+        store.add_lines(conn, lines, now_ms)
+        return self._events.append(conn, drafts_of(lines, now_ms))
+
+
+def digest_of(spec: TaskSpec) -> str:
+    return f"sha256:{hashlib.sha256(store.write_spec(spec).encode()).hexdigest()}"
+
+
+def task_summary(task: Task) -> dict[str, Any]:
+    found = views.task_document(task, [])
+    return {name: found[name] for name in ("name", "revision", "spec", "digest")}
+
+
+def _changed(before: Task | None, name: str, spec: TaskSpec, by: str, now_ms: int) -> Task:
+    """A new task, or the next revision: what runs is begun anew where that changes what it does."""
+    next_ms = None if spec.cron is None else first_ms(spec.cron, now_ms)
+    first = Task(
+        name=name,
+        revision=1,
+        spec=spec,
+        digest=digest_of(spec),
+        run=0 if spec.cron is not None else 1,
+        author=by,
+        created_ms=now_ms,
+        updated_ms=now_ms,
+        asked_ms=now_ms,
+        next_ms=next_ms,
+    )
+    if before is None:
+        return first
+    again = spec.cron is None and _differs(before.spec, spec)
+    return replace(
+        first,
+        revision=before.revision + 1,
+        wanted=before.wanted,
+        run=before.run + again,
+        created_ms=before.created_ms,
+        asked_ms=now_ms if again else before.asked_ms,
+    )
+
+
+def _differs(old: TaskSpec, new: TaskSpec) -> bool:
+    return any(
+        getattr(old, name) != getattr(new, name)
+        for name in TaskSpec.__slots__
+        if name not in _HARMLESS
+    )
+
+
+def _fill(conn: Connection, task: Task, now_ms: int) -> None:
+    """A row for each instance that is to be; those above the count are taken away by the loop."""
+    there = {each.instance for each in store.instances_of(conn, [task.name]).get(task.name, ())}
+    waits = task.run == 0 or task.wanted != "run"
+    store.add_instances(
+        conn,
+        [
+            Instance(
+                task=task.name,
+                instance=number,
+                state="stopped" if waits else "pending",
+                since_ms=now_ms,
+                revision=task.revision,
+                run=task.run,
+                reason="waits for its next occurrence" if task.run == 0 else None,
+            )
+            for number in range(task.spec.count)
+            if number not in there
+        ],
+    )
+
+
+def _with_grants(
+    conn: Connection, names: list[str]
+) -> dict[str, list[tuple[Instance, Granted | None]]]:
+    """The instances with their current grants, by task."""
+    found = store.instances_of(conn, names)
+    keys = [(*each.key, each.epoch) for of in found.values() for each in of if each.epoch]
+    grants = store.load_grants(conn, keys)
+    return {
+        name: [(each, grants.get((*each.key, each.epoch))) for each in of]
+        for name, of in found.items()
+    }
+
+
+def _over(conn: Connection, task: Task) -> bool:
+    """Whether its run is over, so that a start begins another."""
+    found = store.instances_of(conn, [task.name]).get(task.name, ())
+    return bool(found) and all(each.state in ("done", "failed", "stopped") for each in found)
+
+
+def _known(conn: Connection, name: str) -> Task:
+    task = store.load_tasks(conn, [name]).get(name)
+    if task is None:
+        raise Problem(
+            status=404, title="No such task", detail=f"there is no task {name[:64]!a}", field="name"
+        )
+    return task
+
+
+def _check_match(name: str, task: Task | None, if_match: str | None) -> None:
+    if if_match is None:
+        return
+    now = "none" if task is None else f'"{task.revision}"'
+    if task is None or if_match not in ("*", now):
+        raise Problem(
+            status=412,
+            title="The task was changed meanwhile",
+            field="If-Match",
+            detail=f"{name} is at {now}, the request was made for {if_match}",
+            expected="the ETag of a new GET",
+        )
+
+
+def _being_deleted(name: str) -> Problem:
+    return Problem(
+        status=409,
+        title="The task is being deleted",
+        detail=f"{name} ends; when nothing of it is left, its name is free",
+        field="name",
+    )
+
+
+def _outrun(name: str) -> Problem:
+    return Problem(
+        status=409,
+        title="The task was changed meanwhile",
+        detail=f"somebody else changed {name} at the same moment; look at it and try again",
+        field="name",
+    )

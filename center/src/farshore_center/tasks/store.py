@@ -1,7 +1,7 @@
 """Tasks in the database: plain functions of a connection, few statements for many rows."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -9,6 +9,7 @@ import msgspec
 import orjson
 from farshore_protocol.tasks import TaskSpec
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     RowMapping,
     bindparam,
@@ -44,8 +45,8 @@ T = TypeVar("T")
 
 _CHUNK = 300
 
-_UNSETTLED = literal_column("state IN ('pending', 'active')")
-_LIVE = literal_column(
+_UNSETTLED: ColumnElement[bool] = literal_column("state IN ('pending', 'active')")
+_LIVE: ColumnElement[bool] = literal_column(
     "state NOT IN ('stopped', 'succeeded', 'failed', 'rejected', 'withdrawn')"
 )
 
@@ -108,9 +109,7 @@ def save_task(conn: Connection, before: Task, after: Task) -> bool:
 
 def _add_revision(conn: Connection, task: Task) -> None:
     row = {"task": task.name, "revision": task.revision, "spec": write_spec(task.spec)}
-    conn.execute(
-        insert(revisions), [row | {"author": task.author, "at_ms": task.updated_ms}]
-    )
+    conn.execute(insert(revisions), [row | {"author": task.author, "at_ms": task.updated_ms}])
 
 
 def remove_task(conn: Connection, name: str) -> None:
@@ -213,9 +212,7 @@ def live_grants(conn: Connection, keys: Iterable[Key]) -> dict[Key, list[Granted
     """Those that have not ended, of these instances."""
     found: dict[Key, list[Granted]] = {}
     for chunk in _chunks(keys):
-        question = select(grants).where(
-            tuple_(grants.c.task, grants.c.instance).in_(chunk), _LIVE
-        )
+        question = select(grants).where(tuple_(grants.c.task, grants.c.instance).in_(chunk), _LIVE)
         for row in conn.execute(question).mappings():
             found.setdefault((row["task"], row["instance"]), []).append(_grant(row))
     return found
@@ -294,7 +291,9 @@ def save_nodes(conn: Connection, rows: Iterable[NodeTasks]) -> None:
 
 def bump(conn: Connection, nodes: Iterable[str]) -> None:
     """The documents of these nodes changed, in this transaction."""
-    rows = [{"node": node, "rev": 1, "heard_rev": 0, "drained": False} for node in sorted(nodes)]
+    rows: list[dict[str, Any]] = [
+        {"node": node, "rev": 1, "heard_rev": 0, "drained": False} for node in sorted(nodes)
+    ]
     if not rows:
         return
     known = load_nodes(conn, [row["node"] for row in rows])
@@ -382,8 +381,8 @@ def _instance_columns(each: Instance) -> dict[str, Any]:
     return columns | {"avoid": orjson.dumps(each.avoid).decode()}
 
 
-def _grant(row: Mapping[str, Any]) -> Granted:
-    columns = dict(row)
+def _grant(row: RowMapping) -> Granted:
+    columns: dict[str, Any] = dict(row)
     columns["gpus"] = tuple(orjson.loads(columns["gpus"]))
     columns["cpus"] = tuple(orjson.loads(columns["cpus"]))
     return Granted(**columns)

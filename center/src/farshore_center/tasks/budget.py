@@ -1,0 +1,53 @@
+"""How many instances of a service may be ended on purpose at once: a quarter, and always one. Pure but for
+the question that counts them."""
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Connection, and_, case, func, select
+
+from farshore_center.tasks.model import grants, instances
+
+SHARE = 0.25
+
+
+class Budget:
+    """``standing``: by task, how many instances are wanted and how many of them are at work. For one round:
+    what was taken counts."""
+
+    def __init__(self, standing: Mapping[str, tuple[int, int]]) -> None:
+        self._left = {
+            task: max(1, int(wanted * SHARE)) - (wanted - up)
+            for task, (wanted, up) in standing.items()
+        }
+
+    def take(self, task: str) -> bool:
+        if self._left.get(task, 1) < 1:
+            return False
+        self._left[task] = self._left.get(task, 1) - 1
+        return True
+
+
+def load_standing(conn: Connection, names: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """By task: its instances that are to run, and those that do and are to go on."""
+    if not names:
+        return {}
+    at_work = case(
+        (and_(grants.c.state == "running", grants.c.want == "run"), 1),
+        else_=0,
+    )
+    question = (
+        select(instances.c.task, func.count(), func.sum(at_work))
+        .select_from(
+            instances.outerjoin(
+                grants,
+                and_(
+                    grants.c.task == instances.c.task,
+                    grants.c.instance == instances.c.instance,
+                    grants.c.epoch == instances.c.epoch,
+                ),
+            )
+        )
+        .where(instances.c.task.in_(list(names)), instances.c.state.in_(("pending", "active")))
+        .group_by(instances.c.task)
+    )
+    return {task: (count, int(up or 0)) for task, count, up in conn.execute(question)}

@@ -1,0 +1,225 @@
+"""Sends each node what it has to do until it says that it has it.
+
+In memory alone: what is to be sent stands in the grants of the node, whose ``rev`` grows in the transaction
+that changes one of them. After a crash the revisions that were not heard begin it again.
+"""
+
+import asyncio
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+from farshore_protocol.codec import MAX_MESSAGE_BYTES, encode
+from farshore_protocol.link import Message
+from farshore_protocol.tasks import DesiredTasks, Grant, TaskSpec
+from farshore_protocol.telemetry.batch import COMPRESS_ABOVE_BYTES
+from farshore_protocol.topics import Down
+from sqlalchemy import Connection
+
+from farshore_center.db.database import Database
+from farshore_center.db.errors import DatabaseError
+from farshore_center.tasks import store
+from farshore_center.tasks.deadlines import Deadlines
+from farshore_center.tasks.hearing import heard_document
+from farshore_center.tasks.records import Granted, NodeTasks
+from farshore_center.tasks.settings import TaskSettings
+
+log = structlog.get_logger(__name__)
+
+BATCH = 200
+_LONGEST_WAIT_S = 60.0
+
+
+class Downlink(Protocol):
+    async def send(self, message: Message) -> None: ...
+
+
+@dataclass(slots=True, kw_only=True)
+class DeliveryCounts:
+    """Since the start."""
+
+    sent: int = 0
+    sent_again: int = 0
+    send_failures: int = 0
+
+
+class Delivery:
+    def __init__(
+        self,
+        database: Database,
+        downlink: Downlink,
+        online: Callable[[], AbstractSet[str]],
+        *,
+        now_s: Callable[[], float],
+        settings: TaskSettings,
+    ) -> None:
+        self._database = database
+        self._downlink = downlink
+        self._online = online
+        self._now_s = now_s
+        self._settings = settings
+        self._due: Deadlines[str] = Deadlines()
+        self._sends: dict[str, int] = {}
+        self._births: dict[str, int] = {}
+        self._woken = asyncio.Event()
+        self.counts = DeliveryCounts()
+
+    @property
+    def waiting(self) -> int:
+        """Nodes that will be looked at; some of them may have answered since."""
+        return len(self._due)
+
+    def want(self, nodes: Iterable[str]) -> None:
+        """These are looked at now, as if nothing had been sent."""
+        now_s = self._now_s()
+        for node in nodes:
+            self._sends.pop(node, None)
+            self._due.put(node, now_s)
+        self._woken.set()
+
+    def arrived(self, node: str, rev: int) -> None:
+        """A node has said at its birth which document it has; 0: none."""
+        self._births[node] = rev
+        self._woken.set()
+
+    def wake(self) -> None:
+        """Looks at the clock."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Until it is cancelled. A database that fails is tried again: what is due stays due."""
+        self.want(await self._database.read(store.unheard))
+        while True:
+            self._woken.clear()
+            try:
+                await self.round()
+            except DatabaseError as exc:
+                log.error("tasks can't be sent now", reason=str(exc))
+                await asyncio.sleep(self._settings.retry_s)
+                continue
+            await self._wait()
+
+    async def _wait(self) -> None:
+        next_s, wait_s = self._due.next_s(), _LONGEST_WAIT_S
+        if next_s is not None:
+            wait_s = min(max(next_s - self._now_s(), 0), wait_s)
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._woken.wait()
+        except TimeoutError:
+            return
+
+    async def round(self) -> None:
+        """Everything that is due now."""
+        await self._greet()
+        while due := self._due.take_due(self._now_s(), BATCH):
+            online = self._online()
+            # One that is not there is sent it at its birth.
+            here = [node for node in due if node in online]
+            try:
+                await self._send(here)
+            except DatabaseError:
+                for node in due:
+                    self._due.put(node, self._now_s())
+                raise
+
+    async def _greet(self) -> None:
+        births, self._births = self._births, {}
+        if not births:
+            return
+        try:
+            rows = await self._database.read(lambda conn: store.load_nodes(conn, births))
+            said = {
+                node: heard_document(row, rev)
+                for node, rev in births.items()
+                if (row := rows.get(node) or NodeTasks(node=node)) and (rev or row.rev)
+            }
+            changed = [row for node, row in said.items() if row != rows.get(node)]
+            if changed:
+                await self._database.write(lambda conn: _save_heard(conn, births))
+        except DatabaseError:
+            self._births = births | self._births
+            raise
+        self.want(births)
+
+    async def _send(self, nodes: list[str]) -> None:
+        def load(
+            conn: Connection,
+        ) -> tuple[dict[str, NodeTasks], dict[str, list[Granted]], dict[tuple[str, int], TaskSpec]]:
+            rows = store.load_nodes(conn, nodes)
+            wanted = [node for node, row in rows.items() if row.heard_rev < row.rev]
+            held = store.grants_on(conn, wanted)
+            keys = {(grant.task, grant.revision) for each in held.values() for grant in each}
+            return rows, held, store.specs(conn, keys)
+
+        rows, held, specs = await self._database.read(load)
+        for node in nodes:
+            row = rows.get(node)
+            if row is None or row.heard_rev >= row.rev:
+                self._sends.pop(node, None)
+                continue
+            sends = self._sends[node] = self._sends.get(node, 0) + 1
+            self._due.put(node, self._now_s() + self._pause_s(sends))
+            message = build(row, held.get(node, ()), specs)
+            if message is not None:
+                await self._publish(message, again=sends > 1)
+
+    def _pause_s(self, sends: int) -> float:
+        doubled_s = self._settings.resend_after_s * (1 << min(sends - 1, 16))
+        return min(doubled_s, self._settings.resend_most_s)
+
+    async def _publish(self, message: Message, *, again: bool) -> None:
+        try:
+            async with asyncio.timeout(self._settings.send_timeout_s):
+                await self._downlink.send(message)
+        except Exception as exc:  # whatever a downlink raises, the others must get theirs
+            self.counts.send_failures += 1
+            log.warning("tasks were not sent", topic=message.topic, reason=repr(exc))
+            return
+        self.counts.sent += not again
+        self.counts.sent_again += again
+
+
+def _save_heard(conn: Connection, births: Mapping[str, int]) -> None:
+    rows = store.load_nodes(conn, births)
+    said = [
+        heard_document(rows.get(node) or NodeTasks(node=node), rev)
+        for node, rev in births.items()
+        if rev or node in rows
+    ]
+    store.save_nodes(conn, said)
+
+
+def build(
+    row: NodeTasks, held: Iterable[Granted], specs: Mapping[tuple[str, int], TaskSpec]
+) -> Message | None:
+    """``desired/tasks``; None for one that can't travel."""
+    document = DesiredTasks(
+        rev=row.rev,
+        grants=tuple(
+            Grant(
+                task=each.task,
+                instance=each.instance,
+                attempt=each.attempt,
+                epoch=each.epoch,
+                spec=specs[each.task, each.revision],
+                want="stop" if each.want == "stop" else "run",
+                reason=each.why,  # type: ignore[arg-type] # one of StopReason
+                gpus=each.gpus,
+            )
+            for each in held
+            if (each.task, each.revision) in specs
+        ),
+    )
+    payload = encode(document)
+    if len(payload) > COMPRESS_ABOVE_BYTES:
+        packed = zlib.compress(payload)
+        payload = packed if len(packed) < len(payload) else payload
+    if len(payload) > MAX_MESSAGE_BYTES:
+        log.error("what a node has to do is too large to be sent", node=row.node)
+        return None
+    topic = Down(node=row.node, kind="desired", name="tasks").build()
+    return Message(topic=topic, payload=payload, qos=1)
