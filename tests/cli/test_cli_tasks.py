@@ -273,9 +273,19 @@ def test_an_explanation_shows_the_best_first_and_why_not_the_others(
     lines = cli("task", "explain", "camera").stdout.splitlines()
     assert lines[0].startswith("camera/0  placed on pi-2")
     assert lines[1:3] == ["  refused: selector 1,200, cpu 4", "  scores: bin_packing 0.75"]
-    assert lines[3:5] == ["  estimate: run 12.3 s (measured)", "  estimate: cost - money (unknown)"]
-    assert [line.split()[0] for line in lines[5:]] == ["NODE", "pi-2", "pi-1", "pi-9"]
+    assert lines[3] == "  estimates: run 12.3 s (measured), cost - money (unknown)"
+    assert [line.split()[0] for line in lines[4:]] == ["NODE", "pi-2", "pi-1", "pi-9"]
     assert "cpu: 0.2 cores are free" in lines[-1]
+
+
+def test_an_instance_that_waits_says_why_once(center: "ContractCenter", cli: Cli) -> None:
+    center.explained["big"] = {"instances": [{
+        "instance": 0, "decided_at": SINCE, "decision": "pending", "node": None, "policy": "default",
+        "scores": {}, "rejected": {"cpu": 3}, "candidates": None, "estimate": [],
+        "reason": "none of 3 nodes: cpu refuses 3",
+    }]}  # fmt: skip
+    shown = cli("task", "explain", "big").stdout
+    assert shown.splitlines()[1:] == ["  none of 3 nodes: cpu refuses 3"]
 
 
 def test_a_history_says_when_where_why_and_by_whom(center: "ContractCenter", cli: Cli) -> None:

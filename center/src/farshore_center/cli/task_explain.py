@@ -9,6 +9,9 @@ from farshore_center.cli.tables import STATE_STYLES, Cell, Sheet, left, right
 
 Explained = Mapping[str, Any]
 
+NOWHERE = "none of "
+"""So a reason begins that says the same as the filters' counts."""
+
 FEW = 12
 """Candidates that are shown, the best first; ``--json`` has them all."""
 
@@ -32,12 +35,13 @@ def decision_lines(name: str, found: Explained, now_ms: int) -> list[Line]:
     if found.get("reason"):
         lines.append([f"  {clean(found['reason'])}"])
     refused = found.get("rejected") or {}
-    if refused:
+    if refused and NOWHERE not in (found.get("reason") or ""):
         lines.append([f"  refused: {rejected_text(refused)}"])
     if found.get("scores"):
         lines.append([f"  scores: {scores_text(found['scores'])}"])
-    for text in estimates(found.get("estimate")):
-        lines.append([Cell(f"  estimate: {text}", "dim")])
+    told = estimates(found.get("estimate"))
+    if told:
+        lines.append([Cell(f"  estimates: {', '.join(told)}", "dim")])
     return lines
 
 
