@@ -201,9 +201,11 @@ def test_a_time_without_waiting_is_bad_usage(
         (task(state="failed"), "runs", 1),
         (task(state="running", spec={"kind": "batch"}), "runs", None),
         (task(state="done", spec={"kind": "batch"}), "runs", 0),
-        (task(state="pending", spec=CRON), "runs", 0),
+        (task(state="pending", spec=CRON, next=SINCE), "runs", 0),
+        (task(state="pending", spec=CRON, next=SINCE, instances=[instance(0, "stopped")]), "runs", 0),
+        (task(state="failed", spec=CRON, next=SINCE, instances=[instance(0, "failed")]), "runs", 0),
         (
-            task(state="pending", spec=CRON, instances=[instance(0, "pending")]),
+            task(state="pending", spec=CRON, next=SINCE, instances=[instance(0, "pending")]),
             "runs",
             None,
         ),
