@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from center_placement.generated import MIX, demands, filled, nodes, plain_demands
@@ -13,6 +14,7 @@ from farshore_center.placement import (
     Data,
     Demand,
     NodeCapacity,
+    PlacementError,
     Policy,
     Pool,
     Spread,
@@ -21,8 +23,7 @@ from farshore_center.placement import (
 )
 from farshore_center.placement.filters import FILTERS
 from farshore_center.placement.policies import SAMPLE
-from farshore_center.placement.scores import ROW_SCORES
-from farshore_center.placement.task_scores import TASK_SCORES
+from farshore_center.placement.views import KEPT
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -127,9 +128,36 @@ def test_the_order_in_which_nodes_were_told_of_decides_nothing(
     assert choose(one, demand, policy) == choose(other, demand, policy)
 
 
-def test_every_weight_of_every_policy_names_a_score() -> None:
-    for policy in POLICIES.values():
-        assert set(policy.weights) <= {*ROW_SCORES, *TASK_SCORES}, policy.name
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (
+            {"weights": {"packing": 1.0}},
+            "policy mine: there is no score packing, only affinity, bin_",
+        ),
+        ({"weights": {"money": -1.0}}, "the weight of money must be 0 or more, not -1"),
+        ({"weights": {"money": float("nan")}}, "must be 0 or more, not nan"),
+        ({"weights": {}, "steps": 0}, "steps must be 1 or more, not 0"),
+    ],
+)
+def test_a_policy_that_says_nothing_sensible_is_refused(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(PlacementError, match=said):
+        Policy(name="mine", **wrong)
+
+
+def test_policies_of_one_name_are_not_mistaken_for_each_other() -> None:
+    pool = Pool(equal_nodes("a", "b"))
+    pool.place("t", Demand(cpu_milli=1000), "b")
+    packs = Policy(name="mine", weights={"bin_packing": 1.0})
+    spreads = Policy(name="mine", weights={"least_loaded": 1.0})
+    assert node_of(choose(pool, Demand(cpu_milli=1000), packs)) == "b"
+    assert node_of(choose(pool, Demand(cpu_milli=1000), spreads)) == "a"
+
+
+def test_a_policy_without_weights_takes_the_first_that_passes() -> None:
+    found = choose(Pool(equal_nodes("a", "b")), Demand(), Policy(name="none", weights={}))
+    assert isinstance(found, Choice)
+    assert (found.node, found.mean, dict(found.parts)) == ("a", 0.0, {})
 
 
 def test_of_equal_nodes_the_first_name_is_taken() -> None:
@@ -218,6 +246,22 @@ def test_selectors_count_before_what_is_free_and_after_what_takes_nothing_at_all
     given_nodes = [*equal_nodes("a", cpu_milli=0), *equal_nodes("b", refuses="silent")]
     found = choose(Pool(given_nodes), Demand(cpu_milli=1, eligible=frozenset()))
     assert {r.filter: r.nodes for r in found.rejections} == {"schedulable": 1, "selector": 1}
+
+
+def test_a_node_that_stands_for_a_cluster_hands_out_its_last_gpu() -> None:
+    pool = Pool([NodeCapacity(node="dask", gpus=("A10",) * 300), *equal_nodes("a")])
+    pool.place("t", Demand(gpus=299), "dask", tuple(range(299)))
+    found = choose(pool, Demand(gpu_milli=100))
+    assert isinstance(found, Choice)
+    assert found.gpus == (299,)
+
+
+def test_more_kinds_of_demand_than_views_are_kept_are_decided_all_the_same() -> None:
+    pool = Pool(equal_nodes("a", "b", cpu_milli=KEPT * 10))
+    pool.place("t", Demand(cpu_milli=KEPT * 5), "b")
+    for _ in range(2):
+        for cpu in range(1, KEPT + 20):
+            assert node_of(choose(pool, Demand(cpu_milli=cpu))) == "b"
 
 
 def test_the_mix_can_change_under_a_pool() -> None:

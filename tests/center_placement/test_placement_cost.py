@@ -1,6 +1,7 @@
 """Edge or core: what is reckoned, where each number comes from, and which side wins."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,9 +31,7 @@ QUICK = RunTime(mean_s=6, p95_s=9, count=20)
 TIMES = {"edge": SLOWER, "core": QUICK}
 
 
-def figures(
-    demand: Demand, node: str, *given_nodes: NodeCapacity
-) -> dict[str, tuple[float | None, str]]:
+def figures(demand: Demand, node: str, *given_nodes: NodeCapacity) -> dict[str, tuple[Any, str]]:
     pool = Pool(given_nodes or (EDGE, FAR, CORE))
     found = reckon(pool.columns, demand).figures(pool.columns.row[node])
     return {figure.name: (figure.value, figure.origin) for figure in found}

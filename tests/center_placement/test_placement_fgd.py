@@ -77,5 +77,5 @@ def test_the_mix_is_what_most_tasks_were() -> None:
 
 
 def test_a_mix_whose_shares_are_not_all_is_refused() -> None:
-    with pytest.raises(CapacityError, match="must add up to 1, not 0.500"):
+    with pytest.raises(CapacityError, match=r"must add up to 1, not 0\.500"):
         TaskMix((TypicalTask(gpus=1, share=0.5),))

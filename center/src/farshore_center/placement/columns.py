@@ -16,6 +16,8 @@ from farshore_center.placement.model import WHOLE, Link, NodeCapacity, Placement
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+Codes = npt.NDArray[np.int8 | np.int16]
+"""Small numbers: of filters, of a node's GPUs."""
 
 NO_GPU = -1
 MASKS_KEPT = 256

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from farshore_center.placement.columns import Bools, Columns, Ints
+from farshore_center.placement.columns import Bools, Codes, Columns, Ints
 from farshore_center.placement.model import WHOLE, Demand, Rejection
 
 FILTERS = (
@@ -54,13 +54,13 @@ def _gpu_filters(columns: Columns, demand: Demand, rows: Ints) -> Iterator[tuple
     yield "gpu_model", ~np.any(allowed, axis=1)
 
 
-def refuse(reason: Ints, refused: Bools, name: str) -> None:
+def refuse(reason: Codes, refused: Bools, name: str) -> None:
     """Puts a filter among the reasons: after those that come before it, ahead of the others."""
     code = CODE[name]
     reason[refused & ((reason == 0) | (reason > code))] = code
 
 
-def count(reason: Ints) -> tuple[Rejection, ...]:
+def count(reason: Codes) -> tuple[Rejection, ...]:
     found = np.bincount(reason, minlength=len(FILTERS) + 1).tolist()
     return tuple(
         Rejection(name, nodes) for name, nodes in zip(FILTERS, found[1:], strict=True) if nodes

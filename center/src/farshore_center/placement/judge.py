@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from farshore_center.placement import filters
-from farshore_center.placement.columns import Bools, Columns, Floats, Ints
+from farshore_center.placement.columns import Bools, Codes, Columns, Floats
 from farshore_center.placement.cost import Cost, here
 from farshore_center.placement.model import Demand
 from farshore_center.placement.policies import SAMPLE, Policy
@@ -24,7 +24,7 @@ class Judgement:
     """
 
     view: View
-    reason: Ints
+    reason: Codes
     mean: Floats
     parts: Mapping[str, Floats]
     weights: Mapping[str, float]
@@ -71,7 +71,7 @@ def judge(
 
 def _refusals(
     columns: Columns, demand: Demand, view: View, last_node: str
-) -> tuple[Ints, Situation]:
+) -> tuple[Codes, Situation]:
     """The reasons with those filters that are of this one task."""
     reason = view.reason.copy()
     if demand.eligible is not None:

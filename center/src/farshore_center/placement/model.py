@@ -15,6 +15,9 @@ CORE_GROUP = "core"
 WHOLE = 1000
 """Thousandths of a GPU that are one GPU."""
 
+MOST_GPUS = 1024
+"""Of one node: the pool keeps a place for each GPU of the largest one on every node."""
+
 LARGEST = 2**60
 """No amount is above it: sums stay far from the end of 64 bits."""
 
@@ -22,8 +25,8 @@ Shape = tuple[object, ...]
 
 
 def within(group: str, above: str) -> bool:
-    """Whether the group ``group`` is ``above`` or lies below it."""
-    return group == above or group.startswith(above + "/")
+    """Whether the group ``group`` is ``above`` or lies below it; everything lies below the root, ``""``."""
+    return not above or group == above or group.startswith(above + "/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +84,9 @@ class NodeCapacity:
             memory_bytes=self.memory_bytes,
             disk_bytes=self.disk_bytes,
         )
+        if len(self.gpus) > MOST_GPUS:
+            count = len(self.gpus)
+            raise CapacityError(f"node {self.node}: {count} GPUs are more than {MOST_GPUS}")
         if not (self.queue_s >= 0 and self.cost_per_core_s >= 0):
             raise CapacityError(f"node {self.node}: queue_s and cost_per_core_s must be 0 or more")
 

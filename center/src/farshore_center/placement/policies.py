@@ -4,8 +4,13 @@ A score that says nothing about a task (no data to read, no affinity, no deadlin
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import isfinite
 from typing import Literal
+
+from farshore_center.placement.errors import PlacementError
+from farshore_center.placement.scores import ROW_SCORES
+from farshore_center.placement.task_scores import TASK_SCORES
 
 SAMPLE = 64
 """Candidates that a batch task is scored on; those that hold its data or that it likes always are."""
@@ -24,6 +29,24 @@ class Policy:
     weights: Mapping[str, float]
     gpu: Literal["tightest", "fragmentation"] = "tightest"
     steps: int = 100
+    key: tuple[object, ...] = field(init=False, repr=False, compare=False)
+    """Equal for policies that decide alike."""
+
+    def __post_init__(self) -> None:
+        known = {*ROW_SCORES, *TASK_SCORES}
+        for score, weight in self.weights.items():
+            if score not in known:
+                raise PlacementError(
+                    f"policy {self.name}: there is no score {score}, only {', '.join(sorted(known))}"
+                )
+            if not (weight >= 0 and isfinite(weight)):
+                raise PlacementError(
+                    f"policy {self.name}: the weight of {score} must be 0 or more, not {weight}"
+                )
+        if self.steps < 1:
+            raise PlacementError(f"policy {self.name}: steps must be 1 or more, not {self.steps}")
+        key = (tuple(sorted(self.weights.items())), self.gpu, self.steps)
+        object.__setattr__(self, "key", key)
 
 
 POLICIES: Mapping[str, Policy] = {
@@ -33,7 +56,7 @@ POLICIES: Mapping[str, Policy] = {
             name="default",
             weights={"fragmentation": 50.0, "bin_packing": 1.0, **_TASK},
             gpu="fragmentation",
-            steps=200,
+            steps=10_000,
         ),
         Policy(name="fgd", weights={"fragmentation": 1.0}, gpu="fragmentation"),
         Policy(name="bestfit", weights={"bin_packing": 1.0}),

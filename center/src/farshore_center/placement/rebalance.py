@@ -66,19 +66,21 @@ def rebalance(
     after = pool.copy()
     moves: list[Move] = []
     known = {task: _move(after, task, demand, policy) for task, demand in waiting.items()}
+    fresh = set(known)
     while known and len(moves) < brakes.moves:
         task = max(known, key=lambda its: (_gain(known[its]), its))
         best = known[task]
         if best is None or best.gain < brakes.min_gain:
             break
-        # What is known may be old by the moves since: the best one is looked at anew.
-        move = known[task] = _move(after, task, waiting[task], policy)
-        if move is None or move.gain < best.gain:
+        if task not in fresh:  # what is known of it may be old by the moves since
+            known[task] = _move(after, task, waiting[task], policy)
+            fresh.add(task)
             continue
         del known[task]
         after.remove(task)
-        after.place(task, waiting[task], move.choice.node, move.choice.gpus)
-        moves.append(move)
+        after.place(task, waiting[task], best.choice.node, best.choice.gpus)
+        moves.append(best)
+        fresh.clear()
     return tuple(moves)
 
 

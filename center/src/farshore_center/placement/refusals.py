@@ -105,7 +105,7 @@ def _deadline(_: Columns, demand: Demand, row: int, cost: Cost | None) -> str:
 def _quota(columns: Columns, demand: Demand, row: int, _: Cost | None) -> str:
     group = columns.nodes[row].group
     over = sorted(its for its in demand.over_quota if within(group, its))
-    return "; ".join(f"quota of {its}: {demand.over_quota[its]}" for its in over)
+    return "; ".join(f"quota of {its or 'the root'}: {demand.over_quota[its]}" for its in over)
 
 
 def _of(free: int, has: int, unit: Callable[[int], str]) -> str:

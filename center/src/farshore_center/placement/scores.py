@@ -15,7 +15,7 @@ ROUNDING = 1e-9
 def growth_score(growth: Floats, steps: int) -> Floats:
     """``fragmentation``: 0.5 where it does not grow, nearing 0 as it grows and 1 as it shrinks: a sigmoid
     of whole GPUs, as its authors have it. Rounded down to one of ``steps``, as they do with 100: nodes
-    that differ by less are equal (docs/decisions/0022-fragmentation-in-steps.md)."""
+    that differ by less are equal (docs/decisions/0022-fragmentation-beside-packing.md)."""
     score: Floats = 1 / (1 + np.exp(np.clip(growth / WHOLE, -50, 50)))
     return np.floor(score * steps + ROUNDING) / steps
 

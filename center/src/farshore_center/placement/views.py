@@ -8,15 +8,15 @@ it asks ``Columns`` which rows are newer.
 
 import numpy as np
 
-from farshore_center.placement.columns import Columns, Floats, Ints
+from farshore_center.placement.columns import Codes, Columns, Floats, Ints
 from farshore_center.placement.fgd import Fragments, TaskMix
 from farshore_center.placement.filters import CODE, node_filters
 from farshore_center.placement.model import WHOLE, Demand, Shape
 from farshore_center.placement.policies import Policy
 from farshore_center.placement.scores import ROW_SCORES, bin_packing, growth_score, least_loaded
 
-KEPT = 512
-"""Views; the one that was made first goes first."""
+KEPT = 256
+"""Views, of some tens of bytes a node; the one that was asked for longest ago goes first."""
 
 
 class Views:
@@ -25,18 +25,17 @@ class Views:
     def __init__(self, columns: Columns, mix: TaskMix) -> None:
         self.columns = columns
         self.fragments = Fragments(columns, mix)
-        self._kept: dict[tuple[Shape, str], View] = {}
+        self._kept: dict[tuple[Shape, tuple[object, ...]], View] = {}
         self._usable = np.zeros(columns.size)
         self._usable_at = -1
 
     def of(self, demand: Demand, policy: Policy) -> "View":
         """Up to date with every row."""
-        key = (demand.shape, policy.name)
-        view = self._kept.get(key)
-        if view is None:
-            if len(self._kept) >= KEPT:
-                self._kept.pop(next(iter(self._kept)))
-            view = self._kept[key] = View(self, demand, policy)
+        key = (demand.shape, policy.key)
+        view = self._kept.pop(key, None) or View(self, demand, policy)
+        if len(self._kept) >= KEPT:
+            self._kept.pop(next(iter(self._kept)))
+        self._kept[key] = view
         view.refresh()
         return view
 
@@ -52,15 +51,20 @@ class Views:
 
 class View:
     """``reason``: code of the filter that refuses the row, 0: none. ``gpu``: which GPU a share goes to.
-    ``parts``: the policy's scores that look at one node alone. ``total``: their weighted sum, minus
-    infinity where the row is refused."""
+    ``parts``: the policy's scores that look at one node alone (fragmentation only where there are GPUs).
+    ``total``: their weighted sum, minus infinity where the row is refused."""
 
     def __init__(self, views: Views, demand: Demand, policy: Policy) -> None:
         size = views.columns.size
         self._views, self._demand, self._policy = views, demand, policy
-        self.weights = {n: w for n, w in policy.weights.items() if n in ROW_SCORES and w}
-        self.reason = np.zeros(size, np.int64)
-        self.gpu = np.zeros(size, np.int64)
+        self._gpus = views.columns.most_gpu > 0
+        self.weights = {
+            name: weight
+            for name, weight in policy.weights.items()
+            if name in ROW_SCORES and weight and (self._gpus or name != "fragmentation")
+        }
+        self.reason: Codes = np.zeros(size, np.int8)
+        self.gpu: Codes = np.zeros(size, np.int16)
         self.parts = {name: np.zeros(size) for name in self.weights}
         self.total = np.zeros(size)
         self._at = -1
@@ -71,7 +75,7 @@ class View:
             return
         rows = np.flatnonzero(columns.changed > self._at)
         self._at = columns.version
-        reason = np.zeros(len(rows), np.int64)
+        reason = np.zeros(len(rows), np.int8)
         for name, refused in node_filters(columns, self._demand, rows):
             reason[refused] = CODE[name]
         self.reason[rows] = reason
@@ -93,7 +97,7 @@ class View:
 
     def _score(self, rows: Ints) -> None:
         columns, demand = self._views.columns, self._demand
-        if "fragmentation" in self.weights or self._policy.gpu == "fragmentation":
+        if "fragmentation" in self.weights or (self._gpus and self._policy.gpu == "fragmentation"):
             growth = self._growth(rows)
             if "fragmentation" in self.weights:
                 self.parts["fragmentation"][rows] = growth_score(growth, self._policy.steps)
