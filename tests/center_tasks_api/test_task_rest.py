@@ -8,6 +8,8 @@ import pytest
 from center.conftest import MakeNode
 from center.conftest import make_node as make_node
 from center.running import PahoNode, RunningCenter, now_ms, record, until
+from farshore_center.cli.config_input import read_document
+from farshore_center.cli.task_example import EXAMPLES
 
 API = "/api/v1"
 GIB = 2**30
@@ -131,6 +133,18 @@ async def test_the_same_again_changes_nothing_and_a_late_change_is_refused(
     assert changed.json()["revision"] == 2
     late = await put(running, "camera", SPEC, **{"If-Match": first.headers["etag"]})
     assert late.status_code == 412
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+async def test_what_is_given_back_can_be_put_again_and_changes_nothing(
+    running: RunningCenter, name: str
+) -> None:
+    written = read_document(EXAMPLES[name].encode(), "example.yaml")
+    task = written.pop("name")
+    assert (await put(running, task, written)).status_code == 201
+    given = (await running.get(f"/tasks/{task}"))["spec"]
+    again = await put(running, task, given)
+    assert (again.status_code, again.json()["changed"]) == (200, False)
 
 
 async def test_what_is_wrong_is_refused_and_nothing_is_there(running: RunningCenter) -> None:
