@@ -11,6 +11,7 @@ from center_tasks_api.written import NOW_MS, SERVICE, known, specs
 from farshore_center.api.problems import Problem
 from farshore_center.tasks.checking import MAX_SPEC_BYTES, SCHEMA, accepted
 from farshore_protocol.tasks import TaskSpec
+from farshore_protocol.tasks.settings import SETTINGS
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
@@ -188,23 +189,41 @@ def test_a_driver_of_which_nobody_knows_is_noted_with_what_cannot_be_checked() -
     }
 
 
-def test_settings_are_checked_where_the_schema_is_known() -> None:
-    schema = {
-        "type": "object",
-        "properties": {"argv": {"type": "array"}, "user": {"type": "string"}},
-        "required": ["argv"],
-    }
-    settings = {"process": schema}
-    assert accepted("camera", SERVICE, known(settings=settings), NOW_MS).notes == ()
-    raw = {**SERVICE, "run": {"argv": ["x"], "usr": "root"}}
-    found = blamed(raw, settings=settings)
-    assert found == {"run.usr": "there is no such field; did you mean user?"}
-    assert list(blamed({**SERVICE, "run": {}}, settings=settings)) == ["run"]
+@pytest.mark.parametrize(
+    ("driver", "run", "field", "says"),
+    [
+        ("process", {"argv": ["x"], "usr": "root"}, "run.usr", "did you mean user?"),
+        ("process", {}, "run", "argv"),
+        ("process", {"argv": "x"}, "run.argv", "array"),
+        ("python", {"entry": "main"}, "run.entry", "main"),
+        ("python", {"entry": "a:b", "requirements": ["a @ b"]}, "run.requirements", "an address"),
+        ("container", {"image": "x", "network": "host", "ports": [{"host": 1, "container": 1}]},
+         "run.ports", "nothing to publish"),
+        ("container", {"image": "x", "mounts": [{"source": "a", "target": "/a"}]},
+         "run.mounts.0.source", "a"),
+    ],
+)  # fmt: skip
+def test_settings_of_the_drivers_that_come_with_it_are_checked(
+    driver: str, run: dict[str, Any], field: str, says: str
+) -> None:
+    found = blamed({"kind": "batch", "driver": driver, "run": run}, settings=SETTINGS)
+    assert list(found) == [field]
+    assert says in found[field]
+
+
+def test_settings_that_were_checked_need_no_note() -> None:
+    assert accepted("camera", SERVICE, known(settings=SETTINGS), NOW_MS).notes == ()
+
+
+def test_settings_of_a_plugin_are_the_nodes_business() -> None:
+    raw = {"kind": "batch", "driver": "wasm", "run": {"module": "x"}}
+    made = accepted("t", raw, known(settings=SETTINGS, drivers={"wasm": 1}), NOW_MS)
+    assert [note.field for note in made.notes] == ["run"]
 
 
 def test_what_no_node_has_is_noted_and_not_refused() -> None:
     raw = {**SERVICE, "requests": {"cpu_cores": 64, "gpu": {"milli": 500}}}
-    largest = {"cpu_cores": 16.0, "memory_bytes": 2.0**35, "disk_bytes": 0.0, "gpus": 0.0}
+    largest = {"cpu_milli": 16_000, "memory_bytes": 2**35, "disk_bytes": 0, "gpu_milli": 0}
     made = accepted("big", raw, known(largest=largest), NOW_MS)
     notes = {note.field: note.detail for note in made.notes if note.field != "run"}
     assert notes == {

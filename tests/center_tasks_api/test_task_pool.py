@@ -7,6 +7,7 @@ from farshore_center.tasks.pool import (
     NodeBooks,
     capacity_of,
     free_of,
+    largest_of,
     mix_of,
     reserved_of,
     stranded_of,
@@ -146,6 +147,23 @@ def test_shares_of_gpus_that_are_too_small_are_stranded() -> None:
     shown = view(books_of(pool, nodes, frozenset()), mix_of([demand]))["total"]
     assert shown["free"]["gpu_milli"] == 1400
     assert shown["stranded"]["gpu_milli"] == 400
+
+
+def test_nodes_are_shown_where_they_are_asked_for() -> None:
+    nodes = [node("b", "eu", 2, 4), node("a", "us", 3, 4)]
+    books = [NodeBooks(capacity=each) for each in nodes]
+    assert "nodes" not in view(books, ())
+    shown = view(books, (), nodes=True)["nodes"]
+    assert list(shown) == ["a", "b"]
+    assert shown["a"]["capacity"]["cpu_milli"] == 3000
+
+
+def test_the_most_that_one_node_has() -> None:
+    nodes = [node("a", "eu", 4, 2, "T4", "T4"), node("b", "us", 16, 1)]
+    assert largest_of(nodes) == {
+        "cpu_milli": 16_000, "memory_bytes": 2 * GIB, "disk_bytes": 0, "gpu_milli": 2000,
+    }  # fmt: skip
+    assert largest_of([]) is None
 
 
 def test_use_is_that_of_the_nodes_that_told_and_nothing_where_none_did() -> None:

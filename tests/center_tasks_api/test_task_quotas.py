@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from farshore_center.tasks.demands import demand_of
 from farshore_center.tasks.quotas import (
     RESOURCES,
     Quota,
@@ -118,6 +119,13 @@ def test_a_refusal_names_the_group_and_does_its_sums() -> None:
     assert problem.extra["quota"][0] == {
         "group": "eu", "resource": "cpu_cores", "asked": 6.0, "used": 5.0, "allowed": 10.0,
     }  # fmt: skip
+
+
+@given(st.integers(0, 4_096_000))
+def test_a_quota_counts_what_placement_books(milli: int) -> None:
+    spec = TaskSpec(kind="service", driver="process", requests=Requests(cpu_cores=milli / 1000))
+    assert use_of("t", spec).amounts["cpu_milli"] == milli
+    assert demand_of(spec, members={"all": None}).cpu_milli == milli
 
 
 def test_sums_of_tenths_are_exact() -> None:

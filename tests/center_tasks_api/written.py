@@ -28,6 +28,7 @@ def known(**more: Any) -> Known:
         "nodes": frozenset({"pi-1"}),
         "policies": ("default", "best-fit", "fgd"),
         "drivers": {"process": 3},
+        "settings": {},
     }
     return Known(**given | more)
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import uvicorn
 from cli.job_center import job_routes
+from cli.task_center import task_routes
 from farshore_center.cli.main import app as farshore
 from farshore_center.cli.progress import FINAL, summary_of
 from farshore_protocol.commands import VERBS
@@ -51,6 +52,11 @@ class ContractCenter:
         self.job_history: list[dict[str, Any]] = []
         self.preview: dict[str, Any] = {}
         self.stays: dict[str, Any] = {}
+        self.tasks: dict[str, dict[str, Any]] = {}
+        self.explained: dict[str, dict[str, Any]] = {}
+        self.task_history: dict[str, list[dict[str, Any]]] = {}
+        self.pool: dict[str, Any] = {}
+        self.quotas: dict[str, dict[str, Any]] = {}
         self.asked: list[tuple[str, str, dict[str, str], Any]] = []
         self.plan: dict[str, list[Step]] = {}
         self.when = "subscribe"
@@ -311,6 +317,7 @@ def build(center: ContractCenter) -> FastAPI:
         return StreamingResponse(_stream(center, queue), media_type="text/event-stream")
 
     job_routes(app, center, problem, paged)
+    task_routes(app, center, problem, paged)
 
     @app.get("/elsewhere/{rest:path}")
     async def elsewhere(rest: str) -> Any:

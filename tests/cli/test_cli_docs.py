@@ -116,6 +116,9 @@ def test_what_a_page_shows_can_be_typed(line: str) -> None:
         words = words[2 if words[0] == "--url" else 1 :]
     if not words or words[0].startswith("--"):
         return
+    group = TREE.commands[words[0]]
+    if hasattr(group, "completed"):
+        words = [words[0], *group.completed(words[1:])]
     number = next(n for n in (3, 2, 1) if " ".join(words[:n]) in COMMANDS)
     outer = TREE.make_context("farshore", [], resilient_parsing=True)
     name = " ".join(words[:number])

@@ -135,7 +135,7 @@ def test_a_number_that_should_be_text_is_told_how_to_be_one() -> None:
         ("node ../groups", "is no name"),
         ("command a?b", "is no name"),
         ("nothing", "No such command"),
-        ("node", "Missing argument"),
+        ("node show", "Missing argument"),
     ],
 )
 def test_bad_usage_is_exit_code_2_and_asks_nobody(

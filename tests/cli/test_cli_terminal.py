@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from cli import task_center
 from cli.job_documents import rollout
 
 if TYPE_CHECKING:
@@ -198,3 +199,36 @@ def test_a_job_is_a_live_picture_and_ctrl_c_leaves_it(
     assert re.search("\x1b\\[31m✗+".encode(), terminal.shown)
     assert re.search("\x1b\\[32m█+".encode(), terminal.shown)
     assert terminal.shown.rfind(b"\x1b[?25h") > terminal.shown.rfind(b"\x1b[?25l"), "no cursor"
+
+
+def test_a_task_that_is_waited_for_is_a_live_picture_that_stays(
+    center: "ContractCenter", environment: dict[str, str], tmp_path: Path
+) -> None:
+    file = tmp_path / "camera.yaml"
+    file.write_text("name: camera\nkind: service\ndriver: process\ncount: 3\n")
+    terminal = Terminal("task", "put", str(file), "--wait", env={**environment, "COLUMNS": "80"})
+    assert center.subscribed.wait(DEADLINE_S)
+    waits = task_center.instance(2, "pending", pending_reason="cpu refuses 3\x1b[2J")
+    runs = [task_center.instance(n, "running", f"pi-{n}") for n in (0, 1)]
+    task_center.move(center, "camera", "degraded", *runs, waits)
+    terminal.until(rb"cpu refuses 3\\x1b\[2J")
+    terminal.until(rb"Ctrl-C detaches")
+    task_center.move(center, "camera", "running", *runs, task_center.instance(2, "running", "pi-2"))
+    assert terminal.end() == 0
+    last = terminal.shown.decode().rpartition("Ctrl-C detaches")[2]
+    assert "3 running" in last, "the last picture stays"
+    assert last.rstrip().endswith("camera: running")
+
+
+def test_ctrl_c_leaves_a_task_that_is_waited_for(
+    center: "ContractCenter", environment: dict[str, str], tmp_path: Path
+) -> None:
+    file = tmp_path / "camera.yaml"
+    file.write_text("name: camera\nkind: service\ndriver: process\n")
+    terminal = Terminal("task", "put", str(file), "--wait", env=environment)
+    terminal.until(rb"Ctrl-C detaches")
+    terminal.process.send_signal(signal.SIGINT)
+    assert terminal.end() == 130
+    assert b"the task goes on: farshore task get camera" in terminal.shown.replace(
+        f" --url {center.url}".encode(), b""
+    )

@@ -64,14 +64,9 @@ async def undrain(session: Session, node: Node, author: Author = None) -> int:
 
 def drain_sentence(found: dict[str, Any]) -> str:
     """What is still there, and until when."""
-    left = found.get("instances") or []
+    left = found.get("instances") or 0
     until = f", by {clean(found['deadline'])} at the latest" if found.get("deadline") else ""
     name = clean(found["node"])
     if not left:
         return f"{name} is drained: no task is on it"
-    named = ", ".join(clean(_named(each)) for each in left[:5]) + (", …" if len(left) > 5 else "")
-    return f"{name} takes nothing new; {counted(len(left), 'instance')} to move{until}: {named}"
-
-
-def _named(each: Any) -> str:
-    return f"{each['task']}/{each['instance']}" if isinstance(each, dict) else str(each)
+    return f"{name} takes nothing new; {counted(left, 'instance')} to move{until}"

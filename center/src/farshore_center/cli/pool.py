@@ -30,6 +30,9 @@ async def pool(
     group: Annotated[
         str | None, typer.Option(metavar="PATH", help="Only this group and the groups in it.")
     ] = None,
+    nodes: Annotated[
+        bool, typer.Option("--nodes", help="Each node in place of each group.")
+    ] = False,
     silos: Annotated[
         bool, typer.Option("--silos", help="The same work, were each group to do its own.")
     ] = False,
@@ -42,16 +45,23 @@ async def pool(
         if silos:
             found = await client.get("/pool/silos", {"depth": depth})
         else:
-            found = await client.get("/pool")
+            found = await client.get("/pool", {"nodes": "true" if nodes else None})
+            members = await client.items("/nodes", {"group": group}) if nodes and group else None
     if session.as_json:
         session.document(found)
     elif silos:
         show_silos(session, found)
     else:
-        show_pool(session, found, group)
+        show_pool(session, found, group, members)
 
 
-def show_pool(session: Session, found: Mapping[str, Any], group: str | None) -> None:
+def show_pool(
+    session: Session,
+    found: Mapping[str, Any],
+    group: str | None,
+    members: Sequence[Mapping[str, Any]] | None = None,
+) -> None:
+    """``members``: the nodes of the group, where nodes are shown."""
     groups = {
         path: share
         for path, share in found["groups"].items()
@@ -64,7 +74,14 @@ def show_pool(session: Session, found: Mapping[str, Any], group: str | None) -> 
     if top is not None:
         session.table(share_sheet(top))
         session.text("")
-    session.table(groups_sheet(groups))
+    if "nodes" in found:
+        names = None if members is None else {each["name"] for each in members}
+        shares = {
+            name: share for name, share in found["nodes"].items() if names is None or name in names
+        }
+        session.table(shares_sheet("node", shares))
+    else:
+        session.table(shares_sheet("group", groups))
     session.styled(tally(found["total"] if top is None else top), "dim")
 
 
@@ -78,14 +95,14 @@ def share_sheet(share: Mapping[str, Any]) -> Sheet:
     return sheet
 
 
-def groups_sheet(groups: Mapping[str, Mapping[str, Any]]) -> Sheet:
-    """One line for each group, with what is reserved of what it has."""
+def shares_sheet(what: str, shares: Mapping[str, Mapping[str, Any]]) -> Sheet:
+    """One line for each group or node, with what is reserved of what it has."""
     sheet = Sheet(
         columns=[
-            *left("group"), *right("nodes", "online", "cores", "memory", "GPUs", "stranded"),
+            *left(what), *right("nodes", "online", "cores", "memory", "GPUs", "stranded"),
         ]
     )  # fmt: skip
-    for path, share in groups.items():
+    for path, share in shares.items():
         sheet.add(
             clean(path),
             f"{share['nodes']:,}",

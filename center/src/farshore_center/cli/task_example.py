@@ -96,12 +96,25 @@ kind: batch
 driver: python
 run:
   wheel: score-1.4.0-py3-none-any.whl
-  entry_point: score.main:run
+  entry: score.main:run
 artifacts:
   - url: https://files.example.com/score-1.4.0-py3-none-any.whl
     digest: sha256:0000000000000000000000000000000000000000000000000000000000000000
     path: score-1.4.0-py3-none-any.whl
 requests: {cpu_cores: 1, memory_bytes: 536870912}
+"""
+
+DASK = """\
+name: train
+# Handed to a cluster by a node that stands before it, and is a node like any other.
+kind: batch
+driver: dask
+run:
+  entry: train.fit:main
+  args: [42]
+requests: {cpu_cores: 16, memory_bytes: 34359738368}
+where: core
+deadline_s: 7200
 """
 
 EXAMPLES: Mapping[str, str] = {
@@ -112,4 +125,5 @@ EXAMPLES: Mapping[str, str] = {
     "gpu": GPU,
     "container": CONTAINER,
     "python": PYTHON,
+    "dask": DASK,
 }

@@ -9,6 +9,9 @@ from farshore_center.cli.tables import STATE_STYLES, Cell, Sheet, left, right
 
 Explained = Mapping[str, Any]
 
+NOWHERE = "none of "
+"""So a reason begins that says the same as the filters' counts."""
+
 FEW = 12
 """Candidates that are shown, the best first; ``--json`` has them all."""
 
@@ -32,13 +35,25 @@ def decision_lines(name: str, found: Explained, now_ms: int) -> list[Line]:
     if found.get("reason"):
         lines.append([f"  {clean(found['reason'])}"])
     refused = found.get("rejected") or {}
-    if refused:
+    if refused and NOWHERE not in (found.get("reason") or ""):
         lines.append([f"  refused: {rejected_text(refused)}"])
     if found.get("scores"):
         lines.append([f"  scores: {scores_text(found['scores'])}"])
-    for path, value in flat(found.get("estimate") or {}).items():
-        lines.append([Cell(f"  estimate {clean(path)}: ", "dim"), number(value)])
+    told = estimates(found.get("estimate"))
+    if told:
+        lines.append([Cell(f"  estimates: {', '.join(told)}", "dim")])
     return lines
+
+
+def estimates(figures: Any) -> list[str]:
+    """``run 12.3 s (measured)``: each number with where it comes from."""
+    if not isinstance(figures, list):
+        return [f"{clean(path)} {number(value)}" for path, value in flat(figures or {}).items()]
+    return [
+        clean(f"{each['name']} {number(each.get('value'))} {each.get('unit', '')}".rstrip())
+        + f" ({clean(str(each.get('origin', 'unknown')))})"
+        for each in figures
+    ]
 
 
 def rejected_text(refused: Mapping[str, int]) -> str:
@@ -55,11 +70,11 @@ def candidates_sheet(items: Sequence[Mapping[str, Any]], at_most: int = FEW) -> 
     """The nodes that were looked at: those with a score first, the best of them on top."""
     ordered = sorted(
         items,
-        key=lambda each: (each.get("score") is None, -(each.get("score") or 0), str(each["node"])),
+        key=lambda each: (refused(each), -(each.get("score") or 0), str(each["node"])),
     )
     parts = list(dict.fromkeys(part for each in ordered for part in each.get("parts") or {}))
     sheet = Sheet(
-        columns=[*left("node"), *right("score", *map(clean, parts)), *left("why not")],
+        columns=[*left("node"), *right("score", *map(clean, parts)), *left("why")],
     )
     for each in ordered[:at_most]:
         own = each.get("parts") or {}
@@ -70,6 +85,11 @@ def candidates_sheet(items: Sequence[Mapping[str, Any]], at_most: int = FEW) -> 
             clean(each.get("why") or NOTHING),
         )
     return sheet
+
+
+def refused(each: Mapping[str, Any]) -> bool:
+    """Whether a filter left it out; one without a score was not looked at."""
+    return bool(each.get("filter")) or each.get("score") is None
 
 
 def number(value: Any) -> str:

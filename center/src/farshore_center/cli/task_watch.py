@@ -23,6 +23,9 @@ from farshore_center.cli.tables import STATE_STYLES, Cell, state
 from farshore_center.cli.task_view import Instance, Task, why
 from farshore_center.cli.watching import Watching
 
+RESTING = frozenset({"stopped", "done", "failed"})
+"""States of an instance between two occurrences."""
+
 _BAR, _OTHER_LINES = 40, 6
 _SIGNS: Mapping[str, str] = {
     "running": "█", "succeeded": "█", "failed": "✗", "rejected": "✗", "lost": "✗", "stopped": "░",
@@ -32,16 +35,16 @@ _SIGNS: Mapping[str, str] = {
 def verdict(task: Task, *, until: str) -> int | None:
     """The exit code once ``until`` (``runs`` or ``stopped``) is reached or can't be; None: not yet.
 
-    A service runs when every instance does, a batch when it is done; one with a cron rule waits for its
-    time.
+    A service runs when every instance does, a batch when it is done; one with a cron rule that waits for
+    its time has what it was asked for.
     """
     now = task["state"]
     if until == "stopped":
         return DONE if now in ("stopped", "done", "failed") else None
+    if task["spec"].get("cron") and task.get("next") and not task["summary"].keys() - RESTING:
+        return DONE
     if now == "failed":
         return FAILED
-    if task["spec"].get("cron") and not task["summary"]:
-        return DONE
     done = "done" if task["spec"]["kind"] == "batch" else "running"
     return DONE if now == done else None
 
@@ -121,6 +124,7 @@ class Picture(Watch):
     def __init__(self, session: Session, client: CenterClient) -> None:
         super().__init__(session, client)
         self._trouble = ""
+        self._over = False
         self._screen = Screen(session, self._lines)
 
     def __enter__(self) -> Self:
@@ -133,6 +137,7 @@ class Picture(Watch):
         exc: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._over = True
         self._screen.stop(keep=True)
 
     def away(self, seconds: float | None) -> None:
@@ -143,6 +148,8 @@ class Picture(Watch):
     def _lines(self, width: int, height: int) -> list[Line]:
         if self.last is None:
             return []
+        if self._over:
+            return picture(self.last, width, height)
         foot: list[Line] = [[Cell(self._trouble, "yellow")]] if self._trouble else []
         foot.append([Cell("Ctrl-C detaches; the task goes on", "dim")])
         return [*picture(self.last, width, height - len(foot)), *foot]

@@ -70,22 +70,20 @@ async def put(
     from farshore_center.cli.task_input import written
 
     timeout_s = _timeout(timeout, wait)
-    found = written(read_file(file), file, name)
+    name, body = written(read_file(file), file, name)
     headers = {"X-Farshore-Author": who(author)}
     if if_rev is not None:
         headers["If-Match"] = f'"{if_rev}"'
     async with session.connect() as client:
-        made = await client.change(
-            "PUT", f"/tasks/{segment(found.name)}", found.spec, headers=headers
-        )
+        made = await client.change("PUT", f"/tasks/{segment(name)}", body, headers=headers)
         for note in made.get("notes") or ():
             session.note(clean(f"note: {note['field']}: {note['detail']}"))
         if wait:
-            return await _followed(session, client, found.name, "runs", timeout_s)
+            return await _followed(session, client, name, "runs", timeout_s)
     same = "" if made.get("changed", True) else ", as it was"
-    _tell(session, made, f"{clean(found.name)}: revision {made['revision']}{same}")
+    _tell(session, made, f"{clean(name)}: revision {made['revision']}{same}")
     if not session.as_json:
-        session.note(f"see it: farshore{session.at} task get {clean(found.name)}")
+        session.note(f"see it: farshore{session.at} task get {clean(name)}")
     return DONE
 
 
@@ -204,7 +202,7 @@ async def logs(
     async with session.connect() as client:
         found = await client.get(f"/tasks/{segment(name)}")
         number, node = place_of(found, instance)
-        args = {"unit": f"task/{name}/{number}", "lines": lines, "grep": grep}
+        args = {"unit": f"{name}/{number}", "lines": lines, "grep": grep}
         some = {key: value for key, value in args.items() if value is not None}
         if follow:
             await live_lines(session, client, node, {**some, "lines": min(lines, FOLLOW_MOST)})
@@ -308,7 +306,7 @@ async def _steer(
     timeout_s = _timeout(timeout, wait)
     headers = {"X-Farshore-Author": who(author)}
     async with session.connect() as client:
-        found = await client.post(f"/tasks/{segment(name)}/{way}", headers=headers)
+        found = await client.post(f"/tasks/{segment(name)}" + f"/{way}", headers=headers)
         if wait:
             return await _followed(session, client, name, until, timeout_s)
     _tell(session, found, f"{clean(name)}: {clean(found['state'])}")

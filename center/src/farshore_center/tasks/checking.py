@@ -16,6 +16,7 @@ from farshore_protocol.commands.schema import message_schema
 from farshore_protocol.config.pointer import keys_of
 from farshore_protocol.names import is_name
 from farshore_protocol.tasks import TaskSpec
+from farshore_protocol.tasks.settings import SETTINGS
 
 from farshore_center.api.problems import FieldError, Problem
 from farshore_center.commands.request import NOT_VALID, near_verbs
@@ -26,7 +27,7 @@ from farshore_center.tasks.rules import Fault, faults, fits
 MAX_SPEC_BYTES = 64 * 1024
 """Of a specification as JSON: ``desired/tasks`` of a node holds several."""
 
-BUILT_IN_DRIVERS = frozenset({"process", "python", "container", "dask"})
+BUILT_IN_DRIVERS = frozenset(SETTINGS)
 """Taken before any node has announced them."""
 
 NOT_NAMES = frozenset({"schema"})
@@ -45,9 +46,9 @@ Read = Callable[[str], object]
 class Known:
     """What a specification is compared with.
 
-    ``drivers``: driver → how many nodes have announced it. ``settings``: driver → the schema of its
-    settings, where it is known. ``largest``: per resource, the most that one node has; None: no node
-    has said what it has.
+    ``drivers``: driver → how many nodes have announced it. ``settings``: driver → the type of its
+    settings, where it is known. ``largest``: the most that one node has, in thousandths and bytes; None:
+    no node has said what it has.
     """
 
     read: Read
@@ -55,8 +56,8 @@ class Known:
     nodes: Container[str] = frozenset()
     policies: Collection[str] = ()
     drivers: Mapping[str, int] = field(default_factory=dict)
-    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    largest: Mapping[str, float] | None = None
+    settings: Mapping[str, type[Any]] = field(default_factory=lambda: SETTINGS)
+    largest: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,10 +143,10 @@ def _violated(violation: Violation) -> Fault:
     return Fault(dotted(violation.path), violation.message)
 
 
-def _by_type(message: str) -> Fault:
+def _by_type(message: str, below: str = "") -> Fault:
     """``gpu: either count … - at `$.requests.gpu``` or ``Expected `int`, got `float` - at `$.count```."""
     said, _, at = message.partition(" - at `$")
-    place = at.rstrip("`").lstrip(".")
+    place = f"{below}.{at.rstrip('`').lstrip('.')}".strip(".")
     name, colon, rest = said.partition(": ")
     if not colon or " " in name:
         return Fault(place or "spec", said)
@@ -195,10 +196,17 @@ def _strangers(spec: TaskSpec, known: Known) -> Iterator[Fault]:
 
 
 def _settings(spec: TaskSpec, known: Known) -> Iterator[Fault]:
-    schema = known.settings.get(spec.driver)
-    if schema is not None:
-        for each in Schema(closed(schema)).check(spec.run, "/run"):
-            yield _violated(each)
+    kind = known.settings.get(spec.driver)
+    if kind is None:
+        return
+    violations = Schema(closed(message_schema(kind))).check(spec.run, "/run")
+    yield from map(_violated, violations)
+    if violations:
+        return
+    try:
+        msgspec.convert(spec.run, kind)
+    except msgspec.ValidationError as exc:
+        yield _by_type(str(exc), "run")
 
 
 def _notes(spec: TaskSpec, known: Known) -> Iterator[FieldError]:

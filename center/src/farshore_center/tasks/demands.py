@@ -26,7 +26,7 @@ def demand_of(
         others = (frozenset(everywhere) if eligible is None else eligible) - frozenset(avoid)
         eligible = others or eligible
     return Demand(
-        cpu_milli=math.ceil(requests.cpu_cores * 1000),
+        cpu_milli=milli_of(requests.cpu_cores),
         memory_bytes=requests.memory_bytes,
         disk_bytes=requests.disk_bytes,
         gpus=requests.gpu.count,
@@ -54,6 +54,11 @@ def demand_of(
         run_times=run_times or {},
         run_hint_s=spec.run_s,
     )
+
+
+def milli_of(cores: float) -> int:
+    """In thousandths, never less than asked; 2.007 are 2007 and not one more for the sake of a float."""
+    return math.ceil(round(cores * 1000, 6))
 
 
 def _data(where: str, size_bytes: int) -> Data:

@@ -115,22 +115,29 @@ class Share:
         }
 
 
-def view(books: Sequence[NodeBooks], mix: Sequence[Shape]) -> dict[str, Any]:
-    """``{"total": SHARE, "groups": {path: SHARE}}``; a group counts all of its subtree."""
-    shares: dict[str, Share] = {"": Share()}
+def view(
+    books: Sequence[NodeBooks], mix: Sequence[Shape], *, nodes: bool = False
+) -> dict[str, Any]:
+    """``{"total": SHARE, "groups": {path: SHARE}}``; a group counts all of its subtree. With ``nodes`` also
+    ``{"nodes": {name: SHARE}}``."""
+    asked = [name for name in AMOUNTS if any(shape.asks(name) for shape in mix)]
+    total, groups, each_node = Share(), dict[str, Share](), dict[str, Share]()
     for each in books:
+        paths = group_ancestors(each.capacity.group)
+        shares = [total, *(groups.setdefault(path, Share()) for path in paths)]
+        if nodes:
+            shares.append(each_node.setdefault(each.capacity.node, Share()))
         free, lost = free_of(each), stranded_of(each, mix) if each.open else {}
-        for path in ("", *group_ancestors(each.capacity.group)):
-            share = shares.setdefault(path, Share())
+        for share in shares:
             _count(share, each, free)
-            for name in AMOUNTS:
-                if any(shape.asks(name) for shape in mix):
-                    share.stranded[name] = share.stranded.get(name, 0) + lost.get(name, 0)
-    total = shares.pop("")
-    return {
-        "total": total.document(),
-        "groups": {path: shares[path].document() for path in sorted(shares)},
-    }
+            for name in asked:
+                share.stranded[name] = share.stranded.get(name, 0) + lost.get(name, 0)
+    found = {"total": total.document(), "groups": _documents(groups)}
+    return found | ({"nodes": _documents(each_node)} if nodes else {})
+
+
+def _documents(shares: Mapping[str, Share]) -> dict[str, Any]:
+    return {name: shares[name].document() for name in sorted(shares)}
 
 
 def _count(share: Share, books: NodeBooks, free: Amounts) -> None:
@@ -153,6 +160,12 @@ def capacity_of(node: NodeCapacity) -> Amounts:
         "disk_bytes": node.disk_bytes,
         "gpu_milli": len(node.gpus) * WHOLE,
     }
+
+
+def largest_of(nodes: Iterable[NodeCapacity]) -> Amounts | None:
+    """Per resource, the most that one node has; None: there is none."""
+    found = [capacity_of(node) for node in nodes]
+    return {name: max(each[name] for each in found) for name in AMOUNTS} if found else None
 
 
 def reserved_of(held: Iterable[Placement]) -> Amounts:

@@ -33,10 +33,11 @@ class PoolReader:
         self._snapshot = snapshot
         self._history = history
 
-    async def view(self) -> dict[str, Any]:
-        """``{"total": SHARE, "groups": {path: SHARE}}``. SHARE: ``{"nodes","online","drained","capacity",
-        "reserved","free","closed","used","told","stranded"}``; each of the amounts ``{"cpu_milli",
-        "memory_bytes","disk_bytes","gpu_milli"}``, None where it can't be told."""
+    async def view(self, nodes: bool = False) -> dict[str, Any]:
+        """``{"total": SHARE, "groups": {path: SHARE}}``, with ``nodes`` also ``"nodes": {name: SHARE}``.
+        SHARE: ``{"nodes","online","drained","capacity","reserved","free","closed","used","told",
+        "stranded"}``; each of the amounts ``{"cpu_milli","memory_bytes","disk_bytes","gpu_milli"}``,
+        None where it can't be told."""
         now = await self._snapshot()
         names = [node.node for node in now.nodes if node.node in now.online]
         latest = await self._history.latest(names, SERIES)
@@ -51,7 +52,7 @@ class PoolReader:
             for node in now.nodes
         ]
         mix = mix_of(each.demand for each in now.work)
-        return await asyncio.to_thread(view, books, mix)
+        return await asyncio.to_thread(view, books, mix, nodes=nodes)
 
     async def silos(self, depth: int = 1) -> dict[str, Any]:
         """What ``silos.report`` says."""

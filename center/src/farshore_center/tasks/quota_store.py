@@ -3,7 +3,6 @@
 from dataclasses import asdict
 from typing import Any
 
-import msgspec
 from farshore_protocol.tasks import TaskSpec
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, select, update
 
@@ -13,6 +12,7 @@ from farshore_center.groups.tree import in_subtree
 from farshore_center.tasks.model import instances, tasks
 from farshore_center.tasks.quota_model import quotas
 from farshore_center.tasks.quotas import Quota, Use, overs, refused, use_of
+from farshore_center.tasks.store import read_spec
 
 NAMED = 5
 """Tasks in the sentence of a refusal."""
@@ -43,7 +43,7 @@ def uses(conn: Connection) -> list[Use]:
     found = conn.execute(
         select(tasks.c.name, tasks.c.spec, unsettled).where(tasks.c.wanted == "run")
     )
-    specs = [(name, msgspec.json.decode(spec, type=TaskSpec), open_) for name, spec, open_ in found]
+    specs = [(name, read_spec(spec), open_) for name, spec, open_ in found]
     return [
         use_of(name, spec)
         for name, spec, open_ in specs
@@ -87,11 +87,7 @@ class TaskGroups:
 
     def _free(self, conn: Connection, path: str) -> None:
         rows = conn.execute(select(tasks.c.name, tasks.c.spec).order_by(tasks.c.name))
-        named = [
-            name
-            for name, spec in rows
-            if in_subtree(msgspec.json.decode(spec, type=TaskSpec).group, path)
-        ]
+        named = [name for name, spec in rows if in_subtree(read_spec(spec).group, path)]
         if named:
             more = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
             raise Problem(

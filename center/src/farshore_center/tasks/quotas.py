@@ -13,6 +13,7 @@ from farshore_protocol.tasks import TaskSpec
 
 from farshore_center.api.problems import FieldError, Problem
 from farshore_center.groups.tree import in_subtree
+from farshore_center.tasks.demands import milli_of
 
 Resource = Literal["cpu_milli", "memory_bytes", "disk_bytes", "gpu_milli", "instances"]
 RESOURCES: tuple[Resource, ...] = get_args(Resource)
@@ -92,7 +93,7 @@ def use_of(name: str, spec: TaskSpec) -> Use:
         task=name,
         group=spec.group,
         amounts={
-            "cpu_milli": round(requests.cpu_cores * 1000) * count,
+            "cpu_milli": milli_of(requests.cpu_cores) * count,
             "memory_bytes": requests.memory_bytes * count,
             "disk_bytes": requests.disk_bytes * count,
             "gpu_milli": (requests.gpu.count * 1000 + requests.gpu.milli) * count,

@@ -24,6 +24,7 @@ from farshore_center.tasks.delivery import Delivery, Downlink
 from farshore_center.tasks.demands import demand_of
 from farshore_center.tasks.leases import Leases
 from farshore_center.tasks.listening import Listening
+from farshore_center.tasks.pool import largest_of
 from farshore_center.tasks.pool_reader import Snapshot
 from farshore_center.tasks.records import Key
 from farshore_center.tasks.reports import Word, record_many
@@ -188,6 +189,7 @@ class TaskRoom:
             nodes=frozenset(entry.name for entry in entries),
             policies=tuple(POLICIES),
             drivers=drivers,
+            largest=largest_of(map(self._books.pool.node, self._books.nodes())),
         )
         return accepted(name, raw, known, self._now_ms())
 

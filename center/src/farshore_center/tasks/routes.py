@@ -10,6 +10,7 @@ from farshore_center.config.bodies import read_object
 from farshore_center.config.request import etag, signed
 from farshore_center.tasks.checking import SCHEMA
 from farshore_center.tasks.quota_service import QuotaService
+from farshore_center.tasks.quotas import SHOWN
 from farshore_center.tasks.service import TaskService
 
 MAX_LIMIT = 500
@@ -22,10 +23,40 @@ IfMatch = Annotated[str | None, Header()]
 MADE: dict[int | str, dict[str, Any]] = {201: {"description": "It was made."}}
 
 
+SPEC_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": "tasks/schema"}}},
+    }
+}
+"""For the document of all calls: relative to where that stands."""
+
+QUOTA_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        title: {
+                            "type": ["number" if scale > 1 else "integer", "null"],
+                            "minimum": 0,
+                        }
+                        for title, scale in SHOWN.values()
+                    },
+                    "additionalProperties": False,
+                }
+            }
+        },
+    }
+}
+
+
 class Pools(Protocol):
     """What is asked of the pool."""
 
-    async def view(self) -> dict[str, Any]: ...
+    async def view(self, nodes: bool = False, /) -> dict[str, Any]: ...
     async def silos(self, depth: int = 1, /) -> dict[str, Any]: ...
 
 
@@ -83,7 +114,7 @@ def _reading(router: APIRouter, service: TaskService) -> None:
 
 
 def _deciding(router: APIRouter, service: TaskService) -> None:
-    @router.put("/tasks/{name}", responses=MADE)
+    @router.put("/tasks/{name}", responses=MADE, openapi_extra=SPEC_BODY)
     async def put(
         request: Request, name: str, author: Author = None, if_match: IfMatch = None
     ) -> Response:
@@ -132,9 +163,11 @@ def pool_routes(pools: Pools) -> APIRouter:
     router = APIRouter(prefix="/api/v1", tags=["pool"])
 
     @router.get("/pool")
-    async def pool() -> Response:
+    async def pool(
+        nodes: Annotated[bool, Query(description="the same of each node, too")] = False,
+    ) -> Response:
         """What there is, what is reserved, used and stranded: in all and by group."""
-        return _json(await pools.view())
+        return _json(await pools.view(nodes))
 
     @router.get("/pool/silos")
     async def silos(depth: Annotated[int, Query(ge=1, le=MAX_DEPTH)] = 1) -> Response:
@@ -157,7 +190,7 @@ def quota_routes(service: QuotaService) -> APIRouter:
         """The quota of a group; `all` is the whole fleet."""
         return _quota(await service.get(group))
 
-    @router.put("/quotas/{group:path}", responses=MADE)
+    @router.put("/quotas/{group:path}", responses=MADE, openapi_extra=QUOTA_BODY)
     async def put(
         request: Request, group: str, author: Author = None, if_match: IfMatch = None
     ) -> Response:

@@ -1,7 +1,6 @@
 """What must be true of a specification beyond each field alone. Pure."""
 
 import ipaddress
-import math
 import re
 import signal
 from collections.abc import Iterator, Mapping
@@ -144,24 +143,17 @@ def _loopback(host: str) -> bool:
         return False
 
 
-def asked(spec: TaskSpec) -> Mapping[str, float]:
-    """What one instance reserves, by resource: ``cpu_cores``, ``memory_bytes``, ``disk_bytes``, ``gpus``
-    (whole GPUs, shares as fractions)."""
+def fits(spec: TaskSpec, largest: Mapping[str, int]) -> Iterator[FieldError]:
+    """What one instance asks for and no node has, even empty; ``largest`` in thousandths and bytes."""
     requests = spec.requests
-    return {
-        "cpu_cores": requests.cpu_cores,
-        "memory_bytes": requests.memory_bytes,
-        "disk_bytes": requests.disk_bytes,
-        "gpus": requests.gpu.count + requests.gpu.milli / 1000,
-    }
-
-
-def fits(spec: TaskSpec, largest: Mapping[str, float]) -> Iterator[FieldError]:
-    """What one instance asks for and no node has, even empty."""
-    for resource, amount in asked(spec).items():
-        most = largest.get(resource, math.inf)
+    for field, name, amount, scale in (
+        ("cpu_cores", "cpu_milli", requests.cpu_cores, 1000),
+        ("memory_bytes", "memory_bytes", requests.memory_bytes, 1),
+        ("disk_bytes", "disk_bytes", requests.disk_bytes, 1),
+        ("gpu", "gpu_milli", requests.gpu.count + requests.gpu.milli / 1000, 1000),
+    ):
+        most = largest.get(name, 0) / scale
         if amount > most:
-            field = "gpu" if resource == "gpus" else resource
             yield FieldError(
                 field=f"requests.{field}",
                 detail=f"{amount:g} in one instance; no known node has more than {most:g}",

@@ -90,7 +90,8 @@ class TaskService:
                 raise _being_deleted(name)
             if before is not None and before.digest == digest_of(spec):
                 return before, False, False, []
-            quota_store.check(conn, name, spec)
+            if before is None or before.wanted == "run":  # else it is asked when it is started
+                quota_store.check(conn, name, spec)
             task = _changed(before, name, spec, by, now_ms)
             if before is None:
                 store.add_task(conn, task)
