@@ -35,6 +35,8 @@ from farshore_edge.parts import RunningParts
 from farshore_edge.presence import CenterMemory, Presence
 from farshore_edge.settings import Settings
 from farshore_edge.status import Status
+from farshore_edge.tasks.parts import TaskParts
+from farshore_edge.tasks.service import TaskService
 from farshore_edge.telemetry.sampler import Collector, Sampler
 from farshore_edge.unheard import Unheard
 
@@ -69,6 +71,7 @@ class Agent:
         support: Support | None = None,
         guard: Guard | None = None,
         find_verbs: Finder = tuple,
+        tasks: TaskParts | None = None,
     ) -> None:
         """``handlers``: verbs in place of the agent's own; a simulated node runs no real program.
 
@@ -76,7 +79,7 @@ class Agent:
         configurations are brought about; without it, in memory. ``power``: to restart it and its
         machine; without it, it has no verbs for that. ``support``: what of its machine and its log
         the verb ``diagnose`` tells. ``guard``: where programs are on record. ``find_verbs``: gives
-        the entry points of further verbs.
+        the entry points of further verbs. ``tasks``: what runs the center's tasks; without it, none.
         """
         self.settings = settings
         self._clock = clock
@@ -96,6 +99,7 @@ class Agent:
         self._wire()
         self._wire_commands(dict(handlers or {}), find_verbs, support or Support())
         self._wire_config(config or simulated_config())
+        self._wire_tasks(tasks or TaskParts())
         self._wire_words()
 
     def _wire(self) -> None:
@@ -201,6 +205,20 @@ class Agent:
             moved=lambda: self._link.reconnect("the node is in another group"),
         )
 
+    def _wire_tasks(self, parts: TaskParts) -> None:
+        self._supervisor = TaskService(
+            parts,
+            node=self.settings.node,
+            boot=self.boot,
+            link=self._link,
+            database=self._database,
+            outbox=self.outbox,
+            now_ms=self._time.center_now_ms,
+            boot_s=parts.boot_s or self._clock.monotonic_s,
+            config=self._config.effective,
+            unheard=self._unheard.note,
+        )
+
     def _wire_words(self) -> None:
         """What it says of itself, and what it is told."""
         self._status = Status(
@@ -211,6 +229,7 @@ class Agent:
             database=self._database,
             commands=self._commands,
             config=self._config,
+            tasks=self._supervisor,
             aside=lambda: self._aside,
             center=lambda: self._center.mark,
             facts_digest=lambda: self._facts.digest,
@@ -219,6 +238,7 @@ class Agent:
             Listeners(
                 commands=self._commands,
                 config=self._config,
+                tasks=self._supervisor,
                 presence=self._presence,
                 courier=self._courier,
                 center=self._center,
@@ -247,6 +267,7 @@ class Agent:
         self._links.up(conn, self._clock.now_ms())
         self._presence.link_up(conn, self._link)
         self._courier.link_up()
+        self._supervisor.link_up()
 
     def link_down(self, conn: int, reason: str) -> None:
         log.info("disconnected", extra={"conn": conn, "reason": reason})
@@ -263,13 +284,16 @@ class Agent:
         """Runs until ``stop`` has been called and everything was put away."""
         await self.outbox.recover(self._aside)
         late = self._database if isinstance(self._database, LateDatabase) else None
+        await self._supervisor.prepare()
         if late is None:
             await self._commands.recover()
+            self._supervisor.begin()
         if self._stopped.is_set():
             return
         for name, work in (
             *((("disk", self._look_for_disk(late)),) if late is not None else ()),
             ("configuration", self._config.run()),
+            ("tasks", self._supervisor.run()),
             ("link", self._link.run(self)),
             ("courier", self._courier.run()),
             ("acknowledgements", self._downlink.take_acks()),
@@ -288,6 +312,7 @@ class Agent:
         self._commands.ledger.begin(self._aside)
         await self.outbox.recover(self._aside)
         await self._commands.recover()
+        self._supervisor.begin()
         self._presence.say_birth()  # with the heads: the center answers with what it has
 
     def _adopt(self, aside: SetAside | None) -> None:
@@ -302,7 +327,8 @@ class Agent:
         try:
             await self._config.stop()
             await self._commands.stop()
-            await self._parts.end("configuration", "sampler", "facts")
+            await self._supervisor.stop()
+            await self._parts.end("configuration", "tasks", "sampler", "facts")
             await self._sampler.flush()
             await self.outbox.written()  # by whoever was cancelled while his record was written
             if not await self._courier.drained(self.settings.stop_grace_s):

@@ -26,6 +26,7 @@ from farshore_edge.commands.room import CommandRoom
 from farshore_edge.config import ConfigService
 from farshore_edge.outbox import Courier
 from farshore_edge.presence import CenterMemory, Presence
+from farshore_edge.tasks.service import TaskService
 from farshore_edge.unheard import Unheard
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class Listeners:
 
     commands: CommandRoom
     config: ConfigService
+    tasks: TaskService
     presence: Presence
     courier: Courier
     center: CenterMemory
@@ -84,6 +86,14 @@ class Downlink:
                     log.warning("a retained configuration is ignored")
                 else:
                     to.config.take(message.payload)
+            case Down(kind="desired", name="tasks"):
+                if message.retain:
+                    log.warning("a retained document of tasks is ignored")
+                else:
+                    to.tasks.take(message.payload)
+            case Down(kind="lease"):
+                if not message.retain:
+                    to.tasks.take_lease(message.payload)
             case Down(kind="log", name=str(name)):
                 if not message.retain:
                     to.commands.tails.renew(name, message.payload)

@@ -15,6 +15,7 @@ from farshore_edge.database import Database, SetAside
 from farshore_edge.errors import DatabaseError
 from farshore_edge.outbox import Outbox
 from farshore_edge.settings import Settings
+from farshore_edge.tasks.service import TaskService
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,7 @@ class Status:
     database: Database
     commands: CommandRoom
     config: ConfigService
+    tasks: TaskService
     aside: Callable[[], SetAside | None]
     center: Callable[[], CenterMark | None]
     facts_digest: Callable[[], str]
@@ -40,11 +42,13 @@ class Status:
             "group": self.settings.group,
             "labels": dict(self.settings.labels),
             "capabilities": Capabilities(
-                verbs=tuple(sorted(self.commands.handlers)), verbs_digest=self.commands.digest
+                verbs=tuple(sorted(self.commands.handlers)),
+                drivers=self.tasks.drivers(),
+                verbs_digest=self.commands.digest,
             ),
             "facts_digest": self.facts_digest() or None,
             "center": self.center(),
-            "revisions": self.config.revisions(),
+            "revisions": self.config.revisions() | self.tasks.revisions(),
             "digests": self.config.digests(),
         }
 
@@ -63,6 +67,7 @@ class Status:
             },
             **self.commands.status(),
             "config": self.config.status(),
+            "tasks": self.tasks.status(),
             "losses": self._losses(),
             "disk": self._disk(),
         }

@@ -9,7 +9,7 @@ from typing import Any
 
 from farshore_protocol.stream import Sender
 
-from farshore_edge.database import Change, CommandRow, Database, Freed, Mark, Record
+from farshore_edge.database import Change, CommandRow, Database, Freed, Mark, Record, TaskChange
 from farshore_edge.outbox.changes import joined, runs
 from farshore_edge.outbox.envelope import Timing
 from farshore_edge.outbox.held import Held
@@ -64,6 +64,7 @@ class DurableWay:
         bodies: Sequence[dict[str, Any]],
         timing: Timing,
         commands: tuple[CommandRow, ...],
+        tasks: tuple[TaskChange, ...] = (),
     ) -> int:
         """Records that become durable together, with what must make room for them; the last one's
         seq. Raises RecordError when one can't travel; then no seq was taken."""
@@ -81,6 +82,7 @@ class DurableWay:
                 losses=change.losses,
                 commands=commands,
                 marks=change.marks,
+                tasks=tasks,
             )
         )
         return records[-1].seq
