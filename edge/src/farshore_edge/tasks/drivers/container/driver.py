@@ -7,6 +7,7 @@ became of the agent. It is made and started in two steps, and counts as started 
 import asyncio
 import json
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -65,7 +66,7 @@ class ContainerDriver:
             engine = Engine(socket)
             try:
                 await engine.ask("GET", "/version", timeout_s=PING_S)
-            except (EngineError, EngineGoneError, KeyError, ValueError) as exc:
+            except (EngineError, EngineGoneError) as exc:
                 reasons.append(f"{exc}")
             else:
                 self._engine = engine
@@ -93,6 +94,7 @@ class ContainerDriver:
 
     async def start(self, work: Work) -> RunningContainer:
         engine = await self._at()
+        await asyncio.to_thread(_check_mounts, work.run)
         try:
             image = await _image(engine, work.run.image)
             if image is None:
@@ -195,6 +197,13 @@ class ContainerDriver:
                 return None
             raise
         return found
+
+
+def _check_mounts(run: ContainerSettings) -> None:
+    """Podman makes a directory where there is none, and the task would find nothing in it."""
+    for mount in run.mounts:
+        if not os.path.exists(mount.source):
+            raise DriverError("no_mount", f"mounts: {mount.source}: it is not on this node")
 
 
 async def _image(engine: Engine, image: str) -> dict[str, Any] | None:

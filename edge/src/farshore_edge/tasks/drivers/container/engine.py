@@ -81,8 +81,13 @@ class Engine:
     async def _negotiated(self) -> str:
         if self._version is None:
             async with self._exchange("GET", "/version", None, None) as pieces:
-                told = json.loads(b"".join([piece async for piece in pieces]))
-            theirs = tuple(map(int, str(told["ApiVersion"]).split(".")))
+                told = b"".join([piece async for piece in pieces])
+            try:
+                theirs = tuple(map(int, str(json.loads(told)["ApiVersion"]).split(".")))
+            except (ValueError, KeyError, TypeError) as exc:
+                raise EngineGoneError(
+                    f"{self.socket}: its version can't be read: {told[:80]!r}"
+                ) from exc
             self._version = ".".join(map(str, min(VERSION, theirs)))
         return self._version
 
