@@ -14,7 +14,7 @@ from farshore_edge.tasks.assignment import (
     wanted_cpus,
 )
 from farshore_edge.tasks.drivers.model import DriverError
-from farshore_edge.tasks.environment import environ, own_variables
+from farshore_edge.tasks.environment import environ, gpu_variables
 from farshore_edge.tasks.health import HostProbe
 from farshore_protocol.tasks import Grant, TaskSpec
 from farshore_protocol.tasks.spec import FromConfig, Gpus, HealthCheck, Limits, Requests
@@ -41,15 +41,13 @@ def grant(env: dict[str, Any] | None = None, **more: Any) -> Grant:
     ],
 )
 def test_references_are_resolved(pointer: str, expected: str) -> None:
-    assert environ(grant({"A": FromConfig(config=pointer), "B": "as it is"}), CONFIG) == {
-        "A": expected,
-        "B": "as it is",
-    }
+    found = environ(grant({"A": FromConfig(config=pointer), "B": "as it is"}), CONFIG)
+    assert (found["A"], found["B"]) == (expected, "as it is")
 
 
 @pytest.mark.parametrize("pointer", ["/app/none", "/app/nothing", "/app/rate/deeper"])
 def test_a_reference_to_nothing_has_its_default_or_is_an_error(pointer: str) -> None:
-    assert environ(grant({"A": FromConfig(config=pointer, default="")}), CONFIG) == {"A": ""}
+    assert environ(grant({"A": FromConfig(config=pointer, default="")}), CONFIG)["A"] == ""
     with pytest.raises(DriverError) as found:
         environ(grant({"A": FromConfig(config=pointer)}), CONFIG)
     assert (found.value.code, found.value.permanent) == ("no_value", False)
@@ -71,26 +69,16 @@ def test_what_is_let_through_a_process_can_have(env: dict[str, str]) -> None:
         found = environ(grant(env), {})
     except DriverError:
         return
-    assert found == env
+    assert found == env | gpu_variables(())
     assert all(
         name and "=" not in name and "\0" not in name + value for name, value in found.items()
     )
 
 
-def test_an_instance_is_told_who_it_is() -> None:
-    found = own_variables(
-        grant(gpus=(0, 3)), node="n1", folder=Path("/d/w"), result=Path("/d/w/result"), cpus=(4, 5)
-    )
-    assert found["FARSHORE_TASK"] == "camera"
-    assert (found["FARSHORE_INSTANCE"], found["FARSHORE_ATTEMPT"]) == ("2", "3")
-    assert (found["FARSHORE_EPOCH"], found["FARSHORE_NODE"]) == ("9", "n1")
-    assert found["FARSHORE_RESULT"] == "/d/w/result"
-    assert found["FARSHORE_CPUS"] == "4,5"
+def test_a_gpu_is_seen_by_whom_it_was_given() -> None:
+    found = environ(grant({"CUDA_VISIBLE_DEVICES": "7"}, gpus=(0, 3)), {})
     assert found["CUDA_VISIBLE_DEVICES"] == found["NVIDIA_VISIBLE_DEVICES"] == "0,3"
-
-
-def test_without_a_gpu_it_sees_none() -> None:
-    found = own_variables(grant(), node="n1", folder=Path("/d"), result=Path("/d/r"))
+    found = environ(grant(), {})
     assert (found["CUDA_VISIBLE_DEVICES"], found["NVIDIA_VISIBLE_DEVICES"]) == ("", "void")
 
 

@@ -6,6 +6,7 @@ after that it is the supervisor's to come back to it.
 
 import asyncio
 import contextlib
+import fcntl
 import hashlib
 import ipaddress
 import os
@@ -63,7 +64,7 @@ class HostArtifacts:
         for artifact in artifacts:
             stop = threading.Event()
             try:
-                await asyncio.to_thread(self._have, artifact, folder, stop)
+                await asyncio.to_thread(self._have_alone, artifact, folder, stop)
             except asyncio.CancelledError:
                 stop.set()  # the thread ends at its next piece
                 raise
@@ -73,6 +74,13 @@ class HostArtifacts:
             except UnpackError as exc:
                 message = f"{artifact.url}: {exc}"
                 raise DriverError("bad_archive", message, permanent=True) from exc
+
+    def _have_alone(self, artifact: Artifact, folder: Path, stop: threading.Event) -> None:
+        """A fetch that was given up may still be at its last piece."""
+        (folder / PART).mkdir(parents=True, exist_ok=True)
+        with (folder / PART / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._have(artifact, folder, stop)
 
     def _have(self, artifact: Artifact, folder: Path, stop: threading.Event) -> None:
         target = inside(folder, artifact.path)
@@ -85,7 +93,6 @@ class HostArtifacts:
             _set_mode(target, artifact)
             return
         part = folder / PART / f"{digest}.part"
-        part.parent.mkdir(parents=True, exist_ok=True)
         self._fetched(artifact, part, digest, stop)
         target.parent.mkdir(parents=True, exist_ok=True)
         if artifact.unpack:
@@ -228,9 +235,15 @@ def _loopback(host: str) -> bool:
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
     """No redirection may lead to what could not be asked for."""
 
-    def redirect_request(self, *args: Any) -> urllib.request.Request | None:
-        check_url(args[-1])
-        return super().redirect_request(*args)
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        try:
+            check_url(newurl)
+        except DriverError:
+            fp.close()
+            raise
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _opened(url: str, have: int) -> HTTPResponse:

@@ -1,10 +1,9 @@
-"""The environment of an instance: what its task says, references to the node's configuration resolved,
-and what every instance is told of itself. Pure."""
+"""The environment that a task asks for, with references to the node's configuration resolved, and the
+GPUs that it may see. Pure."""
 
 import json
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from farshore_protocol.config.pointer import ABSENT, find
@@ -16,14 +15,14 @@ from farshore_edge.tasks.drivers.model import DriverError
 
 OWN = "FARSHORE_"
 """Names that begin so are not a task's to set."""
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NAME = re.compile(r"[^=\x00]+")
 VALUE_BYTES = 96 * 1024
 """Of one value; the kernel takes no more than 128 KiB for name and value."""
 
 
 def environ(grant: Grant, config: Mapping[str, Any]) -> dict[str, str]:
-    """``spec.env`` with its references resolved in ``config``, the node's effective configuration.
+    """``spec.env`` with its references resolved in ``config``, the node's effective configuration, and
+    the variables of its GPUs, which no task can set for itself.
 
     A string is taken as it is; true, false, numbers, lists and objects as JSON. Null is no value.
     Raises DriverError: ``no_value`` for a reference to nothing without a default, which a change of
@@ -39,7 +38,7 @@ def environ(grant: Grant, config: Mapping[str, Any]) -> dict[str, str]:
             message = f"env.{name}: expected no character 0, and {VALUE_BYTES} bytes at most"
             raise DriverError("bad_env", message, permanent=True)
         found[name] = text
-    return found
+    return found | gpu_variables(grant.gpus)
 
 
 def _resolved(name: str, reference: FromConfig, config: Mapping[str, Any]) -> str:
@@ -57,27 +56,11 @@ def _resolved(name: str, reference: FromConfig, config: Mapping[str, Any]) -> st
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
 
-def own_variables(
-    grant: Grant, *, node: str, folder: Path, result: Path, cpus: tuple[int, ...] = ()
-) -> dict[str, str]:
-    """What an instance is told of itself. ``FARSHORE_EPOCH`` is its fencing token: whoever is given a
-    result, or a storage that it writes, refuses a smaller one.
-
-    GPUs are named for CUDA and for NVIDIA's container toolkit; without any, none is to be seen.
-    """
-    gpus = ",".join(map(str, grant.gpus))
+def gpu_variables(gpus: tuple[int, ...]) -> dict[str, str]:
+    """For CUDA and for NVIDIA's container toolkit; without any, none is to be seen."""
+    named = ",".join(map(str, gpus))
     return {
-        "PATH": PATH,
-        "HOME": str(folder),
-        "FARSHORE_TASK": grant.task,
-        "FARSHORE_INSTANCE": str(grant.instance),
-        "FARSHORE_ATTEMPT": str(grant.attempt),
-        "FARSHORE_EPOCH": str(grant.epoch),
-        "FARSHORE_NODE": node,
-        "FARSHORE_FOLDER": str(folder),
-        "FARSHORE_RESULT": str(result),
-        "FARSHORE_CPUS": ",".join(map(str, cpus)),
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        "CUDA_VISIBLE_DEVICES": gpus,
-        "NVIDIA_VISIBLE_DEVICES": gpus or "void",
+        "CUDA_VISIBLE_DEVICES": named,
+        "NVIDIA_VISIBLE_DEVICES": named or "void",
     }
