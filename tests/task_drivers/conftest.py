@@ -2,7 +2,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from task_drivers.rigs import ContainerRig, Podman, Rig, podman
+from task_drivers.rigs import ContainerRig, Podman, ProcessRig, PythonRig, Rig, podman
 
 
 @pytest.fixture(scope="session")
@@ -14,7 +14,24 @@ def _container(request: pytest.FixtureRequest, data: Path) -> Rig:
     return ContainerRig(request.getfixturevalue("engine"), data)
 
 
-RIGS: dict[str, Callable[[pytest.FixtureRequest, Path], Rig]] = {"container": _container}
+def _process(request: pytest.FixtureRequest, data: Path) -> Rig:
+    return ProcessRig(data)
+
+
+@pytest.fixture(scope="session")
+def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("environments")
+
+
+def _python(request: pytest.FixtureRequest, data: Path) -> Rig:
+    return PythonRig(data, request.getfixturevalue("environments"))
+
+
+RIGS: dict[str, Callable[[pytest.FixtureRequest, Path], Rig]] = {
+    "process": _process,
+    "python": _python,
+    "container": _container,
+}
 
 
 @pytest.fixture(params=list(RIGS))

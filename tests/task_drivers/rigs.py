@@ -7,11 +7,17 @@ import signal
 import socket
 import subprocess
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+from farshore_edge.tasks.drivers.limits.choice import host_cages
 from farshore_edge.tasks.drivers.model import Driver, Work
+from farshore_edge.tasks.drivers.process import ProcessDriver, ProcessSettings
+from farshore_edge.tasks.drivers.python.driver import PythonDriver
+from farshore_edge.tasks.drivers.python.environments import Environments
+from farshore_edge.tasks.drivers.python.settings import PythonSettings
 from farshore_protocol.tasks.spec import Limits, Requests
 from left_out import leave_out
 
@@ -37,6 +43,10 @@ class Rig(Protocol):
 
     def nonsense(self) -> Any:
         """Settings of a program that does not exist."""
+        ...
+
+    def furnish(self, work: Work) -> None:
+        """Puts into its folder what the program needs."""
         ...
 
     def close(self) -> None: ...
@@ -221,8 +231,78 @@ class ContainerRig:
     def nonsense(self) -> Any:
         return dataclasses.replace(self.run(""), command=["/no/such/program"])
 
+    def furnish(self, work: Work) -> None:
+        return None
+
     def close(self) -> None:
         return None
+
+
+class ProcessRig:
+    name = "process"
+    first = False
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+        self.cages = host_cages(data)
+        held = {"cpu": "cpu_cores", "memory": "memory_bytes", "pids": "pids"}
+        self.holds = frozenset(held[each] for each in held if each in self.cages.controllers)
+
+    def driver(self) -> Driver:
+        return ProcessDriver(self._data, self.cages)
+
+    def run(self, script: str) -> Any:
+        return ProcessSettings(argv=["/bin/sh", "-c", script])
+
+    def nonsense(self) -> Any:
+        return ProcessSettings(argv=["/no/such/program"])
+
+    def furnish(self, work: Work) -> None:
+        return None
+
+    def close(self) -> None:
+        return None
+
+
+class PythonRig(ProcessRig):
+    """Its wheel's function becomes a shell. ``environments`` are shared by the tests, as by runs."""
+
+    name = "python"
+
+    def __init__(self, data: Path, environments: Path) -> None:
+        super().__init__(data)
+        self._environments = environments
+
+    def driver(self) -> Driver:
+        return PythonDriver(super().driver(), Environments(self._environments))
+
+    def run(self, script: str) -> Any:
+        return PythonSettings(entry="suite_program:main", args=(script,), wheel=WHEEL)
+
+    def nonsense(self) -> Any:
+        return dataclasses.replace(self.run(""), entry="no_such_module:main")
+
+    def furnish(self, work: Work) -> None:
+        make_wheel(work.folder / WHEEL, "suite_program", PROGRAM)
+
+
+WHEEL = "suite_program-1.0-py3-none-any.whl"
+PROGRAM = "import os, sys\ndef main():\n    os.execv('/bin/sh', ['sh', '-c', sys.argv[1]])\n"
+
+
+def make_wheel(path: Path, module: str, text: str, requires: str = "") -> None:
+    """A wheel of one module, the same bytes each time."""
+    info = f"{module}-1.0.dist-info"
+    needs = f"Requires-Dist: {requires}\n" if requires else ""
+    members = {
+        f"{module}.py": text,
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n{needs}",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    members[f"{info}/RECORD"] = "".join(f"{name},,\n" for name in (*members, f"{info}/RECORD"))
+    with zipfile.ZipFile(path, "w") as packed:
+        for name, body in members.items():
+            packed.writestr(zipfile.ZipInfo(name), body)
 
 
 def podman(folder: Path) -> Iterator[Podman]:
