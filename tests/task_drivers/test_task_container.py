@@ -274,7 +274,7 @@ async def test_without_its_package_it_says_what_to_install(
     monkeypatch.setitem(
         __import__("sys").modules, "farshore_edge.tasks.drivers.container.driver", None
     )
-    driver = make(tmp_path)
+    driver = make(tmp_path, {})
     assert isinstance(driver, Lacking)
     assert "farshore-edge[container]" in str(await driver.available())
 

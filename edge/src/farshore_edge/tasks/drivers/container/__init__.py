@@ -1,6 +1,6 @@
 """The driver ``container``: instances as containers of Docker or Podman."""
 
-import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from farshore_edge.tasks.drivers.container.settings import ContainerSettings
@@ -8,10 +8,11 @@ from farshore_edge.tasks.drivers.lacking import Lacking
 from farshore_edge.tasks.drivers.model import Driver
 
 
-def make(data: Path) -> Driver:
-    """For an agent with this data folder. What it needs beside the agent is loaded here, and not before."""
+def make(data: Path, env: Mapping[str, str]) -> Driver:
+    """For an agent with this data folder and environment. What it needs beside the agent is loaded
+    here, and not before."""
     try:
         from farshore_edge.tasks.drivers.container.driver import ContainerDriver, host_sockets
     except ImportError as exc:
         return Lacking("container", ContainerSettings, exc)
-    return ContainerDriver(data, host_sockets(os.environ))
+    return ContainerDriver(data, host_sockets(env))
