@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from farshore_edge.tasks.drivers.container.engine import Engine, EngineError, EngineGoneError
+from farshore_edge.tasks.drivers.container.keeping import begin_keeping
 from farshore_edge.tasks.drivers.container.kernel_log import tells_of
 from farshore_edge.tasks.drivers.container.running import RunningContainer
 from farshore_edge.tasks.drivers.container.settings import (
@@ -115,6 +116,7 @@ class ContainerDriver:
         try:
             await engine.ask("POST", f"/containers/{id}/start")
             found = await engine.ask("GET", f"/containers/{id}/json")
+            return await self._running(engine, work, found, output_at)
         except BaseException as exc:
             # Also where the start is given up: shielded, or what was begun would go on.
             await asyncio.shield(self._gone(engine, id))
@@ -122,16 +124,20 @@ class ContainerDriver:
                 raise start_failed(work.run.image, exc.message) from exc
             if isinstance(exc, EngineGoneError):
                 _failed(exc)
+            if isinstance(exc, OSError):
+                raise DriverError("not_started", f"nobody can look after its lease: {exc}") from exc
             raise
-        return self._running(engine, work, found, output_at)
 
-    def _running(
+    async def _running(
         self, engine: Engine, work: Work, found: Mapping[str, Any], output_at: int
     ) -> RunningContainer:
+        pid = int(found["State"].get("Pid") or 0) or None
+        if work.lease is not None and pid is not None:
+            await asyncio.to_thread(begin_keeping, engine, work, str(found["Id"]), pid)
         return RunningContainer(
             engine,
             str(found["Id"]),
-            int(found["State"].get("Pid") or 0) or None,
+            pid,
             output=work.output,
             begins_at=output_at,
             oom=self._oom,
@@ -157,7 +163,7 @@ class ContainerDriver:
         except (EngineError, EngineGoneError) as exc:
             _failed(exc)
         output_at = int(found["Config"]["Labels"].get(OUTPUT_LABEL, 0))
-        return self._running(engine, work, found, output_at)
+        return await self._running(engine, work, found, output_at)
 
     async def sweep(self, keep: frozenset[str]) -> list[str]:
         engine = await self._at()

@@ -37,6 +37,29 @@ class Frames:
             self._rest = self._rest[end:]
 
 
+_copying: dict[Path, asyncio.Task[None]] = {}
+"""An event loop forgets a task that nobody holds; and a file has one writer."""
+
+
+def begin_copying(
+    engine: Engine, container: str, output: Path, begins_at: int
+) -> asyncio.Task[None]:
+    """See ``copied``. Whoever copies into the file already is ended."""
+    if (older := _copying.pop(output, None)) is not None:
+        older.cancel()
+    task = asyncio.create_task(
+        copied(engine, container, output, begins_at), name=f"output of {container[:12]}"
+    )
+    _copying[output] = task
+    task.add_done_callback(lambda done: _forget(output, done))
+    return task
+
+
+def _forget(output: Path, task: asyncio.Task[None]) -> None:
+    if _copying.get(output) is task:
+        del _copying[output]
+
+
 async def copied(engine: Engine, container: str, output: Path, begins_at: int) -> None:
     """Until the container has ended and all is written. ``begins_at``: bytes of the file that are older
     than the container. An engine that goes away is asked again."""

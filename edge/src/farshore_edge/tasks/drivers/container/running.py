@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from farshore_edge.tasks.drivers.container.engine import Engine, EngineError, EngineGoneError
-from farshore_edge.tasks.drivers.container.output import copied
+from farshore_edge.tasks.drivers.container.output import begin_copying
 from farshore_edge.tasks.drivers.container.settings import SIGNALLED
 from farshore_edge.tasks.drivers.model import DriverError, Exit, Usage
 
@@ -46,9 +46,7 @@ class RunningContainer:
         self.pid = pid
         self._oom = oom
         self._ended: Exit | None = None
-        self._copying = asyncio.create_task(
-            copied(engine, id, output, begins_at), name=f"output of {id[:12]}"
-        )
+        self._copying = begin_copying(engine, id, output, begins_at)
 
     @property
     def trace(self) -> Mapping[str, Any]:
