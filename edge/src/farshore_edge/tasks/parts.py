@@ -9,6 +9,7 @@ from farshore_protocol.tasks import Grant, TaskSpec
 from farshore_protocol.tasks.spec import Artifact, HealthCheck
 
 from farshore_edge.tasks.drivers.model import Driver, DriverError
+from farshore_edge.tasks.lease_files import Leases
 
 
 class Probe(Protocol):
@@ -85,7 +86,12 @@ class Deadlines:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskParts:
-    """``folder``: where instances have their directories; None: there are none (a simulated node)."""
+    """``folder``: where instances have their directories; None: there are none (a simulated node).
+
+    ``leases``: None for files below ``folder``, which are of the machine's boot ``machine_boot``.
+    ``boot_s``: seconds on a clock that counts on while the machine sleeps, and begins with its boot;
+    None: the agent's monotonic clock. ``inherited``: the agent's environment.
+    """
 
     drivers: tuple[Driver, ...] = ()
     folder: Path | None = None
@@ -94,3 +100,7 @@ class TaskParts:
     assigner: Assigner = field(default_factory=NoAssigner)
     environ: Environ = plain_environ
     deadlines: Deadlines = Deadlines()
+    leases: Leases | None = None
+    machine_boot: str = "-"
+    boot_s: Callable[[], float] | None = None
+    inherited: Mapping[str, str] = field(default_factory=dict)
