@@ -19,12 +19,14 @@ def newest(unit: str, names: Iterable[str]) -> str | None:
 
 
 class Outputs:
-    """``root``: where the instances have their directories."""
+    """``root``: where the instances have their directories; None: there are none."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path | None) -> None:
         self._root = root
 
     def find(self, unit: str) -> Path | None:
+        if self._root is None:
+            return None
         try:
             name = newest(unit, [each.name for each in self._root.iterdir()])
         except OSError:

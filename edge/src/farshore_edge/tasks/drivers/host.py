@@ -8,7 +8,8 @@ from pathlib import Path
 
 from farshore_edge.tasks.drivers import container, dask
 from farshore_edge.tasks.drivers.lacking import Lacking
-from farshore_edge.tasks.drivers.limits.choice import HostCages, host_cages
+from farshore_edge.tasks.drivers.limits.choice import ChosenLate
+from farshore_edge.tasks.drivers.limits.model import Cages
 from farshore_edge.tasks.drivers.model import Driver
 from farshore_edge.tasks.drivers.process import ProcessDriver
 from farshore_edge.tasks.drivers.python.driver import PythonDriver
@@ -27,13 +28,13 @@ class Site:
 
     data: Path
     folder: Path
-    cages: HostCages
+    cages: Cages
     processes: Driver
     dask_scheduler: str = ""
 
 
 def host_site(data: Path, folder: Path, dask_scheduler: str = "") -> Site:
-    cages = host_cages(data)
+    cages = ChosenLate(data)
     return Site(
         data=data,
         folder=folder,

@@ -72,6 +72,7 @@ class LegacyCage:
     def remove(self) -> None:
         for folder in self._folders:
             files.remove(folder)
+            files.remove_empty(folder.parent)
 
     def make(self, bounds: Bounds) -> None:
         """The groups, with their bounds. Raises OSError."""

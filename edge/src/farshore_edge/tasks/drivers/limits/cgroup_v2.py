@@ -38,6 +38,7 @@ class UnifiedCage:
 
     def remove(self) -> None:
         files.remove(self._group)
+        files.remove_empty(self._group.parent)
 
 
 def settings(bounds: Bounds) -> list[tuple[str, str, str]]:
@@ -83,6 +84,8 @@ class UnifiedCages:
             return frozenset()
 
     def make(self, work: Work) -> UnifiedCage:
+        with contextlib.suppress(OSError):  # it is gone since the last cage was removed
+            self.begin()
         bounds, there, group = Bounds.of(work), self.controllers, self._folder / work.id
         confined = confinement(bounds, there, (str(group / "cgroup.procs"),))
         try:

@@ -75,6 +75,15 @@ def remove(group: Path) -> None:
             each.rmdir()
 
 
+def remove_empty(agent: Path) -> None:
+    """An agent's group, and the one of all agents, where no task is left in them."""
+    for group in (agent, agent.parent):
+        try:
+            group.rmdir()
+        except OSError:
+            return
+
+
 def kill(members: Iterable[int]) -> None:
     for pid in members:
         if pid not in (0, 1, os.getpid()):
