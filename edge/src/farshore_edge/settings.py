@@ -4,6 +4,7 @@ Every value remembers where it came from (``Loaded.origin``); units stand in the
 ``docs/settings.md`` is compared with ``DOCS`` by a test.
 """
 
+import re
 import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
