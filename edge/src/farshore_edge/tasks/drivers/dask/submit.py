@@ -62,7 +62,7 @@ def main(order: dict[str, Any]) -> int:
 
 def _carry_out(client: Any, order: dict[str, Any]) -> int:
     if order["wheel"]:
-        client.upload_file(_as_zip(Path(order["wheel"])))
+        _send(client, Path(order["wheel"]))
     kwargs = dict(order["kwargs"])
     if order["context"]:
         own = {name: value for name, value in os.environ.items() if name.startswith("FARSHORE_")}
@@ -94,8 +94,8 @@ def _heard(future: Any) -> int:
     except (FutureCancelledError, CommClosedError, TimeoutError) as exc:
         _say(f"the cluster has lost it: {exc}")
         return NO_CLUSTER
-    except Exception:
-        traceback.print_exc()
+    except Exception as exc:
+        _say_trouble(exc)
         return FAILED
     try:
         text = json.dumps(result)
@@ -108,12 +108,22 @@ def _heard(future: Any) -> int:
     return DONE
 
 
-def _as_zip(wheel: Path) -> str:
+def _send(client: Any, wheel: Path) -> None:
     """Workers import from what is called a zip archive, and a wheel is one."""
-    name = f"{wheel.stem}.zip"
-    copy = Path(os.environ.get("TMPDIR", ".")) / f".{os.getpid()}-{name}"
+    copy = wheel.with_name(f".{os.getpid()}-{wheel.stem}.zip")
     shutil.copyfile(wheel, copy)
-    return str(copy)
+    try:
+        client.upload_file(str(copy))
+    finally:
+        copy.unlink()
+
+
+def _say_trouble(exc: BaseException) -> None:
+    """As it went at the worker, without the way that it came here."""
+    frames = exc.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_name != call.__name__:
+        frames = frames.tb_next
+    traceback.print_exception(type(exc), exc, frames)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,14 @@ import contextlib
 import errno
 import os
 import signal
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
 PERIOD_US = 100_000
 """Of the processor's quota; the kernel's own default."""
 LEAST_QUOTA_US = 1_000
+BUSY_TRIES, BUSY_S = 10, 0.005
 TOP = "farshore"
 """The group that holds all agents' groups. It is not below the agent's own, so that a service manager
 that stops an agent does not stop its tasks."""
@@ -69,10 +71,20 @@ def groups(group: Path) -> list[Path]:
 
 
 def remove(group: Path) -> None:
-    """With what its own processes made below it; nothing where it is gone."""
+    """With what its own processes made below it; nothing where it is gone. A process that has just
+    ended may hold it a moment longer."""
     for each in reversed(groups(group)):
-        with contextlib.suppress(FileNotFoundError):
-            each.rmdir()
+        for last in (*(False,) * BUSY_TRIES, True):
+            try:
+                each.rmdir()
+            except FileNotFoundError:
+                break
+            except OSError as exc:
+                if last or exc.errno != errno.EBUSY or pids(each):
+                    raise
+                time.sleep(BUSY_S)
+            else:
+                break
 
 
 def remove_empty(agent: Path) -> None:
