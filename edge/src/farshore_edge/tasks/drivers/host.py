@@ -66,7 +66,7 @@ def _added(site: Site, taken: set[str]) -> list[Driver]:
         try:
             found.append(point.load()(site))
         except ImportError as exc:
-            found.append(Lacking(point.name, _Unknown, exc))
+            found.append(Lacking(point.name, _Unknown, exc, "the driver is of another package"))
         except Exception:  # a foreign package may fail in any way
             log.exception("a driver can't be loaded", extra={"driver": point.name})
         taken.add(point.name)

@@ -7,15 +7,12 @@ from farshore_edge.tasks.drivers.model import DriverError, Work
 
 
 class Lacking:
-    """``name`` is also the extra of farshore-edge that brings the packages."""
+    """``remedy``: what to do about it."""
 
-    def __init__(self, name: str, settings: type[Any], missing: ImportError) -> None:
+    def __init__(self, name: str, settings: type[Any], missing: ImportError, remedy: str) -> None:
         self.name = name
         self.settings = settings
-        self._why = (
-            f"the package {missing.name} is not installed; "
-            f"pip install 'farshore-edge[{name}]' in the agent's environment"
-        )
+        self._why = f"the package {missing.name} is not installed; {remedy}"
 
     async def available(self) -> str | None:
         return self._why

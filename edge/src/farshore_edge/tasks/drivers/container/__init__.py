@@ -14,5 +14,6 @@ def make(data: Path, env: Mapping[str, str]) -> Driver:
     try:
         from farshore_edge.tasks.drivers.container.driver import ContainerDriver, host_sockets
     except ImportError as exc:
-        return Lacking("container", ContainerSettings, exc)
+        remedy = "pip install 'farshore-edge[container]' in the agent's environment"
+        return Lacking("container", ContainerSettings, exc, remedy)
     return ContainerDriver(data, host_sockets(env))
