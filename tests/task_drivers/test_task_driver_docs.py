@@ -74,7 +74,12 @@ async def test_packages_bring_along_further_ones(
         Point("broken", broken),
         Point("slurm", ModuleNotFoundError("No module named 'slurm'", name="slurm")),
     ]
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda **group: points)
+
+    def entry_points(*, group: str) -> list[Point]:
+        assert group == GROUP
+        return points
+
+    monkeypatch.setattr("importlib.metadata.entry_points", entry_points)
     found = host_drivers(host_site(tmp_path, tmp_path))
     assert len(found) == len(SETTINGS) + 2, "the second of a name and the broken one are left out"
     (lacking,) = (each for each in found if isinstance(each, Lacking))
