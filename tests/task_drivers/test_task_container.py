@@ -18,6 +18,7 @@ from farshore_edge.tasks.drivers.container.engine import Engine, EngineError, En
 from farshore_edge.tasks.drivers.container.keeper import read_lease
 from farshore_edge.tasks.drivers.container.kernel_log import names, tells_of
 from farshore_edge.tasks.drivers.container.output import Frames
+from farshore_edge.tasks.drivers.container.owner import numbers, user_of
 from farshore_edge.tasks.drivers.container.running import read_exit, read_usage
 from farshore_edge.tasks.drivers.container.settings import (
     ContainerSettings,
@@ -87,6 +88,47 @@ async def test_mounts_users_and_a_root_that_can_t_be_written(bench: Bench) -> No
     assert "sealed" in lines
     assert "/etc" in lines
     assert (data / "model").read_text() == "weights\n"
+
+
+@pytest.mark.parametrize("user", ["guest", "1000", "1000:1000"])
+async def test_its_folder_is_its_user_s(bench: Bench, user: str) -> None:
+    """As the supervisor makes it, nobody else may enter it."""
+    made = bench.work('pwd; echo 42 > "$FARSHORE_RESULT"', user=user)
+    made.folder.chmod(0o700)
+    running = await bench.driver.start(made)
+    async with asyncio.timeout(DEADLINE_S):
+        assert await running.wait() == Exit(exit_code=0), made.output.read_text()
+    assert made.output.read_text() == f"{made.folder}\n"
+    assert (made.folder / "result").read_text() == "42\n"
+
+
+async def test_a_user_that_the_image_does_not_know(bench: Bench) -> None:
+    made = bench.work("true", user="nobody-here")
+    with pytest.raises(DriverError) as refused:
+        await bench.driver.start(made)
+    assert (refused.value.code, refused.value.permanent) == ("no_user", True)
+    assert await bench.driver.adopt(made, {}) is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "image", "user"),
+    [
+        (None, {}, None),
+        (None, {"Config": {"User": "app"}}, "app"),
+        ("root", {"Config": {"User": "app"}}, None),
+        ("0:0", {}, None),
+        ("7:8", {}, "7:8"),
+    ],
+)
+def test_the_task_s_word_on_the_user_comes_first(asked: str | None, image: Any, user: Any) -> None:
+    assert user_of(asked, image) == user
+
+
+@given(st.text())
+def test_no_list_of_users_breaks_it(passwd: str) -> None:
+    assert numbers("7:8", passwd) == (7, 8)
+    assert numbers("7:staff", passwd) == (7, -1)
+    assert numbers("app", f"{passwd}\napp:x:5:6::/:/bin/sh") is not None
 
 
 async def test_what_is_to_be_mounted_must_be_there(bench: Bench) -> None:

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from farshore_edge.tasks.drivers.container.engine import Engine, EngineError, EngineGoneError
 from farshore_edge.tasks.drivers.container.keeping import begin_keeping
 from farshore_edge.tasks.drivers.container.kernel_log import tells_of
+from farshore_edge.tasks.drivers.container.owner import hand_over, user_of
 from farshore_edge.tasks.drivers.container.running import RunningContainer
 from farshore_edge.tasks.drivers.container.settings import (
     AGENT_LABEL,
@@ -109,11 +110,16 @@ class ContainerDriver:
             raise start_failed(work.run.image, exc.message) from exc
         except EngineGoneError as exc:
             _failed(exc)
-        return await self._begin(engine, work, str(made["Id"]), output_at)
+        user = user_of(work.run.user, image)
+        return await self._begin(engine, work, str(made["Id"]), output_at, user)
 
-    async def _begin(self, engine: Engine, work: Work, id: str, output_at: int) -> RunningContainer:
+    async def _begin(
+        self, engine: Engine, work: Work, id: str, output_at: int, user: str | None
+    ) -> RunningContainer:
         """It runs, or nothing of it is left."""
         try:
+            if user is not None:
+                await hand_over(engine, id, user, work.folder)
             await engine.ask("POST", f"/containers/{id}/start")
             found = await engine.ask("GET", f"/containers/{id}/json")
             return await self._running(engine, work, found, output_at)
