@@ -2,7 +2,8 @@
 # Installs the system packages that the tests use, prints what it does, and does nothing where they
 # are there already: Mosquitto (the stock MQTT broker and clients) and strace (records what a process
 # does to its files, and lets its disk fail), systemd (units are brought about by a manager of the
-# tests' own; the machine need not be booted by it).
+# tests' own; the machine need not be booted by it), Podman and runc (containers) with a static BusyBox,
+# from which the tests make the only image that they need.
 set -eu
 
 packages=""
@@ -19,6 +20,9 @@ need mosquitto-clients mosquitto_pub
 need strace strace
 need systemd /lib/systemd/systemd /usr/lib/systemd/systemd
 need iproute2 ip /usr/sbin/ip
+need podman podman
+need runc runc /usr/sbin/runc
+need busybox-static /bin/busybox.static busybox
 [ -n "$packages" ] || exit 0
 
 echo "System packages needed by the tests:$packages"

@@ -13,6 +13,7 @@ from edge.test_edge_machine_verbs import Run, code
 from farshore_edge.commands import tails as tails_module
 from farshore_edge.commands.tails import Allowance, SourceFailedError, Tails, TooManyError, portions
 from farshore_edge.commands.verbs import logs
+from farshore_edge.tasks.outputs import Outputs, newest
 from farshore_protocol.codec import MAX_MESSAGE_BYTES, decode, encode
 from farshore_protocol.errors import RemoteProtocolError
 from farshore_protocol.link import Message
@@ -237,6 +238,48 @@ async def test_a_file_is_followed_over_its_rotation_and_its_truncation(
     await eventually(lambda: stage.wire.lines()[4:] == ["short"])
     assert stage.wire.dropped() == 0
     assert set(stage.wire.names) == {name}
+
+
+async def test_the_output_of_a_task_is_read_and_followed_by_its_name(
+    stage: Stage, run: Run, tmp_path: Path
+) -> None:
+    """It lies in the agent's own folder, which no path may lead into."""
+    tasks = tmp_path / "agent" / "tasks"
+    for epoch, text in ((9, "old run\n"), (10, "one\ntwo\n")):
+        (tasks / f"camera.2.{epoch}").mkdir(parents=True)
+        (tasks / f"camera.2.{epoch}" / "output.log").write_text(text)
+    handler = logs.logs(run.folders, stage.tails, task_output=Outputs(tasks).find)
+    outcome = await run(handler, "logs", unit="camera/2", lines=1)
+    assert outcome.result is not None
+    assert (outcome.result["source"], run.text()) == ("task camera/2", "two\n")
+
+    outcome = await run(handler, "logs", unit="camera/2", lines=1, follow=True)
+    assert outcome.result is not None
+    assert outcome.result["name"] == log_name(unit="camera/2", path=None, grep=None)
+    with (tasks / "camera.2.10" / "output.log").open("a") as out:
+        out.write("three\n")
+    await eventually(lambda: stage.wire.lines() == ["three"])
+
+    outcome = await run(handler, "logs", unit="camera/3")
+    assert outcome.error is not None
+    assert (outcome.error.code, "camera/3" in outcome.error.message) == ("no_task", True)
+
+
+@pytest.mark.parametrize(
+    ("unit", "found"),
+    [
+        ("a/0", "a.0.11"),
+        ("a/1", "a.1.3"),
+        ("a/01", "a.1.3"),
+        ("a/7", None),
+        ("b/0", None),
+        ("a", None),
+        ("a/x", None),
+    ],
+)
+def test_the_newest_grant_of_an_instance_is_meant(unit: str, found: str | None) -> None:
+    names = ["a.0.9", "a.0.11", "a.1.3", "a.0.x", "aa.0.99", "a.00.99", "environments"]
+    assert newest(unit, names) == found
 
 
 async def test_a_link_that_takes_the_files_place_ends_it(stage: Stage, run: Run) -> None:

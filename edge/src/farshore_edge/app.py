@@ -35,8 +35,10 @@ from farshore_edge.parts import RunningParts
 from farshore_edge.presence import CenterMemory, Presence
 from farshore_edge.settings import Settings
 from farshore_edge.status import Status
+from farshore_edge.tasks.outputs import Outputs
 from farshore_edge.tasks.parts import TaskParts
 from farshore_edge.tasks.service import TaskService
+from farshore_edge.telemetry.collectors.task import TaskCollector
 from farshore_edge.telemetry.sampler import Collector, Sampler
 from farshore_edge.unheard import Unheard
 
@@ -96,10 +98,15 @@ class Agent:
         self._power = power
         self._links = LinkHistory()
         self._guard = guard or Guard()
+        tasks = tasks or TaskParts()
+        self._usage = TaskCollector(
+            lambda: self._supervisor.running(), monotonic_s=clock.monotonic_s
+        )
+        self._task_outputs = Outputs(tasks.folder)
         self._wire()
         self._wire_commands(dict(handlers or {}), find_verbs, support or Support())
         self._wire_config(config or simulated_config())
-        self._wire_tasks(tasks or TaskParts())
+        self._wire_tasks(tasks)
         self._wire_words()
 
     def _wire(self) -> None:
@@ -138,7 +145,7 @@ class Agent:
             sync=self._time.sync,
         )
         self._sampler = Sampler(
-            self._machine.collectors(),
+            (*self._machine.collectors(), self._usage),
             interval_s=settings.sample_interval_s,
             batch_s=settings.batch_s,
             now=self._time.timing,
@@ -181,6 +188,7 @@ class Agent:
                 find_verbs=find_verbs,
                 aside=self._aside,
                 power=self._power,
+                task_output=self._task_outputs.find,
             )
         )
 
@@ -294,6 +302,7 @@ class Agent:
             *((("disk", self._look_for_disk(late)),) if late is not None else ()),
             ("configuration", self._config.run()),
             ("tasks", self._supervisor.run()),
+            ("use of tasks", self._usage.run()),
             ("link", self._link.run(self)),
             ("courier", self._courier.run()),
             ("acknowledgements", self._downlink.take_acks()),
@@ -328,7 +337,7 @@ class Agent:
             await self._config.stop()
             await self._commands.stop()
             await self._supervisor.stop()
-            await self._parts.end("configuration", "tasks", "sampler", "facts")
+            await self._parts.end("configuration", "tasks", "use of tasks", "sampler", "facts")
             await self._sampler.flush()
             await self.outbox.written()  # by whoever was cancelled while his record was written
             if not await self._courier.drained(self.settings.stop_grace_s):

@@ -65,5 +65,5 @@ def host_agent(
         config=host_config(settings, clock, guard),
         guard=guard,
         find_verbs=installed,
-        tasks=host_tasks(Path(settings.data)),
+        tasks=host_tasks(Path(settings.data), guard, dask_scheduler=settings.dask_scheduler),
     )

@@ -4,6 +4,7 @@ Every value remembers where it came from (``Loaded.origin``); units stand in the
 ``docs/settings.md`` is compared with ``DOCS`` by a test.
 """
 
+import re
 import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -69,6 +70,7 @@ class Settings:
     exec_nice: int = 0
     log_lines_per_s: int = 200
     log_bytes_per_s: int = 32 * 1024
+    dask_scheduler: str = ""
     stop_grace_s: float = 5.0
     log_level: str = "INFO"
 
@@ -143,6 +145,7 @@ DOCS: Mapping[str, str] = {
     "exec_nice": "how much a program of `exec` stands back behind others, 0 to 19",
     "log_lines_per_s": "lines a second that one live log may send; more are dropped and counted",
     "log_bytes_per_s": "bytes a second that one live log may send; more are dropped and counted",
+    "dask_scheduler": "address of the Dask cluster that tasks with the driver `dask` go to, tcp://HOST:PORT",
     "stop_grace_s": "at an orderly stop: how long to wait for what is unsent to be acknowledged",
     "log_level": "DEBUG, INFO, WARNING or ERROR",
 }
@@ -253,6 +256,10 @@ def _convert(key: str, value: Any) -> Any:
             if level not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
                 raise ValueError("expected DEBUG, INFO, WARNING or ERROR")
             return level
+        case "dask_scheduler":
+            if value != "" and not re.fullmatch(r"(tcp|tls)://\S+:[0-9]{1,5}", str(value)):
+                raise ValueError("expected tcp://HOST:PORT or tls://HOST:PORT")
+            return str(value)
         case "policy":
             if not isinstance(value, str) or "\0" in value:
                 raise ValueError("expected the path of a file")

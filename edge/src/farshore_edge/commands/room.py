@@ -21,6 +21,7 @@ from farshore_edge.commands.verbs import Handlers
 from farshore_edge.commands.verbs.added import AddedVerbs, Finder, VerbTools, added_verbs
 from farshore_edge.commands.verbs.guard import Guard
 from farshore_edge.commands.verbs.link_test import LinkTest
+from farshore_edge.commands.verbs.logs import TaskOutput, no_tasks
 from farshore_edge.commands.verbs.own import Agency, folders_of, own_handlers, write_roots
 from farshore_edge.commands.verbs.power import Now, Power
 from farshore_edge.config import ConfigService
@@ -58,6 +59,7 @@ class CommandParts:
     find_verbs: Finder
     aside: SetAside | None
     power: Power | None
+    task_output: TaskOutput = no_tasks
 
 
 class CommandRoom:
@@ -131,6 +133,7 @@ class CommandRoom:
             catalogue=self.catalogue,
             refused_verbs=added.refused,
             tails=self.tails,
+            task_output=parts.task_output,
         )
         self.handlers = {
             **{name: each.handler for name, each in added.verbs.items()},

@@ -60,18 +60,28 @@ class HostHealth:
             words = f"exit code {ended.code}: {ended.output.strip()}".rstrip(": ")
             return None if ended.code == 0 else words
         if check.tcp is not None:
-            host, _, port = check.tcp.rpartition(":")
-            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
-            writer.close()
-            return None
+            return await tcp_problem(check.tcp)
         if check.http is not None:
-            status = await _status(check.http)
-            return None if status < 400 else f"status {status}"
+            return await http_problem(check.http)
         return self._age(check)
 
     def _age(self, check: HealthDocument) -> str | None:
         age_s = self._clock.now_ms() / 1000 - os.stat(check.fresh or "").st_mtime
         return None if age_s <= (check.max_age_s or 0) else f"written {age_s:.0f} s ago"
+
+
+async def tcp_problem(address: str) -> str | None:
+    """``HOST:PORT``, whether somebody takes a connection. Raises OSError, ValueError."""
+    host, _, port = address.rpartition(":")
+    _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+    writer.close()
+    return None
+
+
+async def http_problem(url: str) -> str | None:
+    """Whether one GET is answered with a status below 400. Raises OSError, ValueError."""
+    status = await _status(url)
+    return None if status < 400 else f"status {status}"
 
 
 async def _status(url: str) -> int:

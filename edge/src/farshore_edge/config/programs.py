@@ -24,12 +24,13 @@ class HostPrograms:
         *,
         timeout_s: float,
         env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
         output_bytes: int = OUTPUT_BYTES,
     ) -> Ended:
         """``output_bytes``: of each stream, what is kept of its end."""
         running = await program.start(
             argv,
-            cwd=None,
+            cwd=cwd,
             env={**os.environ, **(env or {})},
             stdin=None,
             guard=self._guard,

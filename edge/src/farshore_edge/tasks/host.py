@@ -3,19 +3,26 @@
 import os
 from pathlib import Path
 
+from farshore_edge.commands.verbs.guard import Guard
+from farshore_edge.tasks.artifacts import HostArtifacts
+from farshore_edge.tasks.assignment import HostAssigner
 from farshore_edge.tasks.drivers import shim
-from farshore_edge.tasks.drivers.process import ProcessDriver
+from farshore_edge.tasks.drivers.host import host_drivers, host_site
+from farshore_edge.tasks.environment import environ
+from farshore_edge.tasks.health import HostProbe
 from farshore_edge.tasks.parts import TaskParts
-from farshore_edge.tasks.probing import HostProbe
 
 
-def host_tasks(data: Path) -> TaskParts:
-    """``data``: the agent's folder."""
+def host_tasks(data: Path, guard: Guard | None = None, *, dask_scheduler: str = "") -> TaskParts:
+    """``data``: the agent's folder. ``guard``: where programs are on record."""
     folder = data.absolute() / "tasks"
     return TaskParts(
-        drivers=(ProcessDriver(folder),),
+        drivers=host_drivers(host_site(data.absolute(), folder, dask_scheduler)),
         folder=folder,
-        probe=HostProbe(),
+        probe=HostProbe(guard),
+        artifacts=HostArtifacts(),
+        assigner=HostAssigner(),
+        environ=environ,
         machine_boot=shim.boot_id(),
         boot_s=shim.boot_s,
         inherited=os.environ,

@@ -41,6 +41,7 @@ class Keeper:
     def __init__(self, kept: Kept, office: Office, *, recovered: bool = False) -> None:
         """``recovered``: an earlier agent may have begun it."""
         self.kept = kept
+        self.running: Running | None = None
         self.lease: Lease | None = office.leases.find(kept.id) if kept.leased else None
         self._office = office
         self._spec = kept.grant.spec
@@ -260,6 +261,13 @@ class Keeper:
     # Running
 
     async def _watch(self, running: Running, work: Work) -> None:
+        self.running = running
+        try:
+            await self._watched(running, work)
+        finally:
+            self.running = None
+
+    async def _watched(self, running: Running, work: Work) -> None:
         waiting = asyncio.ensure_future(running.wait())
         checking_ = self._checking(work)
         wish = asyncio.ensure_future(self._wished.wait())

@@ -19,7 +19,7 @@ from farshore_edge.errors import DatabaseError, RecordError
 from farshore_edge.outbox import Outbox
 from farshore_edge.tasks import documents, engine, reports
 from farshore_edge.tasks.documents import Document
-from farshore_edge.tasks.drivers.model import Driver, DriverError
+from farshore_edge.tasks.drivers.model import Driver, DriverError, Running
 from farshore_edge.tasks.folders import Folders
 from farshore_edge.tasks.keeper import WHY, Keeper
 from farshore_edge.tasks.lease_files import FileLeases, Leases
@@ -108,6 +108,14 @@ class TaskService:
             "drivers": list(self.drivers()),
             "unusable": dict(self._missing),
             "held": [reports.in_short(kept) for kept in self._all()],
+        }
+
+    def running(self) -> dict[str, Running]:
+        """``TASK/INSTANCE`` → its run, of all that run now."""
+        return {
+            keeper.kept.key: keeper.running
+            for keeper in self._keepers.values()
+            if keeper.running is not None
         }
 
     def _all(self) -> list[Kept]:

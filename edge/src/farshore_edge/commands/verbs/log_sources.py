@@ -51,14 +51,14 @@ class FileSource:
     """A file by its path: read to its end, then what is written to it, then the file that took its
     place. One that was cut short is read from its beginning."""
 
-    def __init__(self, folders: Folders, args: LogsArgs) -> None:
+    def __init__(self, folders: Folders, args: LogsArgs, title: str = "") -> None:
         self._folders = folders
         self._path = args.path or ""
         self._most = args.lines
         self._splitter = _Splitter(args.grep)
         self._open: ExitStack | None = None
         self._file: BinaryIO
-        self.title = f"file {self._path}"
+        self.title = title or f"file {self._path}"
 
     async def first(self) -> list[bytes]:
         return await asyncio.to_thread(self._first)

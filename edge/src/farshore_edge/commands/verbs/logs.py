@@ -1,12 +1,14 @@
-"""``logs``: the last lines of a unit's journal or of a log file, as output, and live what follows.
+"""``logs``: the last lines of a unit's journal, of a task's output or of a log file, as output, and live
+what follows.
 
-The journal may be read where its folder is among those that the node allows.
+The journal may be read where its folder is among those that the node allows; what a task has said, always.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from farshore_protocol.commands import CommandError, Output
@@ -31,12 +33,47 @@ LINE_MAX_BYTES = 16 * 1024
 READ_BYTES = 256 * 1024
 
 
+TaskOutput = Callable[[str], Path | None]
+"""``TASK/INSTANCE`` → the file with what it has said; None where it never was here."""
+
+
+def no_tasks(unit: str) -> Path | None:  # noqa: ARG001 # a TaskOutput
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where a log is read. ``name``: of the topic for what follows."""
+
+    folders: Folders
+    args: LogsArgs
+    title: str
+    name: str
+
+
+def _place(folders: Folders, args: LogsArgs, task_output: TaskOutput) -> _Place | Outcome:
+    name = log_name(unit=args.unit, path=args.path, grep=args.grep)
+    if args.unit is None or "/" not in args.unit:
+        title = f"file {args.path}" if args.path else f"journal of {args.unit}"
+        return _Place(folders=folders, args=args, title=title, name=name)
+    output = task_output(args.unit)
+    if output is None:
+        return _failed("no_task", f"{args.unit}: no such instance of a task is or was here")
+    return _Place(
+        folders=Folders((output.parent,), output.parent),
+        args=replace(args, unit=None, path=str(output)),
+        title=f"task {args.unit}",
+        name=name,
+    )
+
+
 def logs(
     folders: Folders,
     tails: Tails | None = None,
     *,
     journalctl: str = JOURNALCTL,
     guard: Guard | None = None,
+    task_output: TaskOutput = no_tasks,
 ) -> Handler:
     """``tails``: where what comes later goes; without them nothing can be followed."""
 
@@ -44,19 +81,21 @@ def logs(
         if (args.unit is None) == (args.path is None):
             message = "expected one of unit (of the journal) and path (of a file)"
             return _failed("bad_args", message)
+        place = await asyncio.to_thread(_place, folders, args, task_output)
+        if isinstance(place, Outcome):
+            return place
         if args.follow and tails is not None:
-            return await _follow(tails, folders, journalctl, guard, args, context)
+            return await _follow(tails, place, journalctl, guard, context)
         kept = _Lines(args, context.output_max_bytes)
-        if args.path is not None:
-            path = args.path
-            failed = await in_thread(lambda: _of_file(folders, path, kept))
+        if place.args.path is not None:
+            path = place.args.path
+            failed = await in_thread(lambda: _of_file(place.folders, path, kept))
         else:
             failed = await _of_journal(folders, journalctl, args, context, kept, guard)
         if failed.error is not None:
             return failed
         await _say(kept.text(), context)
-        source = f"file {args.path}" if args.path else f"journal of {args.unit}"
-        result = LogsResult(source=source, lines=len(kept.lines), output_cut_bytes=kept.cut)
+        result = LogsResult(source=place.title, lines=len(kept.lines), output_cut_bytes=kept.cut)
         return Outcome(result=asdict(result))
 
     return handle
@@ -64,26 +103,25 @@ def logs(
 
 async def _follow(
     tails: Tails,
-    folders: Folders,
+    place: _Place,
     journalctl: str,
     guard: Guard | None,
-    args: LogsArgs,
     context: Context,
 ) -> Outcome:
     """The last lines as output; what comes then is the tail's."""
+    args = place.args
     if args.path is None:
-        allowed = await in_thread(_journal_allowed(folders))
+        allowed = await in_thread(_journal_allowed(place.folders))
         if allowed.error is not None:
             return allowed
 
     def make() -> FileSource | JournalSource:
         if args.path is not None:
-            return FileSource(folders, args)
+            return FileSource(place.folders, args, place.title)
         return JournalSource(journalctl, args, guard)
 
-    name = log_name(unit=args.unit, path=args.path, grep=args.grep)
     try:
-        found = await tails.follow(name, make, lease_s=args.follow_s, lines=args.lines)
+        found = await tails.follow(place.name, make, lease_s=args.follow_s, lines=args.lines)
     except TooManyError as exc:
         return _failed("too_many", str(exc))
     except Refused as exc:

@@ -54,6 +54,7 @@ class Agency:
     catalogue: Mapping[str, Verb]
     refused_verbs: Mapping[str, str]
     tails: Tails
+    task_output: logs.TaskOutput = logs.no_tasks
 
 
 def own_handlers(agent: Agency) -> dict[str, Handler]:
@@ -69,7 +70,7 @@ def own_handlers(agent: Agency) -> dict[str, Handler]:
         "services": services.services(guard=agent.guard),
         "file-read": files.read(readable),
         "file-write": files.write(writable),
-        "logs": logs.logs(readable, agent.tails, guard=agent.guard),
+        "logs": logs.logs(readable, agent.tails, guard=agent.guard, task_output=agent.task_output),
         "config-override": config_override.override(agent.config, agent.center_now_ms),
         "config-retry": config_override.retry(agent.config),
         "net-probe": net_probe(_targets(agent.settings), agent.now_ms),

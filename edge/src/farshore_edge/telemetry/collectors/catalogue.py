@@ -79,6 +79,8 @@ CATALOGUE: tuple[SeriesEntry, ...] = (
     SeriesEntry("gpu.mem_total_bytes", "gpu", "By", "gauge", "hw.gpu.memory.limit", "GPU memory"),
     SeriesEntry("gpu.temp_celsius", "gpu", "Cel", "gauge", "hw.temperature", "core temperature of the GPU"),
     SeriesEntry("gpu.power_watts", "gpu", "W", "gauge", "hw.power", "power drawn by the board"),
+    SeriesEntry("task.cpu.cores", "task", "{cpu}", "gauge", "", "processor that an instance used, in cores, between its last two readings"),
+    SeriesEntry("task.mem.bytes", "task", "By", "gauge", "", "memory that an instance held at its last reading"),
     SeriesEntry("telemetry.devices_left_out", "collector", "1", "gauge", "", "devices beyond the collector's limit; absent when none"),
     SeriesEntry("telemetry.devices_unreadable", "collector", "1", "gauge", "", "devices that failed in this sample; absent when none"),
 )

@@ -70,13 +70,16 @@ class FileWriteResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogsArgs:
-    """Exactly one of ``unit`` (of the systemd journal) and ``path`` (of a file). ``lines``: the last so
-    many. ``since``, of a unit: as journalctl takes it, ``-1h`` or ``2026-01-31 12:00``. ``grep``: only
-    lines that hold this text. ``follow``: what comes then goes live to ``log/<name>``, for ``follow_s``
-    seconds unless it is asked for again."""
+    """Exactly one of ``unit`` (of the systemd journal, or an instance of a task: ``TASK/INSTANCE``) and
+    ``path`` (of a file). ``lines``: the last so many. ``since``, of the journal: as journalctl takes it,
+    ``-1h`` or ``2026-01-31 12:00``. ``grep``: only lines that hold this text. ``follow``: what comes then
+    goes live to ``log/<name>``, for ``follow_s`` seconds unless it is asked for again."""
 
     unit: (
-        Annotated[str, Meta(pattern=r"\A[A-Za-z0-9@_.:\\][A-Za-z0-9@_.:\\-]*\Z", max_length=255)]
+        Annotated[
+            str,
+            Meta(pattern=r"\A[A-Za-z0-9@_.:\\][A-Za-z0-9@_.:\\-]*(/[0-9]{1,4})?\Z", max_length=255),
+        ]
         | None
     ) = None
     path: FilePath | None = None

@@ -35,6 +35,11 @@ class Cage(Protocol):
         """All that is in it; None where it can't tell, and processes are found by session and mark."""
         ...
 
+    def kill(self) -> None:
+        """SIGKILL to all that is in it, in a way that none forks away from; nothing where ``pids`` can't
+        tell. It is repeated until ``pids`` is empty."""
+        ...
+
     def usage(self) -> Usage | None:
         """None where it can't tell."""
         ...
@@ -66,6 +71,9 @@ class Open:
         self.confinement = confinement or Confinement()
 
     def pids(self) -> frozenset[int] | None:
+        return None
+
+    def kill(self) -> None:
         return None
 
     def usage(self) -> Usage | None:

@@ -1,0 +1,1 @@
+"""The driver ``python``: a function of a wheel, in an environment of its own."""
