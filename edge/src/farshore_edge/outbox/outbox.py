@@ -170,7 +170,7 @@ class Outbox:
         timing = timing or self._now()
         if self._opening.absent is not None:
             if tasks:
-                self._start(Change(tasks=tasks))
+                self._durable.start(Change(tasks=tasks))
             return self.say_from_memory(stream, path, body, timing=timing, commands=commands)
         await self._opening.steady.wait()
         if stream == METRICS:
