@@ -216,10 +216,54 @@ def test_of_batch_work_a_sample_is_looked_at_with_its_data_the_core_and_the_edge
         assert found.candidates == 600
         assert found.node == "e0433", "its data is there"
         assert choose(pool, demand, rng=random.Random(seed)) == found
-    assert node_of(choose(pool, replace(demand, reads=()), rng=random.Random(1))) != "e0000"
+    blind = choose(pool, replace(demand, reads=()), rng=random.Random(1))
+    assert isinstance(blind, Choice)
+    assert [sum(name[0] == side for name in blind.sampled or ()) for side in "ek"] == [
+        SAMPLE // 2
+    ] * 2
+    assert blind.node == min(blind.sampled or ()), "equal ones but for their names"
     every = choose(pool, demand)
     assert isinstance(every, Choice)
     assert every.sampled is None
+
+
+def test_what_a_node_says_anew_counts_at_once() -> None:
+    """Drivers, groups and labels are kept in columns of their own."""
+    pool = Pool(equal_nodes("a", "b", "c"))
+    container = Demand(driver="container")
+    copies = Demand(peers=("a",), spread=(Spread(by="rack"),))
+    full = Demand(over_quota={"eu": "full"})
+    assert isinstance(choose(pool, container), Unplaceable)
+    assert node_of(choose(pool, copies)) == node_of(choose(pool, full)) == "a"
+    both = frozenset({"process", "container"})
+    pool.set_node(*equal_nodes("c", drivers=both, labels={"rack": "2"}))
+    pool.set_node(*equal_nodes("a", group="eu/x"))
+    assert node_of(choose(pool, container)) == node_of(choose(pool, copies)) == "c"
+    assert node_of(choose(pool, full)) == "b"
+
+
+@pytest.mark.parametrize("cores", [2, 16])
+def test_packing_is_measured_by_the_largest_node_there_is_now(cores: int) -> None:
+    pool = Pool([*equal_nodes("a"), *equal_nodes("b", cpu_milli=8000)])
+    choose(pool, Demand(cpu_milli=1000))
+    pool.set_node(*equal_nodes("b", cpu_milli=cores * 1000))
+    found = choose(pool, Demand(cpu_milli=1000))
+    assert found == choose(pool.copy(), Demand(cpu_milli=1000))
+
+
+@pytest.mark.parametrize("policy", ["default", "fgd", "bestfit"])
+def test_on_a_node_of_several_models_only_the_allowed_gpus_are_taken(policy: str) -> None:
+    pool = Pool(equal_nodes("a", gpus=("T4", "A10", "T4", "A10")))
+    a10 = frozenset({"A10"})
+    for milli, expected in ((300, (1,)), (200, (1,)), (800, (3,))):
+        found = choose(pool, Demand(gpu_milli=milli, gpu_models=a10), POLICIES[policy])
+        assert isinstance(found, Choice)
+        assert found.gpus == expected
+        pool.place(f"t{milli}", Demand(gpu_milli=milli, gpu_models=a10), "a", found.gpus)
+    whole = choose(pool, Demand(gpus=2, gpu_models=frozenset({"T4", "H100"})), POLICIES[policy])
+    assert isinstance(whole, Choice)
+    assert whole.gpus == (0, 2)
+    assert isinstance(choose(pool, Demand(gpus=1, gpu_models=a10), POLICIES[policy]), Unplaceable)
 
 
 def test_an_impossible_request_says_which_filter_refused_on_how_many_nodes() -> None:

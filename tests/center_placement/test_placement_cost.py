@@ -119,9 +119,39 @@ def test_where_a_number_comes_from_is_told() -> None:
 def test_a_link_that_nobody_measured_is_an_assumption() -> None:
     bare = replace(EDGE, link=None)
     assert figures(reads(MB), "core-1", bare, CORE)["transfer"] == (pytest.approx(1.1), "assumed")
+    assert figures(reads(MB), "edge-1", bare, CORE)["transfer"] == (0, "measured"), (
+        "nothing is moved"
+    )
     gone = replace(reads(MB), reads=(Data(node="elsewhere", size_bytes=MB),))
     assert figures(gone, "core-1")["transfer"] == (pytest.approx(1.1), "assumed")
-    assert figures(reads(MB), "edge-1")["transfer"] == (0, "measured"), "nothing is moved"
+
+
+def test_data_of_a_group_comes_from_its_node_with_the_best_link() -> None:
+    quick = replace(EDGE, node="edge-9", link=replace(SLOW, up_bytes_s=10 * MB, latency_s=0.2))
+    demand = replace(reads(0), reads=(Data(group="eu", size_bytes=20 * MB),))
+    assert figures(demand, "core-1", EDGE, quick, CORE)["transfer"][0] == pytest.approx(2.2)
+    assert figures(demand, "edge-1", EDGE, quick, CORE)["transfer"][0] == 0
+
+
+def test_who_misses_the_deadline_is_no_measure_for_the_others() -> None:
+    """edge-1 is quicker on average and much slower at times."""
+    times = {
+        "edge-1": RunTime(mean_s=5, p95_s=100, count=9),
+        "*": RunTime(mean_s=10, p95_s=12, count=9),
+    }
+    found = choose(Pool([EDGE, FAR]), reads(0, run_times=times, deadline_s=20.0))
+    assert isinstance(found, Choice)
+    assert (found.node, found.parts["completion"]) == ("edge-2", 1.0)
+
+
+def test_a_node_of_another_kind_than_before_runs_at_its_speed() -> None:
+    pool = Pool([EDGE, FAR])
+    demand = reads(0, reads=(), run_times={"edge": SLOWER, "pi": QUICK})
+    assert isinstance(choose(pool, demand), Choice)
+    pool.set_node(replace(FAR, kind="pi"))
+    found = choose(pool, demand)
+    assert isinstance(found, Choice)
+    assert found.node == "edge-2"
 
 
 def test_money_is_bytes_and_core_seconds() -> None:

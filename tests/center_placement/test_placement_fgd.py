@@ -9,6 +9,7 @@ from center_placement.naive import Free
 from farshore_center.placement import POLICIES, Choice, Demand, NodeCapacity, Pool, choose
 from farshore_center.placement.errors import CapacityError
 from farshore_center.placement.fgd import TaskMix, TypicalTask, fragmentation_by_definition
+from farshore_center.placement.scores import growth_score
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,6 +65,19 @@ def test_a_share_goes_where_it_spoils_least() -> None:
     found = choose(pool, Demand(gpu_milli=500), POLICIES["fgd"])
     assert isinstance(found, Choice)
     assert (found.node, found.gpus) == ("b", (1,))
+
+
+def test_what_differs_by_the_last_bits_of_a_sum_is_equal() -> None:
+    growth = np.array([-1e-12, 0, 1e-12])
+    for steps in (100, 10_000):
+        assert growth_score(growth, steps).tolist() == [0.5, 0.5, 0.5]
+    assert growth_score(np.array([np.inf, 1000, 100, 0, -np.inf]), 100).tolist() == [
+        0,
+        0.26,
+        0.47,
+        0.5,
+        1,
+    ]
 
 
 def test_the_mix_is_what_most_tasks_were() -> None:

@@ -4,9 +4,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from center_placement.generated import GROUPS, NAMES, node, nodes, plain_demands
+from center_placement.generated import GROUPS, NAMES, demands, node, nodes, plain_demands
 from center_placement.naive import Free
-from farshore_center.placement import Choice, Demand, NodeCapacity, Pool, choose
+from farshore_center.placement import (
+    POLICIES,
+    Choice,
+    Demand,
+    NodeCapacity,
+    Policy,
+    Pool,
+    choose,
+)
 from farshore_center.placement.errors import (
     CapacityError,
     DoesNotFitError,
@@ -68,6 +76,21 @@ def test_the_columns_are_what_the_nodes_have_less_what_is_held_after_any_history
         assert columns.gpu_free[row, : len(free.gpus)].tolist() == free.gpus
         assert columns.devices_free[row] == free.devices
     assert {p.task for name in columns.names for p in pool.on(name)} == set(pool.placements)
+
+
+@given(nodes, steps, demands, st.sampled_from(list(POLICIES.values())))
+def test_a_pool_of_any_history_decides_like_one_that_was_made_this_moment(
+    given_nodes: list[NodeCapacity],
+    history: list[tuple[str, object]],
+    demand: Demand,
+    policy: Policy,
+) -> None:
+    """Nothing that is kept between decisions is ever stale, and no order of events leaves a trace."""
+    pool = Pool(given_nodes)
+    for number, (kind, what) in enumerate(history):
+        choose(pool, demand, policy)
+        step(pool, number, kind, what)
+        assert choose(pool, demand, policy) == choose(pool.copy(), demand, policy)
 
 
 @given(nodes, st.lists(plain_demands, max_size=20))

@@ -167,6 +167,15 @@ def test_room_for_devices_and_gpus_is_made_too() -> None:
     assert found.gpus == (0, 1)
 
 
+def test_a_share_gets_the_gpu_on_which_it_leaves_least() -> None:
+    pool = Pool([NODE])
+    pool.place("stays", Demand(gpu_milli=400, priority=60), "a", (1,))
+    pool.place("cpu", Demand(cpu_milli=4000, priority=10), "a")
+    found = preempt(pool, Demand(cpu_milli=1000, gpu_milli=500, priority=60))
+    assert found is not None
+    assert ([v.task for v in found.victims], found.gpus) == (["cpu"], (1,))
+
+
 def test_of_many_small_tasks_a_small_set_is_found_in_time() -> None:
     """A set of the fewest can't be searched for among hundreds: it is approached."""
     pool = Pool([replace(NODE, node=f"n{at:03d}", cpu_milli=64000) for at in range(30)])

@@ -72,8 +72,10 @@ class Columns:
     def fits_in(self, node: NodeCapacity) -> bool:
         """Whether the node has a row and can be changed in place: all else is measured by the rest."""
         row = self.row.get(node.node)
-        same = row is not None and node.gpus == self.nodes[row].gpus
-        return same and node.cpu_milli <= self.most_cpu
+        if row is None or node.gpus != self.nodes[row].gpus:
+            return False
+        before, after = self.nodes[row].cpu_milli, node.cpu_milli
+        return before == after or max(before, after) < self.most_cpu
 
     def fill(self, row: int, node: NodeCapacity, held: Iterable[Placement]) -> None:
         """What the node has, less what is held on it."""
