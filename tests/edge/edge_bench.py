@@ -13,6 +13,7 @@ from farshore_edge.database import (
     MemoryDatabase,
     Record,
     StreamState,
+    TaskBooks,
 )
 from farshore_edge.errors import DatabaseError
 from farshore_edge.outbox import Timing
@@ -95,6 +96,10 @@ class FailingDatabase:
 
     def unanswered(self) -> Mapping[str, int]:
         return self.inner.unanswered()
+
+    def tasks(self) -> TaskBooks:
+        self._ask()
+        return self.inner.tasks()
 
     async def commit(self, change: Change) -> Freed:
         await self.gate.wait()

@@ -44,6 +44,8 @@ from farshore_edge.errors import DatabaseError
 from farshore_edge.outbox import BufferSettings, Courier, Outbox, Timing
 from farshore_edge.presence import CenterMemory, ClockSync, Presence
 from farshore_edge.settings import Settings
+from farshore_edge.tasks.parts import TaskParts
+from farshore_edge.tasks.service import TaskService
 from farshore_edge.telemetry.sampler import Collector, Sampler
 from farshore_edge.unheard import Unheard
 
@@ -86,6 +88,7 @@ class Agent:
         support: Support | None = None,
         guard: Guard | None = None,
         find_verbs: Finder = tuple,
+        tasks: TaskParts | None = None,
     ) -> None:
         """``handlers``: verbs in place of the agent's own; a simulated node runs no real program.
 
@@ -93,7 +96,7 @@ class Agent:
         configurations are brought about; without it, in memory. ``power``: to restart it and its
         machine; without it, it has no verbs for that. ``support``: what of its machine and its log
         the verb ``diagnose`` tells. ``guard``: where programs are on record. ``find_verbs``: gives
-        the entry points of further verbs.
+        the entry points of further verbs. ``tasks``: what runs the center's tasks; without it, none.
         """
         self.settings = settings
         self._clock = clock
@@ -116,6 +119,7 @@ class Agent:
         self._wire()
         self._wire_commands(dict(handlers or {}), find_verbs, support or Support())
         self._wire_config(config or simulated_config())
+        self._wire_tasks(tasks or TaskParts())
 
     def _wire(self) -> None:
         settings, clock = self.settings, self._clock
@@ -226,6 +230,20 @@ class Agent:
             moved=lambda: self._link.reconnect("the node is in another group"),
         )
 
+    def _wire_tasks(self, parts: TaskParts) -> None:
+        self._supervisor = TaskService(
+            parts,
+            node=self.settings.node,
+            boot=self.boot,
+            link=self._link,
+            database=self._database,
+            outbox=self.outbox,
+            now_ms=self._center_now_ms,
+            boot_s=parts.boot_s or self._clock.monotonic_s,
+            config=self._config.effective,
+            unheard=self._unheard.note,
+        )
+
     def _center_now_ms(self) -> int:
         """The center's wall clock where it is known, else the node's own."""
         center_ms = self._sync.center_ms(up_ms=self.up_ms())
@@ -258,11 +276,13 @@ class Agent:
             "group": self.settings.group,
             "labels": dict(self.settings.labels),
             "capabilities": Capabilities(
-                verbs=tuple(sorted(self._commands.handlers)), verbs_digest=self._commands.digest
+                verbs=tuple(sorted(self._commands.handlers)),
+                drivers=self._supervisor.drivers(),
+                verbs_digest=self._commands.digest,
             ),
             "facts_digest": self._facts_digest or None,
             "center": self._center.mark,
-            "revisions": self._config.revisions(),
+            "revisions": self._config.revisions() | self._supervisor.revisions(),
             "digests": self._config.digests(),
         }
 
@@ -282,6 +302,7 @@ class Agent:
             },
             **self._commands.status(),
             "config": self._config.status(),
+            "tasks": self._supervisor.status(),
             "losses": self._losses(),
             "disk": self._disk(),
         }
@@ -329,6 +350,7 @@ class Agent:
         self._links.up(conn, self._clock.now_ms())
         self._presence.link_up(conn, self._link)
         self._courier.link_up()
+        self._supervisor.link_up()
 
     def link_down(self, conn: int, reason: str) -> None:
         log.info("disconnected", extra={"conn": conn, "reason": reason})
@@ -358,6 +380,14 @@ class Agent:
                     log.warning("a retained configuration is ignored")
                 else:
                     self._config.take(message.payload)
+            case Down(kind="desired", name="tasks"):
+                if message.retain:
+                    log.warning("a retained document of tasks is ignored")
+                else:
+                    self._supervisor.take(message.payload)
+            case Down(kind="lease"):
+                if not message.retain:
+                    self._supervisor.take_lease(message.payload)
             case Down(kind="log", name=str(name)):
                 if not message.retain:
                     self._commands.tails.renew(name, message.payload)
@@ -391,13 +421,16 @@ class Agent:
         """Runs until ``stop`` has been called and everything was put away."""
         await self.outbox.recover(self._aside)
         late = self._database if isinstance(self._database, LateDatabase) else None
+        await self._supervisor.prepare()
         if late is None:
             await self._commands.recover()
+            self._supervisor.begin()
         if self._stopped.is_set():
             return
         for name, work in (
             *((("disk", self._look_for_disk(late)),) if late is not None else ()),
             ("configuration", self._config.run()),
+            ("tasks", self._supervisor.run()),
             ("link", self._link.run(self)),
             ("courier", self._courier.run()),
             ("acknowledgements", self._take_acks()),
@@ -433,6 +466,7 @@ class Agent:
         self._commands.ledger.begin(self._aside)
         await self.outbox.recover(self._aside)
         await self._commands.recover()
+        self._supervisor.begin()
         self._presence.say_birth()  # with the heads: the center answers with what it has
 
     async def _take_acks(self) -> None:
@@ -471,7 +505,8 @@ class Agent:
         try:
             await self._config.stop()
             await self._commands.stop()
-            await self._end("configuration", "sampler", "facts")
+            await self._supervisor.stop()
+            await self._end("configuration", "tasks", "sampler", "facts")
             await self._sampler.flush()
             await self.outbox.written()  # by whoever was cancelled while his record was written
             if not await self._courier.drained(self.settings.stop_grace_s):

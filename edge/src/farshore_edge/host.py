@@ -19,6 +19,7 @@ from farshore_edge.database import open_or_wait
 from farshore_edge.diagnosis import host_support
 from farshore_edge.facts.host import host_facts
 from farshore_edge.settings import Settings
+from farshore_edge.tasks.host import host_tasks
 from farshore_edge.telemetry.collectors.host import host_collectors
 from farshore_edge.telemetry.sampler import Collector
 
@@ -64,4 +65,5 @@ def host_agent(
         config=host_config(settings, clock, guard),
         guard=guard,
         find_verbs=installed,
+        tasks=host_tasks(Path(settings.data)),
     )

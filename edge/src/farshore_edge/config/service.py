@@ -103,6 +103,11 @@ class ConfigService:
     def status(self) -> dict[str, Any]:
         return self._teller.status()
 
+    def effective(self) -> dict[str, Any]:
+        """What runs, with its override merged; empty where nothing does."""
+        running = self.running
+        return (self._journal.effective(running) if running is not None else None) or {}
+
     def override(self) -> Override | None:
         return self._journal.override
 

@@ -12,6 +12,9 @@ from farshore_edge.database.model import (
     Record,
     SetAside,
     StreamState,
+    TaskBooks,
+    TaskChange,
+    TaskRow,
     Turn,
 )
 from farshore_edge.database.recovery import open_database
@@ -30,6 +33,9 @@ __all__ = [
     "SetAside",
     "SqliteDatabase",
     "StreamState",
+    "TaskBooks",
+    "TaskChange",
+    "TaskRow",
     "Turn",
     "open_database",
     "open_or_wait",

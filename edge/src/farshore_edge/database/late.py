@@ -20,6 +20,7 @@ from farshore_edge.database.model import (
     Record,
     SetAside,
     StreamState,
+    TaskBooks,
 )
 from farshore_edge.database.recovery import open_database
 from farshore_edge.database.sqlite import SqliteDatabase
@@ -76,6 +77,9 @@ class LateDatabase:
 
     def unanswered(self) -> Mapping[str, int]:
         return self._there().unanswered()
+
+    def tasks(self) -> TaskBooks:
+        return self._there().tasks()
 
     async def commit(self, change: Change) -> Freed:
         return await self._there().commit(change)

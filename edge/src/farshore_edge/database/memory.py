@@ -9,10 +9,21 @@ from farshore_protocol.ids import Ids
 from farshore_protocol.messages import CenterMark
 from farshore_protocol.stream import STREAMS, RangeSet
 
-from farshore_edge.database.model import Change, CommandRow, Freed, Loss, Record, StreamState
+from farshore_edge.database.model import (
+    Change,
+    CommandRow,
+    Freed,
+    Loss,
+    Record,
+    StreamState,
+    TaskBooks,
+    TaskChange,
+    TaskRow,
+)
 from farshore_edge.errors import DatabaseError
 
 COMMANDS_KEPT = 1_000
+EPOCHS_KEPT = 10_000
 UNFINISHED = ("received", "accepted", "running")
 
 
@@ -27,6 +38,9 @@ class MemoryDatabase:
         self._commands: dict[str, CommandRow] = {}
         self._center: CenterMark | None = None
         self._unanswered: dict[str, int] = {}
+        self._tasks_rev = 0
+        self._task_epochs: dict[str, int] = {}
+        self._tasks: dict[str, bytes] = {}
 
     def streams(self) -> dict[str, StreamState]:
         return {
@@ -62,6 +76,13 @@ class MemoryDatabase:
     def unanswered(self) -> Mapping[str, int]:
         return dict(self._unanswered)
 
+    def tasks(self) -> TaskBooks:
+        return TaskBooks(
+            rev=self._tasks_rev,
+            epochs=dict(self._task_epochs),
+            rows=[TaskRow(id=each, body=body) for each, body in self._tasks.items()],
+        )
+
     async def commit(self, change: Change) -> Freed:
         self._check(change)
         self._center = change.center or self._center
@@ -91,7 +112,21 @@ class MemoryDatabase:
             self._commands.pop(row.id, None)
             self._commands[row.id] = row
         self._forget_old_commands()
+        for tasks in change.tasks:
+            self._take_tasks(tasks)
         return freed
+
+    def _take_tasks(self, change: TaskChange) -> None:
+        if change.rev is not None:
+            self._tasks_rev = change.rev
+        for instance, epoch in change.epochs.items():
+            self._task_epochs[instance] = max(epoch, self._task_epochs.get(instance, 0))
+        if len(self._task_epochs) > EPOCHS_KEPT:
+            least = sorted(self._task_epochs.values(), reverse=True)[EPOCHS_KEPT - 1]
+            self._task_epochs = {k: v for k, v in self._task_epochs.items() if v >= least}
+        for each in change.gone:
+            self._tasks.pop(each, None)
+        self._tasks.update({row.id: row.body for row in change.rows})
 
     def _check(self, change: Change) -> None:
         """Everything that can be wrong with a change, before any of it is kept."""

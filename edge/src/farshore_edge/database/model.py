@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from farshore_protocol.messages import CenterMark
@@ -102,12 +102,40 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRow:
+    """A grant of this node with all that is known of it: ``body`` is JSON (``tasks/model.py``)."""
+
+    id: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskChange:
+    """``rev``: of the document that was taken. ``epochs``: highest ones by ``task/instance``; they
+    never fall. ``gone``: ids of rows to forget, before ``rows`` are written."""
+
+    rev: int | None = None
+    epochs: Mapping[str, int] = field(default_factory=dict)
+    gone: Sequence[str] = ()
+    rows: Sequence[TaskRow] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskBooks:
+    """All that the database has of tasks."""
+
+    rev: int = 0
+    epochs: Mapping[str, int] = field(default_factory=dict)
+    rows: Sequence[TaskRow] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """What becomes durable together, or not at all; ``settled``: (stream, first, last) to delete.
 
     ``aside`` takes the place of what the database says about the one before it.
     ``center``: the newest mark of a center that was obeyed. ``unanswered``: the heads when an agent
-    began whose birth was not answered yet; empty once it was.
+    began whose birth was not answered yet; empty once it was. ``tasks``: in their order.
     """
 
     records: Sequence[Record] = ()
@@ -119,6 +147,7 @@ class Change:
     center: CenterMark | None = None
     unanswered: Mapping[str, int] | None = None
     turn: Turn | None = None
+    tasks: Sequence[TaskChange] = ()
 
 
 Freed = Mapping[str, int]
@@ -155,6 +184,10 @@ class Database(Protocol):
 
     def unanswered(self) -> Mapping[str, int]:
         """The heads before anything that no answer to a birth has confirmed; empty: all is."""
+        ...
+
+    def tasks(self) -> TaskBooks:
+        """The grants of this node."""
         ...
 
     async def commit(self, change: Change) -> Freed:

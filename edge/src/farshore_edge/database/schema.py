@@ -57,11 +57,25 @@ _UNANSWERED = """
 CREATE TABLE IF NOT EXISTS unanswered (stream TEXT PRIMARY KEY, head INTEGER NOT NULL)
 """
 
+_TASKS = """
+-- One row: the newest `desired/tasks` that was taken.
+CREATE TABLE IF NOT EXISTS task_document (one INTEGER PRIMARY KEY CHECK (one = 1),
+    rev INTEGER NOT NULL);
+-- The highest epoch that was ever granted here, by `task/instance`.
+CREATE TABLE IF NOT EXISTS task_epoch (instance TEXT PRIMARY KEY, epoch INTEGER NOT NULL)
+    WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS task (id TEXT PRIMARY KEY, body BLOB NOT NULL);
+"""
+
 _OPEN = """
 DROP INDEX IF EXISTS command_unfinished;
 CREATE INDEX IF NOT EXISTS command_open ON command (turn)
     WHERE state IN ('received', 'accepted', 'running');
 """
+
+
+_ADDED = _CENTER + ";" + _UNANSWERED + ";" + _OPEN + _TASKS
+"""What a database from before it was there is given."""
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -97,15 +111,11 @@ def prepare(connection: sqlite3.Connection, path: Path, ids: Ids, aside: SetAsid
     of a later one."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == SCHEMA_VERSION:
-        connection.execute(_CENTER)  # a database from before it was there
-        connection.execute(_UNANSWERED)
-        connection.executescript(_OPEN)
+        connection.executescript(_ADDED)
         return
     if version == 1:
         connection.executescript("BEGIN IMMEDIATE;" + _FROM_1)
-        connection.execute(_CENTER)
-        connection.execute(_UNANSWERED)
-        connection.executescript(_OPEN)
+        connection.executescript(_ADDED)
         return
     if version != 0:
         raise DatabaseError(
@@ -119,7 +129,7 @@ def prepare(connection: sqlite3.Connection, path: Path, ids: Ids, aside: SetAsid
     )
     if aside is not None:
         connection.execute("INSERT INTO aside VALUES (1, ?)", (encode(aside),))
-    connection.execute(_CENTER)
-    connection.execute(_UNANSWERED)
+    for statement in (_CENTER, _UNANSWERED, *filter(str.strip, _TASKS.split(";"))):
+        connection.execute(statement)
     connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
     connection.execute("COMMIT")

@@ -29,12 +29,16 @@ from farshore_edge.database.model import (
     Record,
     SetAside,
     StreamState,
+    TaskBooks,
+    TaskChange,
+    TaskRow,
 )
 from farshore_edge.database.schema import claim, connect, prepare
 from farshore_edge.database.writer import Work, WriterThread
 from farshore_edge.errors import DatabaseError
 
 COMMANDS_KEPT = 10_000
+EPOCHS_KEPT = 10_000
 WAIT_S = 0.0005
 """The event loop stands still for no longer than this; a slower disk is not waited for at all."""
 _PRUNE_EVERY = 1_000
@@ -163,6 +167,18 @@ class SqliteDatabase:
     def unanswered(self) -> Mapping[str, int]:
         return dict(self._read("SELECT stream, head FROM unanswered"))
 
+    def tasks(self) -> TaskBooks:
+        with self._errors_named():
+            revs = self._read("SELECT rev FROM task_document")
+            return TaskBooks(
+                rev=revs[0][0] if revs else 0,
+                epochs=dict(self._read("SELECT instance, epoch FROM task_epoch")),
+                rows=[
+                    TaskRow(id=row[0], body=bytes(row[1]))
+                    for row in self._read("SELECT id, body FROM task ORDER BY rowid")
+                ],
+            )
+
     async def commit(self, change: Change) -> Freed:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Freed] = loop.create_future()
@@ -280,7 +296,30 @@ class SqliteDatabase:
             )
         if change.aside is not None:
             write.execute("INSERT OR REPLACE INTO aside VALUES (1, ?)", (encode(change.aside),))
+        for tasks in change.tasks:
+            self._tasks(tasks)
         return freed
+
+    def _tasks(self, change: TaskChange) -> None:
+        write = self._writer
+        if change.rev is not None:
+            write.execute("INSERT OR REPLACE INTO task_document VALUES (1, ?)", (change.rev,))
+        if change.epochs:
+            write.executemany(
+                "INSERT INTO task_epoch VALUES (?, ?) ON CONFLICT (instance) "
+                "DO UPDATE SET epoch = max(epoch, excluded.epoch)",
+                change.epochs.items(),
+            )
+            write.execute(
+                "DELETE FROM task_epoch WHERE epoch < coalesce((SELECT epoch FROM task_epoch "
+                "ORDER BY epoch DESC LIMIT 1 OFFSET ?), 0)",
+                (EPOCHS_KEPT - 1,),
+            )
+        write.executemany("DELETE FROM task WHERE id = ?", [(each,) for each in change.gone])
+        write.executemany(
+            "INSERT INTO task VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET body = excluded.body",
+            [(row.id, row.body) for row in change.rows],
+        )
 
     def _settled(self, ranges: Sequence[tuple[str, int, int]]) -> Freed:
         """Deletes; a head is written only here, as a record that is there says enough by itself."""
@@ -330,8 +369,8 @@ class SqliteDatabase:
 
 
 def _is_one_record(change: Change) -> bool:
-    others = change.settled or change.marks or change.losses or change.commands or change.aside
-    return len(change.records) == 1 and not others
+    parts = (change.settled, change.marks, change.losses, change.commands, change.tasks)
+    return len(change.records) == 1 and not any(parts) and change.aside is None
 
 
 def _command_row(row: tuple[str, str, str, int, bytes, bytes | None]) -> CommandRow:

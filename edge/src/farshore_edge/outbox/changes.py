@@ -13,6 +13,7 @@ def joined(*changes: Change) -> Change:
         losses=[loss for change in changes for loss in change.losses],
         commands=[row for change in changes for row in change.commands],
         marks=[mark for change in changes for mark in change.marks],
+        tasks=[tasks for change in changes for tasks in change.tasks],
         aside=next((change.aside for change in reversed(changes) if change.aside), None),
         unanswered=next(
             (c.unanswered for c in reversed(changes) if c.unanswered is not None), None

@@ -185,4 +185,4 @@ class Journal:
 def _holds_something(change: Change) -> bool:
     parts = (change.records, change.settled, change.losses, change.commands, change.marks)
     rare = (change.aside, change.center, change.unanswered, change.turn)
-    return any(parts) or any(part is not None for part in rare)
+    return any(parts) or bool(change.tasks) or any(part is not None for part in rare)

@@ -23,6 +23,7 @@ from farshore_edge.database import (
     Mark,
     Record,
     SetAside,
+    TaskChange,
 )
 from farshore_edge.errors import DatabaseError
 from farshore_edge.outbox.changes import joined, runs
@@ -151,16 +152,19 @@ class Outbox:
         *,
         timing: Timing | None = None,
         commands: tuple[CommandRow, ...] = (),
+        tasks: tuple[TaskChange, ...] = (),
     ) -> int:
         """A record of ``stream`` at topic ``path`` below the node; returns its seq once it is as
         safe as it is to be, 0 for one that is said from memory because the disk fails.
 
-        ``commands`` are written to the ledger in the same transaction. When the database can't be
-        written, both wait in memory and are tried again. RecordError: it can't travel, no seq was
-        taken. A caller that is cancelled does not cancel the record.
+        ``commands`` and ``tasks`` are written to their books in the same transaction. When the
+        database can't be written, all wait in memory and are tried again. RecordError: it can't
+        travel, no seq was taken. A caller that is cancelled does not cancel the record.
         """
         timing = timing or self._now()
         if self._opening.absent is not None:
+            if tasks:
+                self._start(Change(tasks=tasks))
             return self.say_from_memory(stream, path, body, timing=timing, commands=commands)
         await self._opening.steady.wait()
         if stream == METRICS:
@@ -168,7 +172,7 @@ class Outbox:
                 return self._hold(path, body, timing)
             if self._held.comes_first() and self._unwritable_now():
                 return self.say_from_memory(METRICS, path, body, timing=timing)
-        return await self._append(stream, path, [body], timing, commands)
+        return await self._append(stream, path, [body], timing, commands, tasks)
 
     def _unwritable_now(self) -> bool:
         return self.volatile is not None and self._journal.outage() is not None
@@ -187,6 +191,7 @@ class Outbox:
         bodies: Sequence[dict[str, Any]],
         timing: Timing,
         commands: tuple[CommandRow, ...],
+        tasks: tuple[TaskChange, ...] = (),
     ) -> int:
         state = self._streams[stream]
         records = state.seal_all(stream, path, bodies, timing)
@@ -201,6 +206,7 @@ class Outbox:
                 losses=change.losses,
                 commands=commands,
                 marks=change.marks,
+                tasks=tasks,
             )
         )
         return records[-1].seq

@@ -14,6 +14,8 @@ from farshore_edge.database import Mark, Record, StreamState
 from farshore_edge.outbox.envelope import Timing, seal_all
 
 METRICS = "metrics"
+PACKED = ("evt/loss", "rep/tasks")
+"""Paths of records that are compressed beside metrics: they grow with what a node has."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,7 +62,7 @@ class Stream:
             first=first,
             timing=timing.fields(),
             # What is large; the rest stays readable for people at a broker.
-            compress=stream == METRICS or path == "evt/loss",
+            compress=stream == METRICS or path in PACKED,
         )
         self.head += len(payloads)
         self.bytes += sum(map(len, payloads))

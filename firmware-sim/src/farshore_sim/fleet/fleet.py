@@ -21,6 +21,7 @@ from farshore_sim.fleet.network import SimulatedNetwork
 from farshore_sim.fleet.places import labels, place
 from farshore_sim.fleet.power import SimulatedPower
 from farshore_sim.fleet.programs import Programs
+from farshore_sim.fleet.tasks import Workshop
 from farshore_sim.hardware import SimulatedHardware
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class Fleet:
         self._renewing: set[str] = set()
         self._powers: dict[str, SimulatedPower] = {}
         self._memories: dict[str, MemoryDatabase] = {}
+        self._workshops: dict[str, Workshop] = {}
         self.agents: list[Agent] = []
         for index, name in enumerate(self.names()[:1]):
             self._node_settings(index, name)
@@ -129,7 +131,12 @@ class Fleet:
                 "net-probe": SimulatedNetwork(name, self._settings.seed).probe,
             },
             power=self._power(index, name),
+            tasks=self.workshop(name).parts(),
         )
+
+    def workshop(self, name: str) -> Workshop:
+        """Where the tasks of a node run: it outlives its agents."""
+        return self._workshops.setdefault(name, Workshop(self._clock.monotonic_s))
 
     def _power(self, index: int, name: str) -> SimulatedPower:
         """Of the machine: it outlives its agents."""

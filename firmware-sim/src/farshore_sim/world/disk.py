@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from farshore_edge.config.store import MemoryStore
 from farshore_edge.database import Change, CommandRow, Freed, Loss, MemoryDatabase, Record
-from farshore_edge.database.model import StreamState
+from farshore_edge.database.model import StreamState, TaskBooks
 from farshore_edge.errors import DatabaseError
 from farshore_protocol.ids import Ids
 from farshore_protocol.messages import CenterMark
@@ -164,6 +164,9 @@ class DiskDatabase:
 
     def unanswered(self) -> Mapping[str, int]:
         return self._disk.memory.unanswered()
+
+    def tasks(self) -> TaskBooks:
+        return self._disk.memory.tasks()
 
     async def commit(self, change: Change) -> Freed:
         done: asyncio.Future[Freed] = asyncio.get_running_loop().create_future()

@@ -13,6 +13,7 @@ from farshore_edge.telemetry.sampler import Collector
 from farshore_protocol.commands import CommandError, Output
 from farshore_protocol.commands.catalogue import ExecArgs
 
+from farshore_sim.fleet.tasks import Workshop
 from farshore_sim.world.bus import WorldBus
 from farshore_sim.world.clock import WorldClock
 from farshore_sim.world.disk import Disk, DiskDatabase
@@ -92,6 +93,7 @@ class SimulatedNode:
         self._settings = settings
         self._witness = witness
         self._machine = Machine(name)
+        self.workshop = Workshop(clock.monotonic_s, remember=True)
         self._life = 0
         self._stopping = False
         self.retired = False
@@ -121,6 +123,7 @@ class SimulatedNode:
             rng=rng,
             handlers={"exec": Effects(self.disk, self._witness).run},
             config=simulated_config(self.disk.config),
+            tasks=self.workshop.parts(),
         )
 
     async def _live(self, agent: Agent) -> None:

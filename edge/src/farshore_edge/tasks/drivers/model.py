@@ -23,17 +23,26 @@ class Work:
     file that standard output and error are appended to (a driver that has a better place says so by
     ``Running.log``). ``env``: complete, with references resolved and ``FARSHORE_*`` set. ``cpus``: numbers
     of processors of its own, empty: any. ``gpus``: indices that it may use.
+    ``state``: a directory beside it for the driver's own files.
+
+    ``lease``: the file that says until when it may run (``leases/files.py``), None: for ever. A driver
+    sees to it that the work ends by then, by ``stop_signal`` and then by force, where no agent lives.
     """
 
     id: str
     run: Any
     folder: Path
+    state: Path
     output: Path
     env: Mapping[str, str]
     requests: Requests
     limits: Limits
     cpus: tuple[int, ...] = ()
     gpus: tuple[int, ...] = ()
+    gpu_milli: int = 0
+    lease: Path | None = None
+    stop_signal: str = "SIGTERM"
+    stop_grace_s: float = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +125,8 @@ class Driver(Protocol):
 
     async def adopt(self, work: Work, trace: Mapping[str, Any]) -> Running | None:
         """What an earlier agent started, running or ended meanwhile (then ``wait`` answers at once);
-        None where nothing is known of it, and nothing of it runs."""
+        None where nothing is known of it, and nothing of it runs. ``trace`` is empty where that agent
+        died between the start and writing it down: the work is then found by its id."""
         ...
 
     async def sweep(self, keep: frozenset[str]) -> list[str]:

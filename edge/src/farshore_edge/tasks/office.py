@@ -1,0 +1,121 @@
+"""What the keepers of a node's instances share, and how a driver is called: never without a deadline."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+import msgspec
+from farshore_protocol.tasks import Grant
+
+from farshore_edge.tasks.drivers.model import Driver, DriverError, Work
+from farshore_edge.tasks.folders import Folders
+from farshore_edge.tasks.lease_files import Leases
+from farshore_edge.tasks.model import Kept, id_of
+from farshore_edge.tasks.parts import TaskParts
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+INHERITED = ("PATH", "LANG", "LC_ALL", "TZ")
+"""Of the agent's own environment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Office:
+    """``tell``: makes an instance durable and says an event; ``changed``: a report is due.
+    ``boot_s``: the clock of leases. ``config``: the node's effective configuration. ``taken``:
+    processors that are given to some instance alone. ``environ``: of the agent."""
+
+    node: str
+    parts: TaskParts
+    drivers: Mapping[str, Driver]
+    folders: Folders
+    leases: Leases
+    tell: Callable[[Kept], Awaitable[None]]
+    changed: Callable[[], None]
+    now_ms: Callable[[], int]
+    boot_s: Callable[[], float]
+    config: Callable[[], Mapping[str, Any]]
+    taken: Callable[[], frozenset[int]]
+    environ: Mapping[str, str]
+
+    def work(self, grant: Grant, cpus: tuple[int, ...]) -> Work:
+        """Raises DriverError for what can't be put together."""
+        spec, name = grant.spec, id_of(grant.task, grant.instance, grant.epoch)
+        folders = self.folders
+        leased = spec.disconnect.on_disconnect == "stop"
+        env = {
+            **{key: self.environ[key] for key in INHERITED if key in self.environ},
+            "HOME": str(folders.files(name)),
+            **self.parts.environ(grant, self.config()),
+            "FARSHORE_NODE": self.node,
+            "FARSHORE_TASK": grant.task,
+            "FARSHORE_INSTANCE": str(grant.instance),
+            "FARSHORE_ATTEMPT": str(grant.attempt),
+            "FARSHORE_EPOCH": str(grant.epoch),
+            "FARSHORE_RESULT": str(folders.result(name)),
+        }
+        return Work(
+            id=name,
+            run=settings_of(self.drivers[spec.driver], spec.run),
+            folder=folders.files(name),
+            state=folders.state(name),
+            output=folders.output(name),
+            env=env,
+            requests=spec.requests,
+            limits=spec.limits,
+            cpus=cpus,
+            gpus=grant.gpus,
+            gpu_milli=spec.requests.gpu.milli,
+            lease=self.leases.file(name) if leased else None,
+            stop_signal=spec.stop_signal,
+            stop_grace_s=spec.stop_grace_s,
+        )
+
+
+def settings_of(driver: Driver, run: Mapping[str, Any]) -> Any:
+    """``run`` as the driver's settings. Raises DriverError, which names the field."""
+    known = [each.name for each in fields(driver.settings)]
+    for name in run:
+        if name not in known:
+            expected = ", ".join(known) or "nothing"
+            why = f"run.{name}: the driver {driver.name} has no such setting; expected {expected}"
+            raise DriverError("bad_settings", why, permanent=True)
+    try:
+        return msgspec.convert(dict(run), driver.settings)
+    except msgspec.ValidationError as exc:
+        words = str(exc).replace("$.", "run.")
+        why = f"settings of the driver {driver.name}: {words}"
+        raise DriverError("bad_settings", why, permanent=True) from exc
+
+
+async def called(work: Coroutine[Any, Any, T], within_s: float, what: str) -> T:
+    """What a driver answers; one that hangs, or breaks, is a DriverError as well."""
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(_heard)
+    try:
+        await asyncio.wait({task}, timeout=within_s)
+    except asyncio.CancelledError:
+        task.cancel()
+        raise
+    if not task.done():
+        task.cancel()
+        raise DriverError("hangs", f"{what}: the driver has not answered within {within_s:g} s")
+    if task.cancelled():
+        raise DriverError("broken", f"{what}: the driver gave up")
+    trouble = task.exception()
+    if trouble is None or isinstance(trouble, DriverError):
+        return task.result()
+    if not isinstance(trouble, Exception):
+        raise trouble
+    log.error("a driver broke", extra={"at": what}, exc_info=trouble)
+    raise DriverError("broken", f"{what}: {type(trouble).__name__}: {trouble}") from trouble
+
+
+def _heard(task: "asyncio.Future[Any]") -> None:
+    """Whatever a task says that nobody waits for any more."""
+    if not task.cancelled():
+        task.exception()
