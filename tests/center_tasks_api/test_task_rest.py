@@ -236,6 +236,7 @@ async def test_a_drained_node_gets_nothing_new_and_says_what_it_has(
     drained = await running.http.post(f"{API}/nodes/pi-1/drain", json={"reason": "fan"})
     assert drained.status_code == 200
     assert (drained.json()["drained"], drained.json()["instances"]) == (True, 1)
+    assert (await running.get("/nodes/pi-1"))["drained"] is True
     await put(running, "late", SPEC)
 
     async def refused() -> bool:
@@ -246,6 +247,7 @@ async def test_a_drained_node_gets_nothing_new_and_says_what_it_has(
     closed = (await running.get("/pool"))["total"]["closed"]["cpu_milli"]
     assert closed == 3000
     assert (await running.http.post(f"{API}/nodes/pi-1/undrain")).json()["drained"] is False
+    assert (await running.get("/nodes/pi-1"))["drained"] is False
     await worker.granted("late")
     assert (await running.http.post(f"{API}/nodes/nobody/drain")).status_code == 404
 

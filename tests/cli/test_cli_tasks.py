@@ -434,6 +434,14 @@ def test_a_node_is_drained_and_used_again(center: "ContractCenter", cli: Cli) ->
     assert cli("node", "undrain", "pi-1").stdout == "pi-1 takes work again\n"
 
 
+def test_a_drained_node_is_seen_to_be_one(center: "ContractCenter", cli: Cli) -> None:
+    center.add_node("pi-1", drained=True)
+    center.add_node("pi-2", drained=False)
+    assert cli("nodes").stdout.splitlines()[-1] == "2 nodes: 2 online, 0 offline, 1 drained"
+    assert "it takes no new tasks" in cli("node", "pi-1").stdout
+    assert "drained" not in cli("node", "pi-2").stdout
+
+
 def test_a_node_is_shown_by_its_name_alone(center: "ContractCenter", cli: Cli) -> None:
     center.add_node("pi-1")
     center.add_node("drain")

@@ -278,7 +278,13 @@ class Center:
         choose = self.groups.selection.chosen
         app.include_router(
             node_routes(
-                self.nodes, self.database, self.history, choose, self.configs, self.commands
+                self.nodes,
+                self.database,
+                self.history,
+                choose,
+                self.configs,
+                self.commands,
+                self.tasks.runner.is_drained,
             )
         )
         app.include_router(group_routes(self.groups, registry))

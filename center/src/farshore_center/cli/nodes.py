@@ -21,7 +21,7 @@ from farshore_center.cli.cells import (
 )
 from farshore_center.cli.session import Session, command
 from farshore_center.cli.streams import books_sheet
-from farshore_center.cli.tables import Sheet, left, right, state, whole
+from farshore_center.cli.tables import Cell, Sheet, left, right, state, whole
 
 SUMMARY_FACTS = (
     "hostname",
@@ -119,10 +119,12 @@ def nodes_sheet(items: Sequence[Mapping[str, Any]], now_ms: int) -> Sheet:
 
 
 def tally(items: Sequence[Mapping[str, Any]]) -> str:
-    """``3 nodes: 2 online, 1 offline``."""
+    """``3 nodes: 2 online, 1 offline``; with those that are drained, if there are any."""
     online = sum(item["state"] == Presence.ONLINE for item in items)
     offline = len(items) - online
-    return f"{counted(len(items), 'node')}: {count(online)} online, {count(offline)} offline"
+    drained = sum(bool(item.get("drained")) for item in items)
+    more = f", {count(drained)} drained" if drained else ""
+    return f"{counted(len(items), 'node')}: {count(online)} online, {count(offline)} offline{more}"
 
 
 async def node(
@@ -160,6 +162,8 @@ def node_sheet(item: Mapping[str, Any], now_ms: int) -> Sheet:
     sheet.add("group", clean(item.get("group") or NOTHING))
     sheet.add("labels", pairs(item.get("labels") or {}))
     sheet.add("state", state(clean(item["state"])))
+    if item.get("drained"):
+        sheet.add("drained", Cell("yes: it takes no new tasks", "yellow"))
     sheet.add("last seen", _when(item.get("last_seen"), now_ms))
     sheet.add("created", _when(item.get("created_at"), now_ms))
     sheet.add("boot, connection", f"{scalar(item.get('boot'))}, {scalar(item.get('conn'))}")

@@ -78,6 +78,10 @@ class Configs(Protocol):
     def forget(self, conn: Connection, node: str, /) -> None: ...
 
 
+def _never(_node: str) -> bool:
+    return False
+
+
 def node_routes(
     service: NodeService,
     database: Database,
@@ -85,7 +89,9 @@ def node_routes(
     choose: Choose,
     configs: Configs,
     commands: Commands,
+    drained: Callable[[str], bool] = _never,
 ) -> APIRouter:
+    """``drained``: whether the node takes no new tasks because a person wants it so."""
     router = APIRouter(prefix="/api/v1", tags=["nodes"])
     registry = service.registry
 
@@ -104,6 +110,7 @@ def node_routes(
                 facts=facts.get(entry.name),
                 latest=latest.get(entry.name, {}),
                 config=config[entry.name],
+                drained=drained(entry.name),
             )
             for entry in entries
         ]

@@ -17,6 +17,7 @@ def node_document(
     facts: Mapping[str, Any] | None,
     latest: Mapping[str, LastValue],
     config: Mapping[str, Any],
+    drained: bool = False,
 ) -> dict[str, Any]:
     standing = entry.standing
     return {
@@ -25,6 +26,7 @@ def node_document(
         "labels": entry.labels,
         "facts": facts or {},
         "state": "online" if standing.online else "offline",
+        "drained": drained,
         "last_seen": None if entry.last_seen_ms is None else rfc3339(entry.last_seen_ms),
         "boot": standing.boot,
         "conn": standing.conn or None,

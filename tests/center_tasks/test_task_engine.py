@@ -1,0 +1,404 @@
+"""What becomes of an instance: the rules of leases, silences and results, over worlds that Hypothesis makes.
+
+A small world is played: nodes fall silent and return, say what they hold, lease or lease not; the engine decides
+after every step. What must never happen is looked for after each.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from farshore_center.tasks import engine
+from farshore_center.tasks.engine import Decision, Rules, decide
+from farshore_center.tasks.hearing import hear
+from farshore_center.tasks.leases import Leases, over_s
+from farshore_center.tasks.records import Granted, Instance, Task
+from farshore_center.tasks.sites import Drain, Ear, Sight, Sites
+from farshore_center.tasks.work import View, World
+from farshore_protocol.tasks import Disconnect, LeaseRequest, TaskEvent, TaskSpec
+from hypothesis import given
+from hypothesis import strategies as st
+
+RULES = Rules()
+NODES = ("n1", "n2", "n3")
+
+
+def spec(**more: Any) -> TaskSpec:
+    return TaskSpec(**{"kind": "service", "driver": "process"} | more)
+
+
+def contract(on_disconnect: str = "keep", **more: Any) -> Disconnect:
+    return Disconnect(on_disconnect=on_disconnect, **{"lost_after_s": 10.0} | more)  # type: ignore[arg-type]
+
+
+def task(of: TaskSpec, **more: Any) -> Task:
+    return Task(**{"name": "t", "revision": 1, "spec": of, "digest": "d"} | more)
+
+
+def granted(**more: Any) -> Granted:
+    return Granted(**{"task": "t", "instance": 0, "epoch": 5, "node": "n1", "state": "running"} | more)
+
+
+def at_work(**more: Any) -> Instance:
+    return Instance(**{"task": "t", "instance": 0, "state": "active", "epoch": 5, "last_epoch": 5} | more)
+
+
+def seen(*grants: Granted, of: TaskSpec | None = None, instance: Instance | None = None, **more: Any) -> View:
+    return View(
+        task=task(of or spec(disconnect=contract()), **more),
+        instance=instance or at_work(),
+        grants={grant.epoch: grant for grant in grants},
+    )
+
+
+def world(now_s: float = 100.0, sights: dict[str, Sight] | None = None, **more: Any) -> World:
+    fine = {node: Sight() for node in NODES}
+    return World(now_ms=round(now_s * 1000), now_s=now_s, sights=fine | (sights or {}), **more)
+
+
+SILENT = Sight(silent_since_s=0.0)
+CUT = Sight(silent_since_s=0.0, cut=True)
+
+
+def test_what_runs_on_a_node_that_is_heard_is_left_alone() -> None:
+    assert not decide(seen(granted()), world(), RULES).changed
+
+
+def test_nothing_is_lost_before_its_time_and_the_look_is_due_then() -> None:
+    found = decide(seen(granted()), world(9.0, {"n1": SILENT}), RULES)
+    assert (found.changed, found.look_s) == (False, 10.0)
+
+
+def test_a_lost_one_is_replaced_and_the_original_is_told_to_end() -> None:
+    found = decide(seen(granted()), world(10.0, {"n1": SILENT}), RULES)
+    assert found.place is not None
+    assert found.place.why == "replaced"
+    placed = engine.grant(found, "n2", (), 10_000, None)
+    old, new = placed.grants
+    assert (old.state, old.want, old.why) == ("lost", "stop", "superseded")
+    assert (new.node, new.epoch, new.attempt) == ("n2", 10_000, 1)
+    assert placed.after is not None
+    assert (placed.after.epoch, placed.after.last_epoch) == (10_000, 10_000)
+
+
+@pytest.mark.parametrize(
+    ("of", "sight"),
+    [
+        (contract(), CUT),
+        (contract("stop"), CUT),
+        (contract(replace=False), SILENT),
+    ],
+    ids=["a silent site", "a silent site, with a lease", "the contract says no"],
+)
+def test_it_is_lost_and_nothing_is_moved(of: Disconnect, sight: Sight) -> None:
+    grant = granted(lease_s=10.0 if of.on_disconnect == "stop" else 0.0)
+    found = decide(seen(grant, of=spec(disconnect=of)), world(1e6, {"n1": sight}), RULES)
+    assert found.place is None
+    assert [each.state for each in found.grants] == ["lost"]
+    assert found.after is not None
+    assert found.after.reason
+
+
+def test_a_silent_site_is_moved_where_its_contract_says_so() -> None:
+    of = spec(disconnect=contract(silent_site="replace"))
+    assert decide(seen(granted(), of=of), world(1e3, {"n1": CUT}), RULES).place is not None
+
+
+def test_the_original_takes_its_place_back_where_the_contract_says_so() -> None:
+    of = spec(disconnect=contract(on_reconnect="keep_original"))
+    original, replacement = granted(), granted(epoch=9, node="n2")
+    view = seen(original, replacement, of=of, instance=at_work(epoch=9, last_epoch=9))
+    found = decide(view, world(), RULES)
+    assert found.after is not None
+    assert (found.after.epoch, found.after.last_epoch) == (5, 9)
+    assert [(each.epoch, each.want) for each in found.grants] == [(9, "stop")]
+    again = engine.grant(
+        replace(found, place=engine.Place("placed")), "n3", (), now_ms=1, why=None
+    )
+    assert again.grants[-1].epoch == 10
+
+
+def test_the_replacement_stays_by_default() -> None:
+    view = seen(granted(), granted(epoch=9, node="n2"), instance=at_work(epoch=9, last_epoch=9))
+    found = decide(view, world(), RULES)
+    assert [(each.epoch, each.want, each.why) for each in found.grants] == [(5, "stop", "superseded")]
+
+
+def test_a_node_that_is_drained_keeps_its_batch_until_the_deadline() -> None:
+    drained = {"n1": Sight(drain=Drain(until_ms=200_000))}
+    view = seen(granted(), of=spec(kind="batch"))
+    assert not [each for each in decide(view, world(100, drained), RULES).grants if each.want == "stop"]
+    found = decide(view, world(200, drained), RULES)
+    assert [(each.want, each.why) for each in found.grants] == [("stop", "drained")]
+
+
+def test_a_service_of_a_drained_node_leaves_only_when_another_takes_it() -> None:
+    found = decide(seen(granted()), world(sights={"n1": Sight(drain=Drain())}), RULES)
+    assert found.place == engine.Place("drained")
+    assert engine.leave(found, 5, "drained").grants[0].want == "stop"
+    assert not engine.refused(found, "none of 3 nodes", None).grants
+
+
+def test_a_batch_that_fails_is_tried_again_elsewhere_and_then_has_failed() -> None:
+    view = seen(granted(state="failed", reason="exit 1"), of=spec(kind="batch"))
+    first = decide(view, world(), RULES)
+    assert first.after is not None
+    assert (first.after.state, first.after.failures, first.after.avoid) == ("pending", 1, ("n1",))
+    assert first.look_ms == 101_000
+    last = decide(replace(view, instance=replace(view.instance, failures=2)), world(), RULES)
+    assert last.after is not None
+    assert last.after.state == "failed"
+
+
+def test_a_task_that_is_deleted_goes_when_its_leases_are_over() -> None:
+    lost = granted(state="lost", lease_s=10.0)
+    view = seen(lost, of=spec(disconnect=contract("stop")), wanted="delete")
+    held = decide(view, world(lease_over_s=lambda _g: 101.0), RULES)
+    assert held.after is not None
+    assert held.look_s == 101.0
+    gone = decide(view, world(102.0, lease_over_s=lambda _g: 101.0), RULES)
+    assert gone.after is None
+    assert gone.grants[0].state == "withdrawn"
+
+
+def test_a_deadline_that_has_passed_fails_what_waits() -> None:
+    view = View(
+        task=task(spec(kind="batch", deadline_s=5.0), asked_ms=0),
+        instance=Instance(task="t", instance=0),
+        grants={},
+    )
+    found = decide(view, world(6.0), RULES)
+    assert found.after is not None
+    assert (found.after.state, found.place) == ("failed", None)
+
+
+# Sites
+
+
+def ear(node: str, heard_s: float, **more: Any) -> Ear:
+    return Ear(node=node, **{"group": "site", "heard_s": heard_s, "heartbeat_s": 1.0} | more)
+
+
+@given(
+    cut_s=st.floats(10, 20),
+    phases=st.lists(st.floats(0, 1), min_size=2, max_size=6),
+    later=st.floats(0, 60),
+    wills=st.lists(st.floats(0, 30), min_size=6, max_size=6),
+)
+def test_the_nodes_behind_a_cut_link_are_never_taken_for_dead(
+    cut_s: float, phases: list[float], later: float, wills: list[float]
+) -> None:
+    """Whenever each was heard last before the cut, and whenever its will came after it."""
+    now_s = cut_s + later
+    ears = {}
+    for number, phase in enumerate(phases):
+        will_s = cut_s + wills[number]
+        told = will_s <= now_s
+        heard_s = will_s if told else cut_s - phase
+        ears[f"n{number}"] = ear(f"n{number}", heard_s, online=not told, told=told)
+    sites = Sites(ears, now_s)
+    assert all(sites.sight(node).silent_since_s is None or sites.cut(node) for node in ears)
+
+
+def test_a_node_that_died_alone_is_no_cut_link() -> None:
+    dead = ear("a", 50.0, online=False, told=True)
+    assert not Sites({"a": dead, "b": ear("b", 51.0)}, 52.0).cut("a")
+    assert Sites({"a": dead, "b": ear("b", 49.5)}, 50.2).cut("a")
+    assert not Sites({"a": replace(dead, group="")}, 52.0).cut("a")
+
+
+# Leases
+
+
+def test_a_lease_that_was_answered_by_an_earlier_center_counts_from_the_start() -> None:
+    leases = Leases(now_s=lambda: 50.0)
+    assert leases.over_s(granted(lease_s=10.0)) == over_s(50.0, 10.0)
+
+
+def test_what_was_never_answered_is_free_at_once_and_what_was_closed_is_not_renewed() -> None:
+    now = [50.0]
+    leases = Leases(now_s=lambda: now[0])
+    grant = granted(lease_s=10.0)
+    leases.granted(grant)
+    assert leases.over_s(grant) < 0
+    leases.open(grant)
+    now[0] = 60.0
+    ask = LeaseRequest(boot="b", up_ms=1, held=(("t", 0, 5), ("t", 0, 6)))
+    assert b'"renewed":[["t",0,5]]' in leases.answer("n1", ask).payload
+    assert b'"renewed":[]' in leases.answer("n2", ask).payload
+    leases.close(("t", 0))
+    now[0] = 61.0
+    assert b'"renewed":[]' in leases.answer("n1", ask).payload
+    assert leases.over_s(grant) == over_s(60.0, 10.0)
+
+
+# A world that is played
+
+
+@dataclass
+class Played:
+    """A center and three nodes with one instance. ``running``: what each node has, until when at most."""
+
+    spec: TaskSpec
+    now_s: float = 1000.0
+    instance: Instance = field(default_factory=lambda: Instance(task="t", instance=0))
+    grants: dict[int, Granted] = field(default_factory=dict)
+    silent: dict[str, float] = field(default_factory=dict)
+    known: dict[str, list[Granted]] = field(default_factory=lambda: {node: [] for node in NODES})
+    leased_until_s: dict[int, float] = field(default_factory=dict)
+    done: set[int] = field(default_factory=set)
+    accepted: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.leases = Leases(now_s=lambda: self.now_s)
+
+    def runs(self, epoch: int, node: str) -> bool:
+        """Whether the node has it at work now, by its own clock."""
+        if epoch in self.done or all(each.epoch != epoch for each in self.known[node]):
+            return False
+        lease_s = self.grants[epoch].lease_s
+        return not lease_s or self.now_s < self.leased_until_s.get(epoch, 0.0)
+
+    def overlapping(self) -> int:
+        return sum(self.runs(each.epoch, node) for node in NODES for each in self.known[node])
+
+    def decide(self, target: str) -> Decision:
+        view = View(
+            task=task(self.spec),
+            instance=self.instance,
+            grants={
+                epoch: grant
+                for epoch, grant in self.grants.items()
+                if not grant.final or epoch == self.instance.epoch
+            },
+        )
+        sights = {node: Sight(silent_since_s=self.silent.get(node)) for node in NODES}
+        looked = World(
+            now_ms=round(self.now_s * 1000),
+            now_s=self.now_s,
+            sights=sights,
+            lease_over_s=self.leases.over_s,
+        )
+        found = decide(view, looked, RULES)
+        if found.place is not None and target not in self.silent:
+            found = engine.grant(found, target, (), looked.now_ms, None)
+            self.leases.granted(found.grants[-1])
+        elif found.place is not None:
+            found = engine.refused(found, "nowhere", None)
+        self.take(found)
+        return found
+
+    def take(self, found: Decision) -> None:
+        assert found.after is not None
+        self.grants |= {grant.epoch: grant for grant in found.grants}
+        self.instance = found.after
+        current = self.grants.get(self.instance.epoch)
+        self.leases.close(("t", 0))
+        if current is not None and current.want == "run" and not current.final:
+            self.leases.open(current)
+
+    def deliver(self, node: str) -> None:
+        """The node has its newest document, and says what it has."""
+        if node in self.silent:
+            return
+        mine = [each for each in self.grants.values() if each.node == node and not each.final]
+        self.known[node] = [each for each in mine if each.want == "run"]
+        for each in mine:
+            stopped = each.want == "stop" or each.epoch in self.done
+            state = "stopped" if stopped else "running"
+            self.say(each, state)
+
+    def renew(self, node: str) -> None:
+        if node in self.silent:
+            return
+        for each in self.known[node]:
+            ask = LeaseRequest(boot="b", up_ms=0, held=(("t", 0, each.epoch),))
+            if each.lease_s and b'"renewed":[]' not in self.leases.answer(node, ask).payload:
+                # By the fastest clock that the drift allows, from when it asked.
+                self.leased_until_s[each.epoch] = self.now_s + each.lease_s * 1.004
+
+    def finish(self, node: str) -> None:
+        """It ends well, and says so, late or at once."""
+        for each in list(self.known[node]):
+            if self.runs(each.epoch, node):
+                self.done.add(each.epoch)
+                if node not in self.silent:
+                    self.say(self.grants[each.epoch], "succeeded")
+
+    def say(self, grant: Granted, state: Any) -> None:
+        word = TaskEvent(
+            task="t",
+            instance=0,
+            attempt=grant.attempt,
+            epoch=grant.epoch,
+            state=state,
+            at_ms=0,
+            result=grant.epoch,
+        )
+        found = hear(self.instance, grant, word, round(self.now_s * 1000), batch=True)
+        self.accepted += [grant.epoch] if found.accepted else []
+        self.instance, self.grants[grant.epoch] = found.instance, found.grant
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["pass", "silence", "return", "deliver", "renew", "finish", "decide"]),
+        st.sampled_from(NODES),
+        st.floats(0, 15),
+    ),
+    max_size=60,
+)
+
+
+def play(played: Played, steps: list[tuple[str, str, float]]) -> None:
+    for what, node, amount in steps:
+        match what:
+            case "pass":
+                played.now_s += amount
+            case "silence":
+                played.silent.setdefault(node, played.now_s)
+            case "return":
+                played.silent.pop(node, None)
+            case "deliver":
+                played.deliver(node)
+            case "renew":
+                played.renew(node)
+            case "finish":
+                played.finish(node)
+            case _:
+                played.decide(node)
+                again = played.decide(node)
+                assert not again.changed
+        assert len(played.accepted) <= 1
+        if played.spec.disconnect.on_disconnect == "stop":
+            assert played.overlapping() <= 1
+
+
+@given(steps=STEPS)
+def test_two_runs_on_leases_never_overlap_and_one_result_is_accepted(
+    steps: list[tuple[str, str, float]],
+) -> None:
+    played = Played(spec(kind="batch", disconnect=contract("stop")))
+    play(played, [("decide", "n1", 0.0), ("deliver", "n1", 0.0), ("renew", "n1", 0.0), *steps])
+
+
+@given(
+    steps=STEPS,
+    back=st.sampled_from(["keep_original", "keep_replacement"]),
+    replaced=st.booleans(),
+)
+def test_without_leases_one_result_is_accepted_and_a_second_look_decides_nothing(
+    steps: list[tuple[str, str, float]], back: str, replaced: bool
+) -> None:
+    of = contract(on_reconnect=back, replace=replaced)
+    played = Played(spec(kind="batch", disconnect=of))
+    play(played, [("decide", "n1", 0.0), ("deliver", "n1", 0.0), *steps])
+
+
+def test_an_epoch_only_grows_whatever_the_clock_says() -> None:
+    played = Played(spec(kind="batch", disconnect=contract()))
+    played.decide("n1")
+    played.now_s = 10.0
+    played.instance = replace(played.instance, state="pending", epoch=0)
+    played.decide("n2")
+    assert played.instance.last_epoch == 1_000_001
