@@ -258,6 +258,10 @@ class Agent:
     def connected(self) -> bool:
         return self._link.connected
 
+    def status(self) -> dict[str, Any]:
+        """What the verb ``status`` answers."""
+        return self._status.word()
+
     # LinkHandler
 
     def session(self, conn: int) -> Session:
