@@ -32,6 +32,19 @@ class CenterApi:
     async def command(self, **body: Any) -> Any:
         return await self._ask("POST", "/api/v1/commands", 201, json=body)
 
+    async def put_task(self, name: str, **spec: Any) -> Any:
+        return await self._ask("PUT", f"/api/v1/tasks/{name}", 201, json=spec)
+
+    async def instances(self, task: str) -> list[dict[str, Any]]:
+        found: dict[str, Any] = await self.get(f"/api/v1/tasks/{task}")
+        instances: list[dict[str, Any]] = found["instances"]
+        return instances
+
+    async def explained(self, task: str) -> dict[str, Any]:
+        """Why its first instance is where it is."""
+        found: dict[str, Any] = (await self.get(f"/api/v1/tasks/{task}/explain"))["instances"][0]
+        return found
+
     async def _ask(self, method: str, path: str, expected: int, **more: Any) -> Any:
         try:
             answer = await self._http.request(method, path, **more)

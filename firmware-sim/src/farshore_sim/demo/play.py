@@ -13,6 +13,7 @@ from farshore_sim.demo.cut import cut_and_heal
 from farshore_sim.demo.narrator import Narrator
 from farshore_sim.demo.processes import one_ended, program
 from farshore_sim.demo.stage import HERE, SAMPLE_S, DemoSettings, Stage, set_up
+from farshore_sim.demo.work import SHOP, place_work
 from farshore_sim.errors import DemoError
 
 LOOK_EVERY_S = 2.0
@@ -45,6 +46,7 @@ async def _tell(stage: Stage, narrator: Narrator) -> None:
     await _command_all(stage, narrator)
     await cut_and_heal(stage, narrator)
     await _show_books(stage, narrator)
+    await place_work(stage, narrator)
     _check_fleet(stage)
     _invite(stage, narrator)
 
@@ -176,6 +178,8 @@ def _invite(stage: Stage, narrator: Narrator) -> None:
     narrator.say("command line")
     narrator.verbatim(f"  {farshore} --url {url} nodes")
     narrator.verbatim(f"  {farshore} --url {url} run {HERE} exec -- uptime")
+    narrator.verbatim(f"  {farshore} --url {url} task explain {SHOP}")
+    narrator.verbatim(f"  {farshore} --url {url} pool")
     narrator.say("MQTT (mosquitto-clients)")
     narrator.verbatim(f"  mosquitto_sub -p {port} -v -t 'fs1/up/{HERE}/res/+' &")
     narrator.verbatim(f"  mosquitto_pub -p {port} -t fs1/down/{HERE}/cmd/ping -m '{{}}'")

@@ -58,6 +58,11 @@ class Program:
     async def ended(self) -> None:
         await self._process.wait()
 
+    async def kill(self) -> None:
+        """SIGKILL, as if the power had gone."""
+        self._process.kill()
+        await self._process.wait()
+
     async def stop(self) -> int | None:
         """SIGTERM, and SIGKILL when it takes too long; the exit code."""
         if self._process.returncode is None:

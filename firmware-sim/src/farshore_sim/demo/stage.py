@@ -16,6 +16,8 @@ from farshore_sim.faults import TcpProxy
 from farshore_sim.fleet import Fleet, FleetSettings
 
 HERE = "this-machine"
+WORKERS = {"line-1": "eu/hamburg", "line-2": "eu/hamburg", "core-1": "core"}
+"""Further real agents on this machine, and their groups: they run the tasks."""
 SAMPLE_S = 0.5
 BATCH_S = 1.0
 HTTP_PORT = 8080
@@ -60,17 +62,30 @@ class Stage:
 
     async def start_agent(self) -> None:
         """The real agent on this machine, its link through the proxy."""
-        self.programs.append(
-            await Program.start(
-                "farshore-agent",
-                *("run", "--dev", "--node", HERE, "--group", "eu/hamburg"),
-                *("--label", "env=demo", "--data", str(self.data / "agent")),
-                *("--center", f"mqtt://127.0.0.1:{self.proxy.port}"),
-                *("--sample-interval-s", str(SAMPLE_S), "--batch-s", str(BATCH_S)),
-                *("--backoff-first-s", "0.5", "--backoff-max-s", "2"),
-                log=self.data / "agent.log",
-            )
+        await self._agent(
+            "agent",
+            *("--node", HERE, "--group", "eu/hamburg", "--label", "env=demo"),
+            *("--center", f"mqtt://127.0.0.1:{self.proxy.port}"),
+            *("--sample-interval-s", str(SAMPLE_S), "--batch-s", str(BATCH_S)),
         )
+
+    async def start_worker(self, node: str) -> Program:
+        """Another agent, as if it had a machine of its own."""
+        return await self._agent(
+            node,
+            *("--node", node, "--group", WORKERS[node], "--label", "work=yes"),
+            *("--center", f"mqtt://127.0.0.1:{self.mqtt_port}", "--heartbeat-s", "1"),
+        )
+
+    async def _agent(self, folder: str, *options: str) -> Program:
+        program = await Program.start(
+            "farshore-agent",
+            *("run", "--dev", "--data", str(self.data / folder), *options),
+            *("--backoff-first-s", "0.5", "--backoff-max-s", "2"),
+            log=self.data / f"{folder}.log",
+        )
+        self.programs.append(program)
+        return program
 
 
 @contextlib.asynccontextmanager

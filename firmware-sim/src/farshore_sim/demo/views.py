@@ -56,6 +56,33 @@ def machine(node: dict[str, Any]) -> list[str]:
     return [f"{name:<8} {value}" for name, value in lines if value]
 
 
+def why(explained: Mapping[str, Any]) -> Table:
+    """An instance's candidates: the score of each, or what refused it."""
+    table = Table("node", "score", "why", box=None, pad_edge=False)
+    table.columns[1].justify = "right"
+    not_asked = [each for each in explained["candidates"] if each["filter"] == "selector"]
+    asked = [each for each in explained["candidates"] if each["filter"] != "selector"]
+    for each in asked[:SHOWN]:
+        chosen = each["node"] == explained["node"]
+        score = "-" if each["score"] is None else f"{each['score']:.3f}"
+        name = Text(each["node"], "bold green" if chosen else "")
+        table.add_row(name, score, Text(_because(each)))
+    if not_asked:
+        table.add_row(f"… {len(not_asked)} more", "-", "refused: the selector does not take them")
+    return table
+
+
+def _because(candidate: Mapping[str, Any]) -> str:
+    """What refused it; else how long it would take there and what would have to be moved."""
+    if candidate["filter"] is not None:
+        return f"refused: {candidate['why']}"
+    values = {part["name"]: part for part in candidate.get("estimate") or ()}
+    if "completion" not in values:
+        return str(candidate["why"])
+    moved, done = values["moved"], values["completion"]
+    return f"{moved['value'] / 1e9:g} GB to move, done in {done['value']:,.0f} s ({done['origin']})"
+
+
 _COUNTS: Mapping[str, Callable[[Mapping[str, Any]], int]] = {
     "made": lambda book: book["head"],
     "accepted": lambda book: book["accepted"],
