@@ -29,7 +29,8 @@ class Kept:
 
     ``via``: states passed that no event has told yet; ``told``: the present one was. ``runs``: how
     often it was begun in all; ``restarts``: how often by the node itself. ``lately_ms``: when it was
-    restarted, as far as the policy asks for that; ``quick``: ends in a row that came soon after their start. ``trace``: of the
+    restarted, as far as the policy asks for that; ``quick``: ends in a row that came soon after their
+    start. ``trace``: of the
     run that was begun last, None where none is known to be. ``stop``: why it is to end, once it is.
     """
 
