@@ -12,7 +12,16 @@ from pathlib import Path
 
 import pytest
 from edge.edge_bench import command_row, record, seeded_ids
-from farshore_edge.database import Change, Database, Loss, MemoryDatabase, SqliteDatabase
+from farshore_edge.database import (
+    Change,
+    Database,
+    Loss,
+    MemoryDatabase,
+    SqliteDatabase,
+    TaskBooks,
+    TaskChange,
+    TaskRow,
+)
 from farshore_edge.database import memory as memory_module
 from farshore_edge.database import sqlite as sqlite_module
 from farshore_edge.errors import DatabaseError
@@ -122,6 +131,32 @@ async def test_old_finished_commands_are_forgotten_and_unfinished_ones_never(
     assert database.command("c0") is None
     assert database.command("c39") is not None
     assert database.command("c35") is not None
+
+
+async def test_grants_are_kept_and_their_epochs_never_fall(database: Database) -> None:
+    assert database.tasks() == TaskBooks()
+    rows = [TaskRow(id="a.0.5", body=b"{}"), TaskRow(id="b.0.6", body=b"1")]
+    first = TaskChange(rev=3, epochs={"a/0": 5, "b/0": 6}, rows=rows)
+    second = TaskChange(epochs={"a/0": 4}, gone=["b.0.6"], rows=[TaskRow(id="a.0.5", body=b"2")])
+    await database.commit(Change(tasks=[first, second], records=[record(1)]))
+    books = database.tasks()
+    assert (books.rev, dict(books.epochs)) == (3, {"a/0": 5, "b/0": 6})
+    assert list(books.rows) == [TaskRow(id="a.0.5", body=b"2")]
+    with pytest.raises(DatabaseError):
+        await database.commit(
+            Change(tasks=[TaskChange(rev=9)], records=[record(1, payload=b"another")])
+        )
+    assert database.tasks().rev == 3
+
+
+async def test_the_oldest_epochs_are_forgotten(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_module, "EPOCHS_KEPT", 10)
+    monkeypatch.setattr(memory_module, "EPOCHS_KEPT", 10)
+    for n in range(1, 31):
+        await database.commit(Change(tasks=[TaskChange(epochs={f"t/{n}": n})]))
+    assert dict(database.tasks().epochs) == {f"t/{n}": n for n in range(21, 31)}
 
 
 # The file

@@ -122,12 +122,28 @@ def _become(said: int, options: Options, argv: list[str]) -> None:
                 continue
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         stage = f"{argv[0]} can't be started"
-        os.execvpe(argv[0], argv, os.environ)  # noqa: S606 # what it is there for
+        _exec(argv)
     except BaseException as exc:
         words = getattr(exc, "strerror", None) or str(exc)
         os.write(said, f"{getattr(exc, 'errno', 0) or 0} {stage}: {words}".encode())
     finally:
         os._exit(127)
+
+
+def _exec(argv: list[str]) -> None:
+    """As ``os.execvp``, which imports more, and the user may not be allowed to read that. Raises OSError."""
+    environ = dict(os.environ)
+    if "/" in argv[0]:
+        os.execve(argv[0], argv, environ)  # noqa: S606 # what it is there for
+    denied: OSError | None = None
+    for folder in environ.get("PATH", "/usr/local/bin:/usr/bin:/bin").split(":"):
+        try:
+            os.execve(f"{folder}/{argv[0]}", argv, environ)  # noqa: S606 # as above
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as exc:
+            denied = exc
+    raise denied or FileNotFoundError(2, "No such file or directory")
 
 
 def _limit(options: Options) -> None:
