@@ -24,27 +24,40 @@ NODES = ("n1", "n2", "n3")
 
 
 def spec(**more: Any) -> TaskSpec:
-    return TaskSpec(**{"kind": "service", "driver": "process"} | more)
+    defaults: dict[str, Any] = {"kind": "service", "driver": "process"}
+    return TaskSpec(**defaults | more)
 
 
 def contract(on_disconnect: str = "keep", **more: Any) -> Disconnect:
-    return Disconnect(on_disconnect=on_disconnect, **{"lost_after_s": 10.0} | more)  # type: ignore[arg-type]
+    defaults: dict[str, Any] = {"on_disconnect": on_disconnect, "lost_after_s": 10.0}
+    return Disconnect(**defaults | more)
 
 
 def task(of: TaskSpec, **more: Any) -> Task:
-    return Task(**{"name": "t", "revision": 1, "spec": of, "digest": "d"} | more)
+    defaults: dict[str, Any] = {"name": "t", "revision": 1, "spec": of, "digest": "d"}
+    return Task(**defaults | more)
 
 
 def granted(**more: Any) -> Granted:
-    return Granted(
-        **{"task": "t", "instance": 0, "epoch": 5, "node": "n1", "state": "running"} | more
-    )
+    defaults: dict[str, Any] = {
+        "task": "t",
+        "instance": 0,
+        "epoch": 5,
+        "node": "n1",
+        "state": "running",
+    }
+    return Granted(**defaults | more)
 
 
 def at_work(**more: Any) -> Instance:
-    return Instance(
-        **{"task": "t", "instance": 0, "state": "active", "epoch": 5, "last_epoch": 5} | more
-    )
+    defaults: dict[str, Any] = {
+        "task": "t",
+        "instance": 0,
+        "state": "active",
+        "epoch": 5,
+        "last_epoch": 5,
+    }
+    return Instance(**defaults | more)
 
 
 def seen(
@@ -184,7 +197,8 @@ def test_a_deadline_that_has_passed_fails_what_waits() -> None:
 
 
 def ear(node: str, heard_s: float, **more: Any) -> Ear:
-    return Ear(node=node, **{"group": "site", "heard_s": heard_s, "heartbeat_s": 1.0} | more)
+    defaults: dict[str, Any] = {"group": "site", "heard_s": heard_s, "heartbeat_s": 1.0}
+    return Ear(node=node, **defaults | more)
 
 
 @given(
