@@ -1,7 +1,7 @@
 """What becomes of an instance: the rules of leases, silences and results, over worlds that Hypothesis makes.
 
-A small world is played: nodes fall silent and return, say what they hold, lease or lease not; the engine decides
-after every step. What must never happen is looked for after each.
+A small world is played: nodes fall silent and return, say what they hold, lease or lease not; the engine
+decides after every step. What must never happen is looked for after each.
 """
 
 from dataclasses import dataclass, field, replace
@@ -24,26 +24,45 @@ NODES = ("n1", "n2", "n3")
 
 
 def spec(**more: Any) -> TaskSpec:
-    return TaskSpec(**{"kind": "service", "driver": "process"} | more)
+    defaults: dict[str, Any] = {"kind": "service", "driver": "process"}
+    return TaskSpec(**defaults | more)
 
 
 def contract(on_disconnect: str = "keep", **more: Any) -> Disconnect:
-    return Disconnect(on_disconnect=on_disconnect, **{"lost_after_s": 10.0} | more)  # type: ignore[arg-type]
+    defaults: dict[str, Any] = {"on_disconnect": on_disconnect, "lost_after_s": 10.0}
+    return Disconnect(**defaults | more)
 
 
 def task(of: TaskSpec, **more: Any) -> Task:
-    return Task(**{"name": "t", "revision": 1, "spec": of, "digest": "d"} | more)
+    defaults: dict[str, Any] = {"name": "t", "revision": 1, "spec": of, "digest": "d"}
+    return Task(**defaults | more)
 
 
 def granted(**more: Any) -> Granted:
-    return Granted(**{"task": "t", "instance": 0, "epoch": 5, "node": "n1", "state": "running"} | more)
+    defaults: dict[str, Any] = {
+        "task": "t",
+        "instance": 0,
+        "epoch": 5,
+        "node": "n1",
+        "state": "running",
+    }
+    return Granted(**defaults | more)
 
 
 def at_work(**more: Any) -> Instance:
-    return Instance(**{"task": "t", "instance": 0, "state": "active", "epoch": 5, "last_epoch": 5} | more)
+    defaults: dict[str, Any] = {
+        "task": "t",
+        "instance": 0,
+        "state": "active",
+        "epoch": 5,
+        "last_epoch": 5,
+    }
+    return Instance(**defaults | more)
 
 
-def seen(*grants: Granted, of: TaskSpec | None = None, instance: Instance | None = None, **more: Any) -> View:
+def seen(
+    *grants: Granted, of: TaskSpec | None = None, instance: Instance | None = None, **more: Any
+) -> View:
     return View(
         task=task(of or spec(disconnect=contract()), **more),
         instance=instance or at_work(),
@@ -112,22 +131,24 @@ def test_the_original_takes_its_place_back_where_the_contract_says_so() -> None:
     assert found.after is not None
     assert (found.after.epoch, found.after.last_epoch) == (5, 9)
     assert [(each.epoch, each.want) for each in found.grants] == [(9, "stop")]
-    again = engine.grant(
-        replace(found, place=engine.Place("placed")), "n3", (), now_ms=1, why=None
-    )
+    again = engine.grant(replace(found, place=engine.Place("placed")), "n3", (), now_ms=1, why=None)
     assert again.grants[-1].epoch == 10
 
 
 def test_the_replacement_stays_by_default() -> None:
     view = seen(granted(), granted(epoch=9, node="n2"), instance=at_work(epoch=9, last_epoch=9))
     found = decide(view, world(), RULES)
-    assert [(each.epoch, each.want, each.why) for each in found.grants] == [(5, "stop", "superseded")]
+    assert [(each.epoch, each.want, each.why) for each in found.grants] == [
+        (5, "stop", "superseded")
+    ]
 
 
 def test_a_node_that_is_drained_keeps_its_batch_until_the_deadline() -> None:
     drained = {"n1": Sight(drain=Drain(until_ms=200_000))}
     view = seen(granted(), of=spec(kind="batch"))
-    assert not [each for each in decide(view, world(100, drained), RULES).grants if each.want == "stop"]
+    assert not [
+        each for each in decide(view, world(100, drained), RULES).grants if each.want == "stop"
+    ]
     found = decide(view, world(200, drained), RULES)
     assert [(each.want, each.why) for each in found.grants] == [("stop", "drained")]
 
@@ -176,7 +197,8 @@ def test_a_deadline_that_has_passed_fails_what_waits() -> None:
 
 
 def ear(node: str, heard_s: float, **more: Any) -> Ear:
-    return Ear(node=node, **{"group": "site", "heard_s": heard_s, "heartbeat_s": 1.0} | more)
+    defaults: dict[str, Any] = {"group": "site", "heard_s": heard_s, "heartbeat_s": 1.0}
+    return Ear(node=node, **defaults | more)
 
 
 @given(

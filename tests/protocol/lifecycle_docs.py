@@ -6,6 +6,7 @@ joins by a line in ``LIFECYCLES``.
 
 from pathlib import Path
 
+from farshore_center.tasks.lifecycle import PLACED
 from farshore_protocol.commands import NODE_COMMAND, TARGET
 from farshore_protocol.config.lifecycle import NODE_CONFIG
 from farshore_protocol.lifecycle import Lifecycle
@@ -45,6 +46,11 @@ LIFECYCLES: tuple[tuple[Lifecycle, str], ...] = (
         "What the center records of each grant. From `granted` on the node's word decides; `lost` is "
         "what the center assumes when its node was silent for too long, and the node's word "
         "overrules it.",
+    ),
+    (
+        PLACED,
+        "What the center decides of each instance. While it is `active` it has a current grant, whose "
+        "state is shown in its place.",
     ),
 )
 

@@ -149,7 +149,7 @@ class Center:
             now_ms=now_ms,
             now_s=now_s,
             held=lambda: self.identity.restored,
-            rng=random.Random(0),  # it draws candidates alone
+            rng=random.Random(0),  # noqa: S311 # it draws candidates alone
             settings=task_settings,
         )
         self.nodes.listeners.append(self.tasks)

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, false, literal_column, or_, se
 from farshore_center.commands.model import RESTARTS, commands, targets
 from farshore_center.config.model import node_configs
 from farshore_center.jobs import store
+from farshore_center.tasks.model import node_tasks
 
 _ILL = ("pending", "failed", "rolled_back", "drifted")
 """States of a configuration that is being applied, or that went wrong."""
@@ -21,8 +22,15 @@ LOOK_BACK_MS = 86_400_000
 
 
 def disrupted(conn: Connection, job_id: str, now_ms: int) -> set[str]:
-    """Nodes under way in another job, that restart, or with a configuration that is not in order."""
-    return store.busy_elsewhere(conn, job_id) | _restarting(conn, now_ms) | _ill(conn)
+    """Nodes under way in another job, that restart, that are drained, or with a configuration that is not
+    in order."""
+    busy = store.busy_elsewhere(conn, job_id)
+    return busy | _restarting(conn, now_ms) | _ill(conn) | _drained(conn)
+
+
+def _drained(conn: Connection) -> set[str]:
+    """That a person has taken out of the pool of tasks."""
+    return set(conn.execute(select(node_tasks.c.node).where(node_tasks.c.drained)).scalars())
 
 
 def _restarting(conn: Connection, now_ms: int) -> set[str]:

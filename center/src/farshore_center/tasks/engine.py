@@ -75,7 +75,7 @@ def decide(view: View, world: World, rules: Rules) -> Decision:
     if not view.task.wants(view.instance.instance):
         gone = _end(work)
         return _decision(work, gone=gone)
-    place = _anew(work, rules) if work.instance.run < view.task.run else _go_on(work, rules)
+    place = _anew(work) if work.instance.run < view.task.run else _go_on(work, rules)
     _stop_others(work)
     return _decision(work, place=place)
 
@@ -214,7 +214,7 @@ def _end(work: Work) -> bool:
 # A person, or its cron rule, began it anew
 
 
-def _anew(work: Work, rules: Rules) -> Place | None:
+def _anew(work: Work) -> Place | None:
     task, current = work.view.task, work.current
     if current is not None and current.alive:
         if current.want == "run":

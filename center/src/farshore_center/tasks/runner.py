@@ -449,9 +449,9 @@ class Runner:
             return  # it is looked at again
         grants = {**view.grants, **{grant.epoch: grant for grant in decision.grants}}
         current = grants.get(after.epoch)
-        if after.state == "active" and current is not None and not current.final:
-            if current.want == "run":
-                self._leases.open(current)
+        if after.state != "active" or current is None or current.final or current.want != "run":
+            return
+        self._leases.open(current)
 
     async def _prune(self) -> None:
         now_s = self._now_s()
