@@ -422,7 +422,7 @@ async def test_the_center_takes_and_keeps_what_remains(tmp_path: Path) -> None:
         assert word.reason == "thinned"
         if word.stream == "events":
             continue  # a finer summary, whose place a coarser one has taken
-        [draft] = events_write([(arrival, 0, False)])(None)  # type: ignore[arg-type] # unused
+        [draft] = events_write([(arrival, 0, False)], None)(None)  # type: ignore[arg-type] # unused
         assert draft.data["series"]["s0"][0] >= 1
     await bench.outbox.close()
     await database.close()
