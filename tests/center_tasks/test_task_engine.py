@@ -16,7 +16,7 @@ from farshore_center.tasks.records import Granted, Instance, Task
 from farshore_center.tasks.sites import Drain, Ear, Sight, Sites
 from farshore_center.tasks.work import View, World
 from farshore_protocol.tasks import Disconnect, LeaseRequest, TaskEvent, TaskSpec
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 RULES = Rules()
@@ -191,6 +191,22 @@ def test_a_deadline_that_has_passed_fails_what_waits() -> None:
     found = decide(view, world(6.0), RULES)
     assert found.after is not None
     assert (found.after.state, found.place) == ("failed", None)
+
+
+@pytest.mark.parametrize("state", ["lost", "running"])
+def test_no_place_is_asked_for_while_a_lease_may_hold(state: str) -> None:
+    of = spec(disconnect=contract("stop"))
+    lost = granted(state="lost", lease_s=10.0)
+    gone = granted(state=state, lease_s=10.0, want="stop", why="drained")
+    for view in (
+        seen(lost, of=of),
+        seen(gone, of=of, instance=at_work(state="pending", epoch=0)),
+    ):
+        sights = {"n1": SILENT}
+        held = decide(view, world(100.0, sights, lease_over_s=lambda _g: 101.0), RULES)
+        assert (held.place, held.look_s) == (None, 101.0)
+        over = decide(view, world(101.0, sights, lease_over_s=lambda _g: 101.0), RULES)
+        assert over.place is not None
 
 
 # Sites
@@ -396,7 +412,18 @@ def play(played: Played, steps: list[tuple[str, str, float]]) -> None:
             assert played.overlapping() <= 1
 
 
+REPLACED_TOO_EARLY = [
+    ("silence", "n1", 0.0),
+    ("pass", "n1", 10.0),
+    ("decide", "n2", 0.0),
+    ("deliver", "n2", 0.0),
+    ("renew", "n2", 0.0),
+]
+"""It is lost to the second at which its lease ends by the center's clock, and its own clock is slower."""
+
+
 @given(steps=STEPS)
+@example(steps=REPLACED_TOO_EARLY)
 def test_two_runs_on_leases_never_overlap_and_one_result_is_accepted(
     steps: list[tuple[str, str, float]],
 ) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from system.conftest import make_agent as make_agent
 from system.conftest import make_center as make_center
 from system.conftest import programs as programs
@@ -30,6 +31,7 @@ async def where(center: CenterProgram, name: str, *, not_on: str = "") -> str:
     return node
 
 
+@pytest.mark.processes
 async def test_a_service_whose_node_is_killed_runs_elsewhere(
     make_center: Callable[..., CenterProgram], make_agent: Callable[[str, int], AgentProgram]
 ) -> None:
