@@ -18,7 +18,6 @@ from farshore_edge.database import (
     Loss,
     MemoryDatabase,
     SqliteDatabase,
-    TaskBooks,
     TaskChange,
     TaskRow,
 )
@@ -134,7 +133,8 @@ async def test_old_finished_commands_are_forgotten_and_unfinished_ones_never(
 
 
 async def test_grants_are_kept_and_their_epochs_never_fall(database: Database) -> None:
-    assert database.tasks() == TaskBooks()
+    empty = database.tasks()
+    assert (empty.rev, dict(empty.epochs), list(empty.rows)) == (0, {}, [])
     rows = [TaskRow(id="a.0.5", body=b"{}"), TaskRow(id="b.0.6", body=b"1")]
     first = TaskChange(rev=3, epochs={"a/0": 5, "b/0": 6}, rows=rows)
     second = TaskChange(epochs={"a/0": 4}, gone=["b.0.6"], rows=[TaskRow(id="a.0.5", body=b"2")])

@@ -77,8 +77,7 @@ def test_the_same_document_twice_changes_nothing_more(known: Books, grants: list
     kept |= {Kept(grant=g).id: Kept(grant=g) for g in plan.take}
     after = Books(rev=rev, highest={**known.highest, **plan.highest()}, kept=kept)
     again = engine.plan(after, rev, grants)
-    assert not again.take
-    assert not again.forget
+    assert (again.take, again.forget) == ((), ())
     assert dict(plan.stop).items() <= dict(again.stop).items()
 
 
@@ -114,8 +113,8 @@ def test_however_it_ends_the_policy_is_kept(
 ) -> None:
     spec = TaskSpec(kind=kind, driver="process", restart=restart)
     kept = Kept(grant=grant(spec=spec), state="running")
-    now_ms = 1_000_000
     restarted: list[int] = []
+    now_ms = 1_000_000
     for end, run_s, later_ms in ends:
         now_ms += later_ms
         kept, then = engine.after_end(kept, end, run_s=run_s, now_ms=now_ms)

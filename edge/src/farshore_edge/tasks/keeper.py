@@ -24,6 +24,9 @@ QUIET_S = 0.25
 AGAIN_S = (1.0, 30.0)
 """Between two attempts at what has to come about: to end something, to know whether it runs."""
 
+FRESH = dict.fromkeys(("code", "reason", "exit_code", "signal", "run_s"))
+"""What is said of a run that has begun: nothing of the one before it."""
+
 WHY = {
     "asked": "it was asked to stop",
     "lease_over": "its lease was not renewed in time",
@@ -69,6 +72,7 @@ class Keeper:
         if self.kept.stop is not None or (self.lease and lease.end_s <= self.lease.end_s):
             return
         try:
+            self._office.folders.make(self.kept.id)  # it may come before anything is prepared
             self._office.leases.keep(self.kept.id, lease)
         except OSError as exc:
             log.error("a lease can't be kept", extra={"task": self.kept.id, "error": str(exc)})
@@ -272,7 +276,7 @@ class Keeper:
         checking_ = self._checking(work)
         wish = asyncio.ensure_future(self._wished.wait())
         if checking_ is None and self.kept.state == "starting":
-            self._move("running", code=None, reason=None)
+            self._move("running", **FRESH)
             self._tell()
         watched: set[asyncio.Future[Any]] = {waiting, wish}
         watched |= {checking_} if checking_ is not None else set()
@@ -301,7 +305,7 @@ class Keeper:
         before = self.kept.healthy
         self.kept = replace(self.kept, healthy=healthy)
         if self.kept.state == "starting" and started:
-            self._move("running", code=None, reason=None)
+            self._move("running", **FRESH)
             self._tell()
         elif before is not healthy:
             self._office.changed()
