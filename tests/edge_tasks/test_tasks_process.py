@@ -113,7 +113,11 @@ async def test_what_ends_orderly_has_its_grace(world: World, tmp_path: Path) -> 
     script = (
         f"trap 'echo bye > {note}; exit 4' INT; echo up >> {note}; while :; do sleep 0.05; done"
     )
-    spec: dict[str, Any] = {"argv": ["sh", "-c", script], "stop_signal": "SIGINT", "stop_grace_s": 60}
+    spec: dict[str, Any] = {
+        "argv": ["sh", "-c", script],
+        "stop_signal": "SIGINT",
+        "stop_grace_s": 60,
+    }
     world.give(1, grant(**spec))
     await eventually(note.exists)
     world.give(2, grant(**spec, want="stop"))
