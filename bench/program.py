@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from bench.table import tables
 
@@ -37,8 +37,9 @@ def tell(
     files: Path,
     draw: Callable[[Report], str],
     as_json: bool,
+    show: Callable[[Report], RenderableType] = tables,
 ) -> int:
-    """Measures, writes ``files``.json and .svg, prints; gives the exit code."""
+    """Measures, writes ``files``.json and .svg, prints (by ``show``); gives the exit code."""
     progress = Console(stderr=True, highlight=False)
 
     def say(text: str) -> None:
@@ -54,6 +55,6 @@ def tell(
     if as_json:
         sys.stdout.write(text)
     else:
-        Console(highlight=False).print(tables(found))
+        Console(highlight=False).print(show(found))
     say(f"written: {files.with_suffix('.json')} and {files.name}.svg")
     return 1 if found["failures"] else 0

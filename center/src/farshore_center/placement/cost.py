@@ -1,0 +1,157 @@
+"""What it would cost to run a task on each node: when it would be done, and what that takes in money.
+
+    completion = wait at the node + transfer of what is not there + run time
+    money      = bytes moved * cost per byte + core-seconds * cost per core-second
+
+Data comes and goes by the links of its holder and of the node, through the center: the slower of the two
+sets the rate. Run times were measured on the node itself, on nodes of its kind, on its side, or anywhere;
+without any, the hint counts. Every number says where it comes from.
+"""
+
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+
+from farshore_center.placement.columns import ASSUMED, Bools, Columns, Floats, Ints
+from farshore_center.placement.model import Data, Demand, Figure, Origin, RunTime, Side
+
+ORIGINS: tuple[Origin, ...] = get_args(Origin)
+MEASURED, ELSEWHERE, HINT, _, UNKNOWN = range(len(ORIGINS))
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of each row. ``run_s`` and ``p95_run_s`` are 0 where nothing is known of the run time."""
+
+    wait_s: Floats
+    transfer_s: Floats
+    moved_bytes: Floats
+    links_measured: Bools
+    run_s: Floats
+    p95_run_s: Floats
+    run_origin: Ints
+    money: Floats
+
+    @property
+    def completion_s(self) -> Floats:
+        return self.wait_s + self.transfer_s + self.run_s
+
+    @property
+    def p95_s(self) -> Floats:
+        """Done by then in 95 of 100 runs. The least that it can be, where the run time is unknown."""
+        return self.wait_s + self.transfer_s + self.p95_run_s
+
+    def figures(self, row: int) -> tuple[Figure, ...]:
+        """What the estimate for one row was reckoned from."""
+        run: Origin = ORIGINS[self.run_origin[row]]
+        links: Origin = "measured" if self.links_measured[row] else "assumed"
+        whole: Origin = ORIGINS[max(self.run_origin[row], ORIGINS.index(links))]
+        known = run != "unknown"
+        wait, moved = float(self.wait_s[row]), float(self.moved_bytes[row])
+        transfer, cost = float(self.transfer_s[row]), float(self.money[row])
+        run_s, p95_s = float(self.run_s[row]), float(self.p95_run_s[row])
+        done, done_p95 = wait + transfer + run_s, wait + transfer + p95_s
+        return (
+            _figure("wait", wait, "s", "measured"),
+            _figure("moved", moved, "bytes", "hint"),
+            _figure("transfer", transfer, "s", links),
+            _figure("run", run_s if known else None, "s", run),
+            _figure("run p95", p95_s if known else None, "s", run),
+            _figure("completion", done if known else None, "s", whole),
+            _figure("completion p95", done_p95 if known else None, "s", whole),
+            _figure("cost", cost, "money", whole),
+        )
+
+
+def _figure(name: str, value: float | None, unit: str, origin: Origin) -> Figure:
+    return Figure(name=name, value=value, unit=unit, origin=origin)
+
+
+def reckon(columns: Columns, demand: Demand) -> Cost:
+    """The cost on every row."""
+    transfer, moved, fees = np.zeros(columns.size), np.zeros(columns.size), np.zeros(columns.size)
+    measured = np.ones(columns.size, np.bool_)
+    for data, into in [(d, True) for d in demand.reads] + [(d, False) for d in demand.writes]:
+        if not data.size_bytes:
+            continue
+        way = _way(columns, data, into)
+        transfer += np.where(way.here, 0.0, data.size_bytes / way.rate + way.latency)
+        moved += np.where(way.here, 0, data.size_bytes)
+        fees += np.where(way.here, 0.0, data.size_bytes * way.byte_cost)
+        measured &= way.here | way.measured
+    mean, p95, origin = _run_time(columns, demand)
+    return Cost(
+        wait_s=columns.queue_s,
+        transfer_s=transfer,
+        moved_bytes=moved,
+        links_measured=measured,
+        run_s=mean,
+        p95_run_s=p95,
+        run_origin=origin,
+        money=fees + mean * demand.cpu_milli / 1000 * columns.core_cost,
+    )
+
+
+def here(columns: Columns, data: Data) -> Bools:
+    """Rows that hold the data."""
+    if data.group:
+        return columns.having("group", data.group)
+    rows = np.zeros(columns.size, np.bool_)
+    if data.node in columns.row:
+        rows[columns.row[data.node]] = True
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """Between where data lies and each row."""
+
+    here: Bools
+    rate: Floats
+    latency: Floats
+    byte_cost: Floats
+    measured: Bools
+
+
+def _way(columns: Columns, data: Data, into: bool) -> _Way:
+    """``into`` the row (a read), or out of it (a write). Of several holders, the one with the best rate;
+    one that the pool does not know has a link as is assumed for any."""
+    held = here(columns, data)
+    theirs, ours = (columns.up, columns.down) if into else (columns.down, columns.up)
+    rows = np.flatnonzero(held)
+    if not len(rows):
+        nowhere = np.zeros(columns.size, np.bool_)
+        rate = np.minimum(ASSUMED.up_bytes_s, ours)
+        return _Way(held, rate, columns.latency + ASSUMED.latency_s, columns.byte_cost, nowhere)
+    holder = int(rows[theirs[rows].argmax()])
+    return _Way(
+        here=held,
+        rate=np.minimum(theirs[holder], ours),
+        latency=columns.latency[holder] + columns.latency,
+        byte_cost=columns.byte_cost[holder] + columns.byte_cost,
+        measured=columns.link_known & columns.link_known[holder],
+    )
+
+
+def _run_time(columns: Columns, demand: Demand) -> tuple[Floats, Floats, Ints]:
+    """Mean, p95 and origin of each row's run time."""
+    codes, kinds = columns.kinds()
+    known = [_of_kind(demand, kind, side) for kind, side in kinds]
+    mean = np.array([run.mean_s for run, _ in known])[codes]
+    p95 = np.array([run.p95_s for run, _ in known])[codes]
+    origin = np.array([its for _, its in known])[codes]
+    for node in demand.run_times.keys() & columns.row.keys():
+        row, run = columns.row[node], demand.run_times[node]
+        mean[row], p95[row], origin[row] = run.mean_s, run.p95_s, MEASURED
+    return mean, p95, origin
+
+
+def _of_kind(demand: Demand, kind: str, side: Side) -> tuple[RunTime, int]:
+    """The run time on nodes of a kind, from what was measured nearest to it."""
+    for of, origin in ((kind, MEASURED), (side, ELSEWHERE), ("*", ELSEWHERE)):
+        if of in demand.run_times:
+            return demand.run_times[of], origin
+    hint = demand.run_hint_s
+    guess = RunTime(mean_s=hint or 0.0, p95_s=hint or 0.0, count=0)
+    return guess, UNKNOWN if hint is None else HINT

@@ -1,0 +1,209 @@
+"""Edge or core: what is reckoned, where each number comes from, and which side wins."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from farshore_center.placement import (
+    Choice,
+    Data,
+    Demand,
+    Link,
+    NodeCapacity,
+    PlacementError,
+    Pool,
+    RunTime,
+    choose,
+)
+from farshore_center.placement.cost import reckon
+from farshore_center.placement.sketch import RunSketch
+from hypothesis import given
+from hypothesis import strategies as st
+
+MB = 10**6
+SLOW = Link(up_bytes_s=MB, down_bytes_s=4 * MB, latency_s=0.1, measured=True)
+EDGE = NodeCapacity(node="edge-1", group="eu", cpu_milli=4000, link=SLOW)
+FAR = replace(EDGE, node="edge-2", group="us")
+CORE = NodeCapacity(node="core-1", group="core", cpu_milli=64000)
+SLOWER = RunTime(mean_s=60, p95_s=90, count=20)
+QUICK = RunTime(mean_s=6, p95_s=9, count=20)
+TIMES = {"edge": SLOWER, "core": QUICK}
+
+
+def figures(demand: Demand, node: str, *given_nodes: NodeCapacity) -> dict[str, tuple[Any, str]]:
+    pool = Pool(given_nodes or (EDGE, FAR, CORE))
+    found = reckon(pool.columns, demand).figures(pool.columns.row[node])
+    return {figure.name: (figure.value, figure.origin) for figure in found}
+
+
+def chosen(demand: Demand, *given_nodes: NodeCapacity) -> str:
+    found = choose(Pool(given_nodes or (EDGE, FAR, CORE)), demand)
+    assert isinstance(found, Choice), str(found)
+    return found.node
+
+
+def reads(size: int, **more: object) -> Demand:
+    base = Demand(cpu_milli=1000, reads=(Data(node="edge-1", size_bytes=size),), run_times=TIMES)
+    return replace(base, **more)  # type: ignore[arg-type]
+
+
+def test_wait_transfer_and_run_add_up() -> None:
+    there = figures(reads(100 * MB), "core-1")
+    assert there["transfer"] == (pytest.approx(100.1), "measured")
+    assert there["run"] == (6, "measured")
+    assert there["completion"] == (pytest.approx(106.1), "measured")
+    assert there["completion p95"] == (pytest.approx(109.1), "measured")
+    here = figures(reads(100 * MB), "edge-1")
+    assert (here["moved"][0], here["completion"][0]) == (0, 60)
+    waits = figures(reads(0), "edge-1", replace(EDGE, queue_s=5.0), CORE)
+    assert (waits["wait"], waits["completion"][0]) == ((5, "measured"), 65)
+
+
+def test_between_two_nodes_of_the_edge_the_slower_direction_sets_the_rate() -> None:
+    other = figures(reads(8 * MB), "edge-2")
+    assert other["transfer"][0] == pytest.approx(8 + 0.2), "up with 1 MB/s, down with 4 MB/s"
+    back = replace(reads(0), writes=(Data(group="core", size_bytes=8 * MB),))
+    assert figures(back, "edge-1")["transfer"][0] == pytest.approx(8.1)
+    assert figures(back, "core-1")["transfer"][0] == pytest.approx(0)
+
+
+def test_large_data_stays_at_the_edge_and_heavy_work_goes_to_the_core() -> None:
+    assert chosen(reads(100 * MB)) == "edge-1"
+    assert chosen(reads(10 * MB)) == "core-1"
+    assert chosen(replace(reads(10 * MB), where="edge")) == "edge-1"
+
+
+@given(
+    st.integers(0, 500),
+    st.floats(1, 200),
+    st.floats(1, 200),
+    st.sampled_from([1e5, 1e6, 1e7]),
+    st.integers(0, 3),
+)
+def test_the_side_that_is_chosen_is_within_a_tenth_of_the_better_one(
+    megabytes: int, at_the_edge: float, at_the_core: float, rate: float, busy: int
+) -> None:
+    """By the estimates themselves, however full the nodes are: packing never outweighs time."""
+    times = {
+        "edge": RunTime(mean_s=at_the_edge, p95_s=at_the_edge, count=3),
+        "core": RunTime(mean_s=at_the_core, p95_s=at_the_core, count=3),
+    }
+    link = Link(up_bytes_s=rate, down_bytes_s=rate, latency_s=0.05, measured=True)
+    pool = Pool([replace(EDGE, link=link), replace(FAR, link=link), CORE])
+    for number in range(busy):
+        pool.place(f"t{number}", Demand(cpu_milli=1000), ("edge-1", "edge-2", "core-1")[number])
+    demand = replace(reads(megabytes * MB), run_times=times)
+    found = choose(pool, demand)
+    assert isinstance(found, Choice)
+    done = reckon(pool.columns, demand).completion_s
+    assert done[pool.columns.row[found.node]] <= 1.1 * done.min()
+
+
+def test_where_a_number_comes_from_is_told() -> None:
+    only = {"core": QUICK}
+    assert figures(reads(0, run_times=only), "edge-1")["run"] == (None, "unknown")
+    assert figures(reads(0, run_times=only), "edge-1")["completion"] == (None, "unknown")
+    guess = figures(reads(0, run_times=only, run_hint_s=30.0), "edge-1")
+    assert guess["run"] == guess["run p95"] == guess["completion"] == (30, "hint")
+    assert figures(reads(0, run_times={"*": QUICK}), "edge-1")["run"] == (6, "measured elsewhere")
+    pi = replace(EDGE, kind="pi")
+    of_kind = {"edge": SLOWER, "pi": QUICK}
+    assert figures(reads(0, run_times=of_kind), "edge-1", pi)["run"] == (6, "measured")
+    of_side = figures(reads(0, run_times={"edge": SLOWER}), "edge-1", pi)
+    assert of_side["run"] == (60, "measured elsewhere")
+    of_node = {"edge": QUICK, "edge-1": SLOWER}
+    assert figures(reads(0, run_times=of_node), "edge-1")["run"] == (60, "measured")
+
+
+def test_a_link_that_nobody_measured_is_an_assumption() -> None:
+    bare = replace(EDGE, link=None)
+    assert figures(reads(MB), "core-1", bare, CORE)["transfer"] == (pytest.approx(1.1), "assumed")
+    gone = replace(reads(MB), reads=(Data(node="elsewhere", size_bytes=MB),))
+    assert figures(gone, "core-1")["transfer"] == (pytest.approx(1.1), "assumed")
+    assert figures(reads(MB), "edge-1")["transfer"] == (0, "measured"), "nothing is moved"
+
+
+def test_money_is_bytes_and_core_seconds() -> None:
+    paid = replace(EDGE, link=replace(SLOW, cost_per_byte=1e-6))
+    dear = replace(CORE, cost_per_core_s=0.5)
+    demand = replace(reads(10 * MB), cpu_milli=2000)
+    assert figures(demand, "core-1", paid, dear)["cost"] == (pytest.approx(10 + 6), "measured")
+    assert figures(demand, "edge-1", paid, dear)["cost"] == (0, "measured")
+    same = {"edge": QUICK, "core": QUICK}
+    cheap = replace(dear, node="core-2", cost_per_core_s=0.1)
+    assert (
+        chosen(replace(reads(0), reads=(), run_times=same, where="core"), dear, cheap) == "core-2"
+    )
+
+
+def test_a_deadline_refuses_by_p95_and_not_by_what_nobody_knows() -> None:
+    assert chosen(reads(20 * MB, deadline_s=95.0)) == "core-1"
+    only_edge = choose(Pool([EDGE]), reads(0, deadline_s=89.0))
+    assert str(only_edge) == "none of 1 nodes: deadline refuses 1"
+    assert chosen(reads(0, deadline_s=90.0), EDGE) == "edge-1"
+    assert chosen(reads(0, run_times={}, deadline_s=1.0), EDGE) == "edge-1"
+    far = choose(Pool([EDGE, FAR]), reads(10 * MB, run_times={}, deadline_s=1.0))
+    assert isinstance(far, Choice)
+    assert [(r.filter, r.nodes) for r in far.rejections] == [("deadline", 1)]
+
+
+def test_a_battery_below_its_floor_refuses_and_mains_never_does() -> None:
+    low = replace(EDGE, battery_pct=19.0)
+    assert chosen(Demand(), low, FAR) == "edge-2"
+    assert chosen(Demand(min_battery_pct=19.0), low) == "edge-1"
+    assert chosen(Demand(min_battery_pct=0.0), replace(EDGE, battery_pct=0.0)) == "edge-1"
+
+
+def test_locality_counts_where_times_are_equal() -> None:
+    lan = Link(up_bytes_s=1e12, down_bytes_s=1e12, measured=True)
+    given_nodes = [replace(EDGE, link=lan), replace(FAR, link=lan)]
+    demand = reads(100, run_times={"edge": QUICK})
+    assert (
+        chosen(replace(demand, reads=(Data(node="edge-2", size_bytes=100),)), *given_nodes)
+        == "edge-2"
+    )
+    assert (
+        chosen(replace(demand, reads=(Data(group="us", size_bytes=100),)), *given_nodes) == "edge-2"
+    )
+
+
+seconds = st.floats(0.002, 10_000)
+
+
+@given(st.lists(seconds, min_size=1, max_size=300))
+def test_a_sketch_knows_mean_and_quantiles_to_within_a_twentieth(values: list[float]) -> None:
+    sketch = RunSketch()
+    for value in values:
+        sketch.add(value)
+    found = sketch.run_time()
+    assert found is not None
+    assert found.mean_s == pytest.approx(np.mean(values))
+    assert found.count == len(values)
+    for part in (0.5, 0.95, 1.0):
+        exact = sorted(values)[max(0, int(np.ceil(part * len(values) - 1e-9)) - 1)]
+        assert sketch.quantile(part) == pytest.approx(exact, rel=0.05)
+    assert RunSketch.restored(sketch.record()) == sketch
+
+
+def test_a_sketch_stays_small_and_forgets_slowly() -> None:
+    sketch = RunSketch()
+    assert sketch.run_time() is None
+    for _ in range(5000):
+        sketch.add(100.0)
+    for _ in range(5000):
+        sketch.add(1.0)
+    found = sketch.run_time()
+    assert found is not None
+    assert found.mean_s < 10
+    assert sketch.weight < 1000
+    assert len(sketch.counts) <= 2
+
+
+def test_what_is_no_run_time_is_refused() -> None:
+    for wrong in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(PlacementError, match="can't have taken"):
+            RunSketch().add(wrong)
+    for record in ({}, {"counts": 3, "total_s": 1}):
+        with pytest.raises(PlacementError, match="not a record"):
+            RunSketch.restored(record)
