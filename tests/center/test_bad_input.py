@@ -65,6 +65,7 @@ UNREADABLE = [
         None,
     ),
     ("a heartbeat of a device", "dev/plc/heartbeat", b"{}", "unknown_topic"),
+    ("a lease", "lease", b"{}", "unknown_topic"),
 ]
 
 BAD_BODIES = [

@@ -1,1 +1,1 @@
-"""Work that the center placed on this node: kept running with or without the center."""
+"""Work that the center places on this node. Only the contract of its drivers is here yet."""

@@ -1,1 +1,1 @@
-"""What runs an instance of a task: one contract, found by entry point (``farshore.task_drivers``)."""
+"""What is to run an instance of a task: one contract for every driver."""

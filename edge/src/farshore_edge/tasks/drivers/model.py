@@ -1,8 +1,8 @@
-"""The contract of a driver.
+"""The contract of a driver; none is built yet.
 
 A driver runs one instance at a time for each ``Work``, and keeps no state of its own that it needs after
-the agent's death: ``trace`` holds all that finds the work again. Every driver passes the conformance
-suite in ``tests/task_drivers``.
+the agent's death: ``trace`` holds all that finds the work again. Every driver has to pass one
+conformance suite.
 """
 
 from collections.abc import Mapping
