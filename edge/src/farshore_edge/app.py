@@ -498,6 +498,8 @@ class Agent:
     async def _facts_reported(self) -> bool:
         try:
             facts = await asyncio.to_thread(self._machine.facts)
+            if (cluster := await self._supervisor.cluster()) is not None:
+                facts = {**facts, "cluster": cluster}
             digest = _digest(facts)
             await self.outbox.append("reports", "rep/facts", {"digest": digest, "facts": facts})
         except Exception:  # a strange machine is managed all the same
