@@ -65,7 +65,7 @@ UNREADABLE = [
         None,
     ),
     ("a heartbeat of a device", "dev/plc/heartbeat", b"{}", "unknown_topic"),
-    ("a lease", "lease", b"{}", "unknown_topic"),
+    ("a lease without instances", "lease", b"{}", None),
 ]
 
 BAD_BODIES = [

@@ -23,7 +23,7 @@ async def test_a_service_runs_with_its_environment_and_is_told(
     world: World, tmp_path: Path
 ) -> None:
     await world.up()
-    assert world.words("birth")[-1]["capabilities"]["drivers"] == ["process"]
+    assert "process" in world.words("birth")[-1]["capabilities"]["drivers"]
     script = "echo $FARSHORE_TASK $FARSHORE_INSTANCE $FARSHORE_EPOCH $COLOR $FARSHORE_NODE; pwd; "
     script += "exec sleep 600"
     world.give(1, grant(argv=["sh", "-c", script], env={"COLOR": "red"}))
@@ -170,7 +170,7 @@ async def test_a_newer_grant_begins_after_the_older_one_has_ended(
 
 
 BAD: list[tuple[dict[str, Any], str, str]] = [
-    (grant(driver="wasm"), "no_driver", "driver wasm: this node has process"),
+    (grant(driver="wasm"), "no_driver", "driver wasm: this node has "),
     (grant(run={}), "bad_settings", "argv"),
     (grant(run={"argv": ["x"], "argh": 1}), "bad_settings", "run.argh: the driver process has no"),
     (grant(run={"argv": ["x", 5]}), "bad_settings", "run.argv[1]"),

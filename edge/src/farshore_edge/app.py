@@ -153,7 +153,9 @@ class Agent:
                 "metrics", "tel/host", body, timing=timing
             ),
         )
-        self._facts = FactsReporter(self._machine.facts, self.outbox.append)
+        self._facts = FactsReporter(
+            self._machine.facts, self.outbox.append, cluster=lambda: self._supervisor.cluster()
+        )
         self._unheard = Unheard(self.outbox.append, monotonic_s=clock.monotonic_s)
 
     def _wire_commands(self, handlers: Handlers, find_verbs: Finder, support: Support) -> None:

@@ -83,10 +83,7 @@ class Intake:
                 self._nodes.heard(up.node)
             if up.device is not None and up.kind not in STREAM_OF:
                 raise MessageError("unknown_topic", f"{topic!r}: devices are not served yet")
-            take = self._by_kind.get(up.kind)
-            if take is None:
-                raise MessageError("unknown_topic", f"{topic!r}: tasks are not served yet")
-            await take(up, payload)
+            await self._by_kind[up.kind](up, payload)
             self.received[up.kind] += 1
         except RemoteProtocolError as exc:
             self._refuse(topic, payload, client_id, up, exc)

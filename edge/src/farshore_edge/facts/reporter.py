@@ -15,13 +15,19 @@ RETRY_S = 600.0
 Append = Callable[[str, str, dict[str, Any]], Awaitable[int]]
 """Appends a record to a stream: its name, the topic below the node, the body."""
 
+Cluster = Callable[[], Awaitable[dict[str, Any] | None]]
+"""What a driver adds to this node that hands work to a cluster; None where there is none."""
+
 
 class FactsReporter:
     """``digest``: of the facts that were reported; empty before."""
 
-    def __init__(self, facts: Callable[[], dict[str, Any]], append: Append) -> None:
-        """``facts`` is called in a thread."""
+    def __init__(
+        self, facts: Callable[[], dict[str, Any]], append: Append, *, cluster: Cluster
+    ) -> None:
+        """``facts`` is called in a thread; ``cluster``: the fact of that name, or None."""
         self._facts = facts
+        self._cluster = cluster
         self._append = append
         self.digest = ""
 
@@ -35,6 +41,8 @@ class FactsReporter:
     async def _reported(self) -> bool:
         try:
             facts = await asyncio.to_thread(self._facts)
+            if (cluster := await self._cluster()) is not None:
+                facts = {**facts, "cluster": cluster}
             digest = digest_of(facts)
             await self._append("reports", "rep/facts", {"digest": digest, "facts": facts})
         except Exception:  # a strange machine is managed all the same

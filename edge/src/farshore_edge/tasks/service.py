@@ -19,7 +19,7 @@ from farshore_edge.errors import DatabaseError, RecordError
 from farshore_edge.outbox import Outbox
 from farshore_edge.tasks import documents, engine, reports
 from farshore_edge.tasks.documents import Document
-from farshore_edge.tasks.drivers.model import Driver, DriverError, Running
+from farshore_edge.tasks.drivers.model import Capacity, Driver, DriverError, Running
 from farshore_edge.tasks.folders import Folders
 from farshore_edge.tasks.keeper import WHY, Keeper
 from farshore_edge.tasks.lease_files import FileLeases, Leases
@@ -98,6 +98,21 @@ class TaskService:
     def drivers(self) -> tuple[str, ...]:
         """For the birth: those that this machine can use."""
         return tuple(sorted(self._drivers))
+
+    async def cluster(self) -> dict[str, Any] | None:
+        """What a driver adds to this node that hands work to a cluster; None where there is none. Then
+        the node's own processors and memory do not count for that driver's tasks."""
+        for driver in self._drivers.values():
+            asked = getattr(driver, "capacity", None)
+            capacity: Capacity | None = None if asked is None else await asked()
+            if capacity is not None:
+                return {
+                    "driver": driver.name,
+                    "cpu_cores": capacity.cpu_cores,
+                    "memory_bytes": capacity.memory_bytes,
+                    **capacity.facts,
+                }
+        return None
 
     def revisions(self) -> dict[str, int]:
         return {"tasks": self._books.rev} if self._books.rev else {}

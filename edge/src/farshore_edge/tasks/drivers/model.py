@@ -1,4 +1,4 @@
-"""The contract of a driver; none is built yet.
+"""The contract of a driver.
 
 A driver runs one instance at a time for each ``Work``, and keeps no state of its own that it needs after
 the agent's death: ``trace`` holds all that finds the work again. Every driver has to pass one

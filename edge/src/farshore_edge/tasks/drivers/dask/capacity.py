@@ -3,7 +3,7 @@
 import json
 import sys
 
-WAIT_S = 5
+WAIT_S = 20
 
 
 def main(scheduler: str) -> int:

@@ -28,7 +28,7 @@ from farshore_edge.tasks.drivers.model import (
 )
 from farshore_edge.tasks.drivers.process import ProcessSettings
 
-CAPACITY_S = 15.0
+CAPACITY_S = 40.0
 UNLIMITED = Limits()
 
 
@@ -70,10 +70,9 @@ class DaskDriver:
         self._python = python
 
     async def available(self) -> str | None:
+        """A scheduler that is away when the agent starts may be there when it is needed."""
         if importlib.util.find_spec("distributed") is None:
             return "the package distributed is not installed; pip install 'farshore-edge[dask]'"
-        if self._scheduler is not None and await self.capacity() is None:
-            return f"{self._scheduler}: no Dask scheduler answers there"
         return await self._processes.available()
 
     async def capacity(self) -> Capacity | None:
