@@ -123,6 +123,13 @@ class CenterProgram(Program):
 
         await until(look, f"{names} online", START_S)
 
+    async def offline(self, *names: str, within_s: float = DEADLINE_S) -> None:
+        async def look() -> bool:
+            found = await self.get("/nodes", state="offline")
+            return set(names) <= {item["name"] for item in found["items"]}
+
+        await until(look, f"{names} offline", within_s)
+
     async def command(self, node: str, verb: str, args: Any = None, **more: Any) -> dict[str, Any]:
         response = await self.http.post(
             "/api/v1/commands", json={"node": node, "verb": verb, "args": args or {}, **more}
