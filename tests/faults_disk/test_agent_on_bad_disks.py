@@ -51,7 +51,7 @@ class Bench:
             ((head,),) = db.execute("SELECT head FROM stream WHERE name = 'metrics'")
 
         async def look() -> bool:
-            return await self.accepted() >= head
+            return bool(await self.accepted() >= head)
 
         await until(look, f"{head} records of {self.agent.name} on its disk")
         return await self.accepted()

@@ -14,18 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from ports import free_port
 
 DEADLINE_S = 60.0
 START_S = 90.0
 """Of a program: half a second of computing, on a machine that may have much else to do."""
 BIN = Path(sys.executable).parent
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def until(condition: Callable[[], Any], what: str, within_s: float = DEADLINE_S) -> Any:
