@@ -22,10 +22,12 @@ from farshore_center.tasks.books import Books
 from farshore_center.tasks.checking import Accepted, Known, accepted
 from farshore_center.tasks.delivery import Delivery, Downlink
 from farshore_center.tasks.demands import demand_of
+from farshore_center.tasks.draining import Drains
 from farshore_center.tasks.leases import Leases
 from farshore_center.tasks.listening import Listening
 from farshore_center.tasks.pool import largest_of
 from farshore_center.tasks.pool_reader import Snapshot
+from farshore_center.tasks.reading import TaskReader
 from farshore_center.tasks.records import Key
 from farshore_center.tasks.reports import Word, record_many
 from farshore_center.tasks.runner import Runner
@@ -81,12 +83,12 @@ class TaskRoom:
         self.service = TaskService(
             database,
             events,
-            registry,
-            self._books,
             self.runner,
             self._accept,
             now_ms=now_ms,
         )
+        self.reader = TaskReader(database, self._books, now_ms=now_ms)
+        self.drains = Drains(database, events, registry, self.runner, now_ms=now_ms)
 
     # Life
 
