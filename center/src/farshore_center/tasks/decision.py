@@ -108,7 +108,7 @@ def _superseded(decided: Decision, epoch: int) -> tuple[Granted, ...]:
 
 
 def leave(decided: Decision, epoch: int, why: str) -> Decision:
-    """The decision with its current grant ended, so that it is placed anew: a drain, a preemption."""
+    """The decision with its current grant ended, so that it is placed anew: a drain."""
     changed = {each.epoch: each for each in decided.grants}
     old = changed.get(epoch) or decided.view.grants[epoch]
     changed[epoch] = old.stopped(why)

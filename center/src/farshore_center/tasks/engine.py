@@ -7,14 +7,13 @@ A second look at what it has decided decides nothing.
 
 from dataclasses import dataclass, replace
 
+from farshore_center.tasks.claims import Push
 from farshore_center.tasks.decision import Decision, Place, grant, leave, refused
 from farshore_center.tasks.records import Granted
-from farshore_center.tasks.work import View, Work, World
+from farshore_center.tasks.sites import Drain
+from farshore_center.tasks.work import MOST_AVOIDED, View, Work, World
 
 __all__ = ["Decision", "Place", "Rules", "decide", "grant", "leave", "refused"]
-
-MOVES = frozenset({"superseded", "drained", "preempted", "moved"})
-"""Reasons to end a grant after which the instance runs again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,10 +161,46 @@ def _lost(work: Work, current: Granted) -> Place | None:
 
 
 def _running(work: Work, current: Granted) -> Place | None:
-    work.instance = replace(work.instance, reason=None)
-    drain = work.world.sight(current.node).drain
-    if current.want == "stop" or drain is None:
+    if current.want == "stop":
         return None
+    _tell_if_slow(work, current)
+    push = work.world.push_on(work.instance.key, current.epoch)
+    if push is not None:
+        _give_way(work, current, push)
+        return None
+    drain = work.world.sight(current.node).drain
+    return None if drain is None else _drained(work, current, drain)
+
+
+def _tell_if_slow(work: Work, current: Granted) -> None:
+    """A driver that hangs says nothing; this does."""
+    if current.state not in ("received", "preparing", "starting"):
+        work.instance = replace(work.instance, reason=None)
+        return
+    health, spec = work.view.task.spec.health, work.view.task.spec
+    may_s = work.world.slow_s + (0.0 if health is None else health.start_s)
+    since_s = (work.world.now_ms - current.since_ms) / 1000
+    if since_s < may_s:
+        work.look_at_s(work.world.now_s + may_s - since_s)
+        work.instance = replace(work.instance, reason=None)
+        return
+    work.wait(
+        f"{current.state} on {current.node} for more than {may_s:g} s; "
+        f"the driver {spec.driver} may hang, its node has said no more"
+    )
+
+
+def _give_way(work: Work, current: Granted, push: Push) -> None:
+    task = work.view.task
+    if task.spec.kind == "service" and not work.world.may_disrupt(task.name):
+        if push.why == "moved":
+            return
+        work.wait(f"{push.reason}; it waits until no more of its task is down than may be")
+        return
+    work.give_way(current, push)
+
+
+def _drained(work: Work, current: Granted, drain: Drain) -> Place | None:
     task = work.view.task
     if drain.until_ms is not None:
         if work.world.now_ms >= drain.until_ms:
@@ -194,7 +229,7 @@ def _failed(work: Work, current: Granted, rules: Rules) -> None:
     spec, instance = work.view.task.spec, work.instance
     ran_ms = (current.ended_ms or work.world.now_ms) - current.granted_ms
     failures = 1 if ran_ms >= rules.calm_s * 1000 else instance.failures + 1
-    avoid = tuple(dict.fromkeys((*instance.avoid, current.node)))[-16:]
+    avoid = tuple(dict.fromkeys((*instance.avoid, current.node)))[-MOST_AVOIDED:]
     reason = f"{current.state} on {current.node}: {current.reason or 'no reason was said'}"
     work.instance = replace(
         instance,

@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 from farshore_protocol.link import Message
-from farshore_protocol.tasks import LeaseRequest
+from farshore_protocol.tasks import LeaseRequest, TaskEvent
 from sqlalchemy import Connection
 
 from farshore_center.db.database import Database
@@ -62,11 +62,18 @@ class TaskRoom:
         self._now_ms = now_ms
         self._look: set[Key] = set()
         self._send: set[str] = set()
+        self._rejections: list[tuple[str, TaskEvent]] = []
+        self._well: set[str] = set()
         self._books = Books(database, registry, selection.members, rng=rng)
         self.leases = Leases(now_s=now_s)
         self._listening = Listening(registry, now_s=now_s, settle_s=settings.settle_s)
         self._delivery = Delivery(
-            database, downlink, registry.online, now_s=now_s, settings=settings
+            database,
+            downlink,
+            registry.online,
+            now_ms=now_ms,
+            now_s=now_s,
+            settings=settings,
         )
         self.runner = Runner(
             database,
@@ -78,6 +85,7 @@ class TaskRoom:
             now_ms=now_ms,
             now_s=now_s,
             held=held,
+            rng=rng,
             settings=settings,
         )
         self.service = TaskService(
@@ -151,6 +159,8 @@ class TaskRoom:
         # A thread of the database is here; the sets are only looked into after the commit.
         self._look |= recorded.look
         self._send |= recorded.nodes
+        self._rejections += recorded.rejections
+        self._well |= recorded.well
         counts = self.runner.counts
         counts.results += recorded.accepted
         counts.results_refused += recorded.refused
@@ -159,6 +169,12 @@ class TaskRoom:
 
     def reported(self) -> None:
         """They were committed."""
+        rejections, self._rejections = self._rejections, []
+        for node, word in rejections:
+            self.runner.rejected(node, word.code, word.reason or "")
+        well, self._well = self._well, set()
+        for node in well:
+            self.runner.well(node)
         if self._look:
             keys, self._look = self._look, set()
             self.runner.look_now(keys)

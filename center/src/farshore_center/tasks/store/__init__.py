@@ -2,9 +2,11 @@
 
 from farshore_center.tasks.store.grants import (
     all_live_grants,
+    ended_on,
     grants_on,
     live_grants,
     load_grants,
+    nodes_with_ended,
     prune_grants,
     save_grants,
 )
@@ -43,6 +45,7 @@ __all__ = [
     "all_live_grants",
     "all_nodes",
     "bump",
+    "ended_on",
     "grants_on",
     "history",
     "instances_of",
@@ -52,6 +55,7 @@ __all__ = [
     "load_nodes",
     "load_tasks",
     "next_occurrences",
+    "nodes_with_ended",
     "page_of_tasks",
     "prune_grants",
     "prune_history",

@@ -9,6 +9,8 @@ from farshore_center.tasks.model import grants, instances
 from farshore_center.tasks.records import Granted, GrantKey, Key
 from farshore_center.tasks.store.rows import chunks, grant_columns, read_grant
 
+TOLD = ("stopped", "succeeded", "failed")
+"""Ends of something that was at its node."""
 LIVE: ColumnElement[bool] = literal_column(
     "state NOT IN ('stopped', 'succeeded', 'failed', 'rejected', 'withdrawn')"
 )
@@ -48,6 +50,30 @@ def grants_on(conn: Connection, nodes: Iterable[str]) -> dict[str, list[Granted]
         for row in conn.execute(question.order_by(grants.c.task, grants.c.instance)).mappings():
             found.setdefault(row["node"], []).append(read_grant(row))
     return found
+
+
+def ended_on(
+    conn: Connection, nodes: Iterable[str], since_ms: int, most: int
+) -> dict[str, list[Granted]]:
+    """Of each node those that it has told the end of since then, the newest first, at most so many."""
+    found: dict[str, list[Granted]] = {}
+    for chunk in chunks(nodes):
+        question = select(grants).where(
+            grants.c.node.in_(chunk), grants.c.ended_ms > since_ms, grants.c.state.in_(TOLD)
+        )
+        for row in conn.execute(question.order_by(grants.c.ended_ms.desc())).mappings():
+            held = found.setdefault(row["node"], [])
+            if len(held) < most:
+                held.append(read_grant(row))
+    return found
+
+
+def nodes_with_ended(conn: Connection, after_ms: int, until_ms: int) -> set[str]:
+    """On which something has ended in this time."""
+    question = select(grants.c.node).where(
+        grants.c.ended_ms > after_ms, grants.c.ended_ms <= until_ms, grants.c.state.in_(TOLD)
+    )
+    return set(conn.execute(question.distinct()).scalars())
 
 
 def save_grants(conn: Connection, changed: Sequence[Granted]) -> None:
