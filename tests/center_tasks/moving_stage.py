@@ -67,16 +67,29 @@ class Node:
                 said.append(self.say(grant, state, self.rejects or None))
         return said
 
-    def say(self, grant: Grant, state: Any, reason: str | None = None, **more: Any) -> TaskEvent:
-        of = {
-            "task": grant.task,
-            "instance": grant.instance,
-            "attempt": grant.attempt,
-            "epoch": grant.epoch,
-        }
-        self.holds[grant.task, grant.instance, grant.epoch] = Held(**of, state=state)
-        code = "no_room" if state == "rejected" else None
-        return TaskEvent(**of, state=state, at_ms=0, reason=reason, code=code, **more)
+    def say(
+        self, grant: Grant, state: Any, reason: str | None = None, exit_code: int | None = None
+    ) -> TaskEvent:
+        word = TaskEvent(
+            task=grant.task,
+            instance=grant.instance,
+            attempt=grant.attempt,
+            epoch=grant.epoch,
+            state=state,
+            at_ms=0,
+            reason=reason,
+            exit_code=exit_code,
+            code="no_room" if state == "rejected" else None,
+        )
+        self.holds[grant.task, grant.instance, grant.epoch] = Held(
+            task=grant.task,
+            instance=grant.instance,
+            attempt=grant.attempt,
+            epoch=grant.epoch,
+            state=state,
+            exit_code=exit_code,
+        )
+        return word
 
     def report(self) -> TasksReport:
         return TasksReport(
@@ -98,11 +111,11 @@ class Stage:
 
     async def start(self) -> "Stage":
         await self.database.start()
-        self._make_room()
+        self.make_room()
         await self.room.start()
         return self
 
-    def _make_room(self) -> None:
+    def make_room(self) -> None:
         self.room = TaskRoom(
             self.database,
             EventLog(self.database, self.clock.ms),
@@ -119,7 +132,7 @@ class Stage:
 
     async def restart(self) -> None:
         """Another center begins on the same database."""
-        self._make_room()
+        self.make_room()
         await self.room.start()
         for node in self.nodes.values():
             self.room.stood(node.name, True, False)

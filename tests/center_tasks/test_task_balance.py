@@ -21,7 +21,7 @@ async def uneven(stage: Stage, count: int = 4, **spec: Any) -> None:
     await stage.step()
 
 
-async def nodes_of(stage: Stage, name: str) -> list[str | None]:
+async def nodes_of(stage: Stage, name: str) -> list[str]:
     return sorted(str(node) for node, _ in await stage.where(name))
 
 
