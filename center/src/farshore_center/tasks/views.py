@@ -91,6 +91,7 @@ def explanation(instance: Instance, grant: Granted | None) -> dict[str, Any]:
         "rejected": stored.get("rejected", {}),
         "candidates": stored.get("candidates"),
         "estimate": stored.get("estimate", []),
+        "links": stored.get("links", []),
         "reason": instance.reason,
     }
 
