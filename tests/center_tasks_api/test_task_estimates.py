@@ -1,6 +1,7 @@
 """What an estimate is made of reaches a decision: links, run times, charges, costs, clusters; by a real
 center, from what nodes say and people write."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -42,12 +43,18 @@ def figure(why: dict[str, Any], name: str) -> tuple[float, str]:
     return found["value"], found["origin"]
 
 
+def expect(why: dict[str, Any], name: str, value: float, origin: str) -> None:
+    found, whence = figure(why, name)
+    assert whence == origin
+    assert found == pytest.approx(value)
+
+
 def on(why: dict[str, Any], node: str) -> dict[str, Any]:
     (found,) = [each for each in why["candidates"] if each["node"] == node]
     return dict(found)
 
 
-async def measured(running: RunningCenter, worker: Worker, **word: float) -> None:
+async def measured(running: RunningCenter, worker: Worker, **word: Any) -> None:
     seq = await worker.tells("link", **word)
     await until(lambda: worker.node.acknowledged("events", seq), "the acknowledgement")
 
@@ -81,14 +88,14 @@ async def test_the_rate_of_a_link_is_assumed_until_the_node_has_measured_it(
     job = {**JOB, "where": "core", "reads": [{"where": "node:pi-1", "bytes": 4 * MB}]}
     await put(running, "first", job)
     why = await decided(running, "first")
-    assert figure(why, "transfer") == (pytest.approx(4.1), "assumed")
+    expect(why, "transfer", 4.1, "assumed")
     (link,) = why["links"]
     assert (link["node"], link["up_bytes_s"], link["measured_at"]) == ("pi-1", 1e6, None)
 
     await measured(running, edge, up_bytes_s=2e5, down_bytes_s=8e5, round_trip_s=0.5)
     await put(running, "second", job)
     why = await decided(running, "second")
-    assert figure(why, "transfer") == (pytest.approx(20.5), "measured")
+    expect(why, "transfer", 20.5, "measured")
     (link,) = why["links"]
     assert (link["up_bytes_s"], link["down_bytes_s"], link["round_trip_s"]) == (2e5, 8e5, 0.5)
     assert link["measured_at"] is not None
@@ -104,7 +111,7 @@ async def test_a_rate_that_is_none_is_refused_and_changes_nothing(
 ) -> None:
     edge, _ = pair
     for word in ({"up_bytes_s": -1}, {"up_bytes_s": 1e18}, {"down_bytes_s": "fast"}):
-        await measured(running, edge, **word)  # type: ignore[arg-type] # wrong on purpose
+        await measured(running, edge, **word)
     rejected = (await running.get("/rejected"))["items"]
     assert {each["reason"] for each in rejected} == {"bad_message"}
     assert "up_bytes_s" in str(rejected)
@@ -123,8 +130,8 @@ async def test_what_a_run_took_is_learned_without_the_moving_of_its_data(
     await done(running, core, "job", run_s=20.0)
     less = {**far, "reads": [{"where": "node:pi-1", "bytes": 400_000}]}
     why = await again(running, "job", less)
-    assert figure(why, "run") == (pytest.approx(9.5), "measured")
-    assert figure(why, "transfer") == (pytest.approx(1.5), "measured")
+    expect(why, "run", 9.5, "measured")
+    expect(why, "transfer", 1.5, "measured")
     assert figure(why, "completion")[0] == pytest.approx(11.0)
 
 
@@ -186,7 +193,7 @@ async def test_a_floor_is_held_against_the_charge_that_telemetry_tells(
         worker = await Worker(await make_node(name)).begin(running)
         m = {"battery.percent": [percent, percent], "battery.plugged": [plugged, plugged]}
         await worker.node.publish("tel/host", batch(1, m=m))
-        await until(lambda node=worker.node: node.acknowledged("metrics", 1), "the sample")
+        await until(partial(worker.node.acknowledged, "metrics", 1), "the sample")
     await put(running, "job", {**JOB, "battery_min_percent": 20})
     why = await decided(running, "job")
     assert why["rejected"] == {"battery": 1}
