@@ -195,10 +195,10 @@ def test_a_claim_holds_its_place_and_gives_all_of_it_back() -> None:
     claims = Claims(pool)
     claim = Claim(key=("a", 0), node="n1", gpus=(), why="preempted", priority=90, victims=())
     claims.make(claim, Demand(cpu_milli=1500))
-    assert pool.columns.cpu_free[0] == 500
+    assert pool.columns.own.cpu_free[0] == 500
     assert claims.release(("a", 0)) == claim
     assert claims.release(("a", 0)) is None
-    assert pool.columns.cpu_free[0] == 2000
+    assert pool.columns.own.cpu_free[0] == 2000
     assert label_of(("a", 0)) not in pool.placements
     claims.make(replace(claim, node="gone"), Demand())
     assert claims.of(("a", 0)) is None

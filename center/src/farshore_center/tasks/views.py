@@ -92,6 +92,7 @@ def explanation(instance: Instance, grant: Granted | None) -> dict[str, Any]:
         "rejected": stored.get("rejected", {}),
         "candidates": stored.get("candidates"),
         "estimate": stored.get("estimate", []),
+        "links": stored.get("links", []),
         "reason": stored.get("reason") or instance.reason,
         "gave_way": stored.get("gave_way"),
         "to": stored.get("to"),

@@ -54,7 +54,8 @@ class _Answer:
 
 
 class LinkTest:
-    """``over``: the broker's address; ``draw``: names a test."""
+    """``over``: the broker's address; ``draw``: names a test; ``measured`` hears of each that has come to its
+    end."""
 
     def __init__(
         self,
@@ -64,12 +65,14 @@ class LinkTest:
         over: str,
         monotonic_s: Callable[[], float],
         draw: Callable[[], str],
+        measured: Callable[[LinkTestResult], None] = lambda _result: None,
     ) -> None:
         self._uplink = uplink
         self._topic = Up(node=node, kind="probe").build()
         self._over = over
         self._monotonic_s = monotonic_s
         self._draw = draw
+        self._measured = measured
         self._test: str | None = None
         self._next = 0
         self._under_way: dict[int, tuple[float, asyncio.Future[_Answer]]] = {}
@@ -83,6 +86,9 @@ class LinkTest:
         sent[1].set_result(_Answer(took_s=took_s, up=word.bytes, down=size, busy=word.busy))
 
     async def __call__(self, args: LinkTestArgs, _context: Context) -> Outcome:
+        return await self.measure(args)
+
+    async def measure(self, args: LinkTestArgs) -> Outcome:
         if self._test is not None:
             return _failed("busy", "another link-test runs on this node; one at a time")
         self._test = self._draw()
@@ -100,15 +106,17 @@ class LinkTest:
         finally:
             self._test = None
             self._forget()
+        self._measured(self._told(trips, moved))
         return Outcome(result=self._result(trips, moved))
 
     def _result(
         self, trips: RoundTrips | None, moved: dict[str, Throughput]
     ) -> dict[str, Any] | None:
-        if trips is None:
-            return None
+        return None if trips is None else asdict(self._told(trips, moved))
+
+    def _told(self, trips: RoundTrips, moved: dict[str, Throughput]) -> LinkTestResult:
         told = summary(trips, moved)
-        return asdict(LinkTestResult(over=self._over, summary=told, round_trip=trips, **moved))
+        return LinkTestResult(over=self._over, summary=told, round_trip=trips, **moved)
 
     def _forget(self) -> None:
         for _, future in self._under_way.values():
