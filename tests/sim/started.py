@@ -15,7 +15,7 @@ import httpx
 
 T = TypeVar("T")
 
-DEADLINE_S = 60
+DEADLINE_S = 120
 BIN = Path(sys.executable).parent
 
 
