@@ -32,7 +32,8 @@ from farshore_edge.tasks.drivers.model import DriverError, Work
 
 log = logging.getLogger(__name__)
 
-PING_S = 5.0
+GREET_S = 8.0
+"""Podman starts two programs to tell its version, on a machine that may just be starting itself."""
 LIVES = ("running", "paused", "restarting", "stopping")
 
 
@@ -67,7 +68,7 @@ class ContainerDriver:
         for socket in self._sockets:
             engine = Engine(socket)
             try:
-                await engine.ask("GET", "/version", timeout_s=PING_S)
+                await engine.greet(GREET_S)
             except (EngineError, EngineGoneError) as exc:
                 reasons.append(f"{exc}")
             else:
