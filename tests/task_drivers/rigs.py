@@ -9,10 +9,10 @@ from typing import Any, Protocol
 
 from farshore_edge.tasks.drivers.limits.choice import host_cages
 from farshore_edge.tasks.drivers.model import Driver, Work
-from farshore_edge.tasks.drivers.process import ProcessDriver, ProcessSettings
+from farshore_edge.tasks.drivers.process import ProcessDriver
 from farshore_edge.tasks.drivers.python.driver import PythonDriver
 from farshore_edge.tasks.drivers.python.environments import Environments
-from farshore_edge.tasks.drivers.python.settings import PythonSettings
+from farshore_protocol.tasks.settings import ProcessSettings, PythonSettings
 from farshore_protocol.tasks.spec import Limits, Requests
 from task_drivers.podman import Podman
 
@@ -84,7 +84,7 @@ class ContainerRig:
         return ContainerDriver(self._data, [self._podman.socket])
 
     def run(self, script: str) -> Any:
-        from farshore_edge.tasks.drivers.container.settings import ContainerSettings
+        from farshore_protocol.tasks.settings import ContainerSettings
 
         return ContainerSettings(
             image=self._podman.image, command=["/bin/sh", "-c", script], network="none"

@@ -22,14 +22,12 @@ from farshore_edge.tasks.drivers.container.output import Frames
 from farshore_edge.tasks.drivers.container.owner import numbers, user_of
 from farshore_edge.tasks.drivers.container.running import read_exit, read_usage
 from farshore_edge.tasks.drivers.container.settings import (
-    ContainerSettings,
-    Mount,
-    Port,
     create_body,
     tagged,
 )
 from farshore_edge.tasks.drivers.lacking import Lacking
 from farshore_edge.tasks.drivers.model import DriverError, Exit, Usage, Work
+from farshore_protocol.tasks.settings import ContainerSettings, Mount, Port
 from farshore_protocol.tasks.spec import Limits
 from hypothesis import given
 from hypothesis import strategies as st

@@ -19,12 +19,12 @@ from edge.test_edge_agent import World
 from farshore_edge.app import Agent
 from farshore_edge.settings import load
 from farshore_edge.tasks.drivers.dask.driver import DaskDriver, read_capacity
-from farshore_edge.tasks.drivers.dask.settings import DaskSettings
 from farshore_edge.tasks.drivers.model import DriverError, Exit, Work
 from farshore_edge.tasks.drivers.process import ProcessDriver
 from farshore_edge.tasks.parts import TaskParts
 from farshore_protocol.clock import SystemClock
 from farshore_protocol.link.memory import MemoryLink
+from farshore_protocol.tasks.settings import DaskSettings
 from task_drivers.rigs import make_wheel, work
 
 DEADLINE_S = 240.0

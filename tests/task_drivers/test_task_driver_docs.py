@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 from farshore_edge.tasks.drivers import container
-from farshore_edge.tasks.drivers.container.settings import ContainerSettings
-from farshore_edge.tasks.drivers.dask.settings import DaskSettings
 from farshore_edge.tasks.drivers.host import GROUP, Site, host_drivers, host_site
 from farshore_edge.tasks.drivers.lacking import Lacking
 from farshore_edge.tasks.drivers.model import Driver, DriverError
-from farshore_edge.tasks.drivers.process import ProcessSettings
-from farshore_edge.tasks.drivers.python.settings import PythonSettings
+from farshore_protocol.tasks.settings import (
+    ContainerSettings,
+    DaskSettings,
+    ProcessSettings,
+    PythonSettings,
+)
 from task_drivers.rigs import work
 
 PAGE = (Path(__file__).parents[2] / "docs/task-drivers.md").read_text()

@@ -16,10 +16,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from farshore_protocol.config.documents import Argv
-from msgspec import Meta
+from farshore_protocol.tasks.settings import ProcessSettings
 
 from farshore_edge.commands.verbs.table import Seen, lives, own_memory_bytes, process
 from farshore_edge.tasks.drivers import ending, shim
@@ -32,19 +31,6 @@ MARK = "FARSHORE_TASK_MARK"
 ADOPT_S = 10.0
 LAST_WORDS_S = 5.0
 """For a shim to go, after its program has."""
-
-Folder = Annotated[str, Meta(pattern=r"^[^\x00]+$", max_length=1024)]
-User = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessSettings:
-    """``argv``: the program, looked for in ``PATH``, with its arguments. ``cwd``: relative to the
-    instance's folder, which is the default. ``user``: whom it runs as, for an agent that runs as root."""
-
-    argv: Argv
-    cwd: Folder = "."
-    user: User | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from farshore_protocol.tasks.settings import ContainerSettings
+
 from farshore_edge.tasks.drivers.container.engine import Engine, EngineError, EngineGoneError
 from farshore_edge.tasks.drivers.container.keeping import begin_keeping
 from farshore_edge.tasks.drivers.container.kernel_log import tells_of
@@ -21,7 +23,6 @@ from farshore_edge.tasks.drivers.container.settings import (
     AGENT_LABEL,
     OUTPUT_LABEL,
     WORK_LABEL,
-    ContainerSettings,
     create_body,
     pull_failed,
     start_failed,
