@@ -36,6 +36,8 @@ async def test_a_service_runs_with_its_environment_and_is_told(
     [held] = world.words("rep/tasks")[-1]["held"]
     assert (held["state"], held["pid"]) == ("running", await world.pid())
     assert world.words("rep/tasks")[-1]["highest"] == {"web/0": 10}
+    assert world.agent is not None
+    assert world.agent.status()["tasks"]["limits"]["by"] in ("cgroup1", "cgroup2", "rlimits")
     await world.stop()
     assert of_tasks(tmp_path), "the agent's end ends no task"
     await world.up()

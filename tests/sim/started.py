@@ -15,7 +15,7 @@ from ports import free_ports
 
 T = TypeVar("T")
 
-DEADLINE_S = 60
+DEADLINE_S = 120
 BIN = Path(sys.executable).parent
 
 

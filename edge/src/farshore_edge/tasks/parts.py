@@ -90,7 +90,8 @@ class TaskParts:
 
     ``leases``: None for files below ``folder``, which are of the machine's boot ``machine_boot``.
     ``boot_s``: seconds on a clock that counts on while the machine sleeps, and begins with its boot;
-    None: the agent's monotonic clock. ``inherited``: the agent's environment.
+    None: the agent's monotonic clock. ``inherited``: the agent's environment. ``limits``: by what tasks
+    are held on this machine, for ``status``; None before the first one needed it.
     """
 
     drivers: tuple[Driver, ...] = ()
@@ -104,3 +105,4 @@ class TaskParts:
     machine_boot: str = "-"
     boot_s: Callable[[], float] | None = None
     inherited: Mapping[str, str] = field(default_factory=dict)
+    limits: Callable[[], Mapping[str, Any] | None] = lambda: None

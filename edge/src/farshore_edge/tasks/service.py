@@ -122,6 +122,7 @@ class TaskService:
             "rev": self._books.rev,
             "drivers": list(self.drivers()),
             "unusable": dict(self._missing),
+            "limits": self._parts.limits(),
             "held": [reports.in_short(kept) for kept in self._all()],
         }
 
