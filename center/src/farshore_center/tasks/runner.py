@@ -40,7 +40,8 @@ WAITING_AT_ONCE = 100
 """Instances without a place that are looked at when something becomes free."""
 
 Look = tuple[str, str, int]
-"""``instance``, ``node`` or ``task``; its name; the number of the instance."""
+"""``instance``, ``node``, ``ear`` (a node whose silence is due) or ``task``; its name; the number of the
+instance."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -237,7 +238,7 @@ class Runner:
             keys = [(name, number) for kind, name, number in due if kind == "instance"]
             tasks = [name for kind, name, _ in due if kind == "task"]
             for kind, name, _ in due:
-                if kind == "node":
+                if kind == "node" or (kind == "ear" and not self._hears(name)):
                     keys += self._node(name)
             try:
                 await self._begin(tasks)
@@ -257,20 +258,31 @@ class Runner:
 
     def _node(self, node: str) -> list[Key]:
         """The instances to look at because of what was heard, or not heard, of a node."""
-        sites = self._listening.sites()
-        ear = sites.ears.get(node)
-        silent = ear is None or ear.silent_since_s(sites.now_s) is not None
+        silent = self._listening.silent(node)
         self._books.refuse(node, self._refusal(node, online=not silent))
         if node not in self._books.pool:
             return []
         keys = self._books.on(node)
-        if ear is not None and not silent and keys:
-            self._due.put(("node", node, 0), ear.overdue_s())
         if silent:
             self._listening.await_([node], node)
-        elif not keys:
+        elif keys:
+            self._listen(node)
+        else:
             self.freed()
         return keys
+
+    def _listen(self, node: str) -> None:
+        """From now on its silence is listened for."""
+        if (due_s := self._listening.overdue_s(node)) is not None:
+            self._due.put(("ear", node, 0), due_s)
+
+    def _hears(self, node: str) -> bool:
+        """Whether it has spoken since its silence was waited for: then nothing there is looked at."""
+        if self._listening.silent(node):
+            return False
+        if node in self._books.pool and self._books.on(node):
+            self._listen(node)
+        return True
 
     # Occurrences
 
@@ -435,8 +447,7 @@ class Runner:
             if grant.final:
                 self._leases.ended(grant.key)
             elif new and grant.epoch == getattr(decision.after, "epoch", 0):
-                # From now on its silence is listened for.
-                self.look_at_node(grant.node, self._now_s() + 0.001)
+                self._listen(grant.node)
         if decision.after is None:
             self._waiting.pop(decision.view.instance.key, None)
         return new
