@@ -36,7 +36,7 @@ STOP = Contract(
 SETTLE_S = 8.0
 """After all are online their facts and first batches are behind them."""
 IDLE_S = 8.0
-PAUSE_S, PAUSE_TOGETHER_S, PAUSE_RUNS_S = 0.6, 2.0, 0.08
+PAUSE_S, PAUSE_TOGETHER_S, PAUSE_RUNS_S = 0.6, 2.0, 0.1
 RUNS, QUICK_RUNS = 200, 30
 
 
