@@ -144,7 +144,11 @@ def _node() -> Any:
 
 def test_every_route_stands_in_the_reference() -> None:
     nothing: Any = None
-    for router in (task_routes(nothing), pool_routes(nothing), quota_routes(nothing)):
+    for router in (
+        task_routes(nothing, nothing, nothing),
+        pool_routes(nothing),
+        quota_routes(nothing),
+    ):
         for route in router.routes:
             path = route.path.replace(":path}", "}")  # type: ignore[attr-defined]
             for method in route.methods:  # type: ignore[attr-defined]

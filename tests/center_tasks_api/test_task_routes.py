@@ -44,7 +44,7 @@ async def http(noted: Noted) -> AsyncIterator[httpx.AsyncClient]:
     app = FastAPI()
     problems.install(app)
     service: Any = noted
-    app.include_router(task_routes(service))
+    app.include_router(task_routes(service, service, service))
     app.include_router(pool_routes(service))
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://center") as client:

@@ -295,7 +295,7 @@ class Center:
         app.include_router(verb_routes(AnnouncedVerbs(registry), known_node))
         app.include_router(config_routes(self.configs))
         app.include_router(job_routes(self.jobs.service, self.jobs.reader))
-        app.include_router(task_routes(self.tasks.service))
+        app.include_router(task_routes(self.tasks.service, self.tasks.reader, self.tasks.drains))
         app.include_router(pool_routes(PoolReader(self.tasks.snapshot, self.history)))
         app.include_router(quota_routes(self.quotas))
         app.include_router(event_routes(self.events))

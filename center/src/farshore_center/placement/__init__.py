@@ -4,7 +4,7 @@ What a caller needs: ``Pool``, ``NodeCapacity``, ``Demand``, ``choose``, ``expla
 ``rebalance``. The rest is how they do it.
 """
 
-from farshore_center.placement.choose import choose
+from farshore_center.placement.choose import choose, fits
 from farshore_center.placement.errors import PlacementError
 from farshore_center.placement.explain import Explanation, Verdict, explain
 from farshore_center.placement.model import (
@@ -50,6 +50,7 @@ __all__ = [
     "Verdict",
     "choose",
     "explain",
+    "fits",
     "preempt",
     "rebalance",
 ]

@@ -43,6 +43,11 @@ def choose(
     )
 
 
+def fits(pool: Pool, demand: Demand, node: str, policy: Policy = DEFAULT) -> bool:
+    """Whether no filter refuses this node."""
+    return node in pool and not judge(pool, demand, policy).reason[pool.columns.row[node]]
+
+
 def _choose(
     pool: Pool, demand: Demand, policy: Policy, rng: random.Random | None
 ) -> Choice | Unplaceable:

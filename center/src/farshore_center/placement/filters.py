@@ -14,7 +14,7 @@ from farshore_center.placement.model import WHOLE, Demand, Rejection
 
 FILTERS = (
     *("schedulable", "selector", "side", "driver", "cpu", "memory", "disk"),
-    *("gpu_model", "gpu", "devices", "battery", "deadline", "quota"),
+    *("gpu_model", "gpu", "devices", "battery", "deadline", "quota", "document"),
 )
 """In the order in which they refuse."""
 

@@ -78,6 +78,8 @@ def _refusals(
         filters.refuse(reason, ~columns.mask(demand.eligible), "selector")
     for group in demand.over_quota:
         filters.refuse(reason, columns.having("group", group), "quota")
+    if demand.over_document:
+        filters.refuse(reason, columns.mask(demand.over_document), "document")
     situation = Situation(columns, demand, last_node, reason == 0)
     if demand.deadline_s is not None:
         filters.refuse(reason, situation.cost.p95_s > demand.deadline_s, "deadline")

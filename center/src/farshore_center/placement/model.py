@@ -141,7 +141,8 @@ class Demand:
     ``gpus`` whole GPUs, or ``gpu_milli`` thousandths of one: not both. ``gpu_models``: allowed models,
     empty: any. ``where``: a side, None: either. ``eligible``: nodes that its selector takes, None: all.
     ``peers``: the node of each copy that runs already, for ``spread``. ``over_quota``: groups in which
-    it may not take more, with the reason. ``deadline_s``: from now. ``run_times``: measured, by node,
+    it may not take more, with the reason. ``over_document``: nodes that can't be told of it, since what they
+    have to do would be too large. ``deadline_s``: from now. ``run_times``: measured, by node,
     by kind, by side, or ``*`` for anywhere. ``run_hint_s``: a guess. ``batch``: candidates are sampled.
     """
 
@@ -164,6 +165,7 @@ class Demand:
     reads: tuple[Data, ...] = ()
     writes: tuple[Data, ...] = ()
     over_quota: Mapping[str, str] = field(default_factory=dict)
+    over_document: frozenset[str] = frozenset()
     deadline_s: float | None = None
     run_times: Mapping[str, RunTime] = field(default_factory=dict)
     run_hint_s: float | None = None
@@ -198,6 +200,7 @@ class Demand:
                 self.reads,
                 self.writes,
                 self.over_quota,
+                self.over_document,
             ),
             *(self.run_times, self.batch, self.eligible is not None),
             *(self.deadline_s is not None, self.run_hint_s is not None),

@@ -4,7 +4,8 @@
 told of more than it had, or shrank): nothing new fits there until that is gone.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
 from farshore_center.placement.columns import Columns
@@ -187,6 +188,17 @@ class Pool:
         for task in tasks:
             other.remove(task)
         return other
+
+    @contextmanager
+    def lifted(self, tasks: Iterable[str]) -> Iterator[None]:
+        """Within it these tasks hold nothing here; who holds nothing anyway is left out. Nothing else may be
+        booked meanwhile."""
+        held = [self.remove(task) for task in dict.fromkeys(tasks) if task in self._tasks]
+        try:
+            yield
+        finally:
+            for placement in held:
+                self._book(placement)
 
     def refuse(self, name: str, why: str) -> None:
         """Nothing new to this node ("drained", "silent"); empty: again."""

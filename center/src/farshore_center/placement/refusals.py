@@ -108,6 +108,10 @@ def _quota(columns: Columns, demand: Demand, row: int, _: Cost | None) -> str:
     return "; ".join(f"quota of {its or 'the root'}: {demand.over_quota[its]}" for its in over)
 
 
+def _document(_: Columns, __: Demand, ___: int, ____: Cost | None) -> str:
+    return "with it, all that the node has to do would be too large for one message"
+
+
 def _of(free: int, has: int, unit: Callable[[int], str]) -> str:
     return f"{unit(int(free))} of {unit(int(has))} free"
 
@@ -126,4 +130,5 @@ _SAY: Mapping[str, Say] = {
     "battery": _battery,
     "deadline": _deadline,
     "quota": _quota,
+    "document": _document,
 }

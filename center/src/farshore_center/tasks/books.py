@@ -4,12 +4,11 @@ The database is the truth: an instance's grants are taken over from there at eac
 loop touches it.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
-import orjson
 from farshore_protocol.tasks import TaskSpec
 from sqlalchemy import Connection
 
@@ -17,10 +16,8 @@ from farshore_center.db.database import Database
 from farshore_center.nodes import store as node_store
 from farshore_center.nodes.registry import Registry
 from farshore_center.placement import (
-    POLICIES,
     Choice,
     Demand,
-    Explanation,
     Link,
     Policy,
     Pool,
@@ -33,13 +30,12 @@ from farshore_center.selectors import SelectorError
 from farshore_center.tasks import estimates
 from farshore_center.tasks.capacity import capacity_of
 from farshore_center.tasks.demands import demand_of, selectors_of
+from farshore_center.tasks.documents import Documents, text_of
+from farshore_center.tasks.explaining import candidates_of, explained, policy_of
 from farshore_center.tasks.records import Granted, Instance, Key, Task
 
 Members = Callable[[str], Awaitable[frozenset[str]]]
 
-EXPLAINED_AT_ONCE = 64
-"""In a pool of so many nodes every decision is stored with its verdict on each."""
-CANDIDATES = 50
 _CHUNK = 400
 
 
@@ -54,11 +50,12 @@ def key_of(label: str) -> Key:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What placement said. ``why``: for ``explain``, JSON text."""
+    """What placement said. ``why``: for ``explain``."""
 
     choice: Choice | Unplaceable
     demand: Demand
-    why: str
+    policy: Policy
+    why: dict[str, Any]
 
 
 class Books:
@@ -72,6 +69,7 @@ class Books:
         self._choose = members
         self._rng = rng
         self.pool = Pool()
+        self.documents = Documents()
         self._facts: dict[str, tuple[str | None, dict[str, Any]]] = {}
         self._links: dict[str, Link] = {}
         self._refusals: dict[str, str] = {}
@@ -79,6 +77,8 @@ class Books:
         self._known: dict[str, frozenset[str] | None] = {}
         self._labels: dict[Key, dict[int, str]] = {}
         self._of_task: dict[str, set[Key]] = {}
+        self._services: set[str] = set()
+        self._ending: set[str] = set()
 
     @property
     def members(self) -> Mapping[str, frozenset[str] | None]:
@@ -95,14 +95,15 @@ class Books:
         elif self._stale is not None:
             self._stale.update(nodes)
 
-    def refuse(self, node: str, why: str) -> None:
-        """Nothing new to this node; empty: again."""
+    def refuse(self, node: str, why: str) -> bool:
+        """Nothing new to this node; empty: again. Whether that is another answer than before."""
         if self._refusals.get(node, "") == why:
-            return
+            return False
         self._refusals[node] = why
         if node in self.pool:
             self.pool.refuse(node, why)
         self._known = {text: found for text, found in self._known.items() if "state" not in text}
+        return True
 
     def kind_of(self, node: str) -> str:
         """Nodes of one kind run a task equally fast."""
@@ -136,7 +137,9 @@ class Books:
             )
         gone = [name for name in self.nodes() if self._registry.get(name) is None]
         for name in gone:
+            self.documents.drop(name)
             for placement in self.pool.drop_node(name):
+                self._ending.discard(placement.task)
                 self._labels.get(key_of(placement.task), {}).pop(
                     int(placement.task.rsplit("/", 1)[1]), None
                 )
@@ -163,29 +166,70 @@ class Books:
                 found.append(self.pool.placement(label).node)
         return found
 
-    def follow(self, key: Key, grants: Iterable[Granted], specs: Mapping[int, TaskSpec]) -> bool:
+    def follow(
+        self,
+        key: Key,
+        grants: Iterable[Granted],
+        specs: Mapping[int, TaskSpec],
+        priority: int | None = None,
+    ) -> bool:
         """Takes over an instance's grants that have not ended; whether something became free.
 
-        ``specs``: by revision.
+        ``specs``: by revision. ``priority``: of the task as it is now.
         """
         live = {grant.epoch: grant for grant in grants if not grant.final}
         held = self._labels.setdefault(key, {})
         gone = [epoch for epoch in held if epoch not in live]
         for epoch in gone:
-            self.pool.remove(held.pop(epoch))
+            self._release(held.pop(epoch))
         for epoch, grant in live.items():
             spec = specs.get(grant.revision)
+            if spec is not None and priority is not None:
+                spec = replace(spec, priority=priority)
+            if epoch in held and self.pool.placement(held[epoch]).priority != priority is not None:
+                self._release(held.pop(epoch))
             if epoch not in held and spec is not None and grant.node in self.pool:
-                label = label_of(grant)
-                demand = demand_of(spec, members={})
-                self.pool.adopt(label, demand, grant.node, grant.gpus)
-                held[epoch] = label
+                self._hold(grant, demand_of(spec, members={}), spec)
+            self.note(grant)
         if held:
             self._of_task.setdefault(key[0], set()).add(key)
         else:
             del self._labels[key]
             self._of_task.get(key[0], set()).discard(key)
         return bool(gone)
+
+    def _hold(self, grant: Granted, demand: Demand, spec: TaskSpec) -> None:
+        label = label_of(grant)
+        self.pool.adopt(label, demand, grant.node, grant.gpus)
+        self.documents.add(grant.node, label, text_of(grant.task, spec))
+        self._labels.setdefault(grant.of, {})[grant.epoch] = label
+        self._of_task.setdefault(grant.task, set()).add(grant.of)
+        if spec.kind == "service":
+            self._services.add(grant.task)
+        else:
+            self._services.discard(grant.task)
+
+    def _release(self, label: str) -> None:
+        self.documents.remove(self.pool.remove(label).node, label)
+        self._ending.discard(label)
+
+    def note(self, grant: Granted) -> None:
+        """Whether it is told to end: what it holds will be free."""
+        label = label_of(grant)
+        if grant.want == "stop" and label in self.pool.placements:
+            self._ending.add(label)
+        else:
+            self._ending.discard(label)
+
+    @property
+    def ending(self) -> Set[str]:
+        """Labels of grants that are told to end, and hold their place until they have."""
+        return self._ending
+
+    def services_below(self, priority: int) -> set[str]:
+        """The services of which something runs at this priority or below."""
+        weak = (held for held in self.pool.placements.values() if held.priority <= priority)
+        return {key_of(held.task)[0] for held in weak} & self._services
 
     # Places
 
@@ -205,10 +249,14 @@ class Books:
         self, task: Task, instance: Instance, now_ms: int, runs: Mapping[str, RunTime]
     ) -> Demand:
         deadline_ms = task.deadline_ms
+        peers = self.nodes_of(task.name)
+        if (own := self.where(instance.key)) is not None:
+            peers.remove(own)
         return demand_of(
             task.spec,
             members=self._known,
-            peers=self.nodes_of(task.name),
+            peers=peers,
+            over_document=self.documents.full_for(text_of(task.name, task.spec)),
             avoid=instance.avoid,
             everywhere=self.nodes() if instance.avoid else (),
             deadline_s=None if deadline_ms is None else max(0.0, (deadline_ms - now_ms) / 1000),
@@ -221,33 +269,11 @@ class Books:
         demand = self.demand(task, instance, now_ms, runs)
         policy = policy_of(task.spec)
         choice = choose(self.pool, demand, policy, self._rng)
-        return Found(choice=choice, demand=demand, why=self._explained(choice, demand, policy))
+        why = explained(self.pool, choice, demand, policy)
+        return Found(choice=choice, demand=demand, policy=policy, why=why)
 
-    def _explained(self, choice: Choice | Unplaceable, demand: Demand, policy: Policy) -> str:
-        document: dict[str, Any] = {
-            "policy": policy.name,
-            "rejected": {each.filter: each.nodes for each in choice.rejections},
-        }
-        if isinstance(choice, Choice):
-            document |= {
-                "node": choice.node,
-                "gpus": list(choice.gpus),
-                "score": round(choice.mean, 4),
-                "scores": {name: round(part, 4) for name, part in choice.parts.items()},
-                "weights": dict(choice.weights),
-                "estimate": [asdict(figure) for figure in choice.figures],
-            }
-        if len(self.pool) <= EXPLAINED_AT_ONCE:
-            sampled = choice.sampled if isinstance(choice, Choice) else None
-            verdicts = explain(self.pool, demand, policy, sampled)
-            document["candidates"] = candidates_of(verdicts)
-        return orjson.dumps(document).decode()
-
-    def book(self, grant: Granted, demand: Demand) -> None:
-        label = label_of(grant)
-        self.pool.adopt(label, demand, grant.node, grant.gpus)
-        self._labels.setdefault(grant.of, {})[grant.epoch] = label
-        self._of_task.setdefault(grant.task, set()).add(grant.of)
+    def book(self, grant: Granted, demand: Demand, spec: TaskSpec) -> None:
+        self._hold(grant, demand, spec)
 
     def verdicts(
         self, task: Task, instance: Instance, now_ms: int, runs: Mapping[str, RunTime]
@@ -257,25 +283,6 @@ class Books:
         pool = self.pool.without(*held.values())
         demand = self.demand(task, instance, now_ms, runs)
         return candidates_of(explain(pool, demand, policy_of(task.spec)))
-
-
-def policy_of(spec: TaskSpec) -> Policy:
-    return POLICIES.get(spec.policy or "default", POLICIES["default"])
-
-
-def candidates_of(found: Explanation) -> list[dict[str, Any]]:
-    """Each node with its score and the parts of that, or why not; the best first."""
-    return [
-        {
-            "node": each.node,
-            "score": None if each.mean is None else round(each.mean, 4),
-            "parts": {name: round(part, 4) for name, part in each.parts.items()},
-            "filter": each.filter,
-            "why": each.why,
-            "estimate": [asdict(figure) for figure in each.figures],
-        }
-        for each in found.verdicts[:CANDIDATES]
-    ]
 
 
 def load_runs(conn: Connection, names: Iterable[str]) -> dict[str, dict[str, RunTime]]:

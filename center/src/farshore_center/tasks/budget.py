@@ -8,6 +8,7 @@ from sqlalchemy import Connection, and_, case, func, select
 from farshore_center.tasks.model import grants, instances
 
 SHARE = 0.25
+ANY = 2**31
 
 
 class Budget:
@@ -20,10 +21,14 @@ class Budget:
             for task, (wanted, up) in standing.items()
         }
 
+    def left(self, task: str) -> int:
+        """How many more may be ended now; any number of a task that has no budget, as a batch."""
+        return self._left.get(task, ANY)
+
     def take(self, task: str) -> bool:
-        if self._left.get(task, 1) < 1:
+        if self.left(task) < 1:
             return False
-        self._left[task] = self._left.get(task, 1) - 1
+        self._left[task] = self.left(task) - 1
         return True
 
 

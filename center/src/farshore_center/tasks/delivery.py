@@ -15,6 +15,7 @@ import structlog
 from farshore_protocol.codec import MAX_MESSAGE_BYTES, encode
 from farshore_protocol.link import Message
 from farshore_protocol.tasks import DesiredTasks, Grant, TaskSpec
+from farshore_protocol.tasks.messages import MAX_TASKS_BYTES
 from farshore_protocol.telemetry.batch import COMPRESS_ABOVE_BYTES
 from farshore_protocol.topics import Down
 from sqlalchemy import Connection
@@ -53,12 +54,14 @@ class Delivery:
         downlink: Downlink,
         online: Callable[[], AbstractSet[str]],
         *,
+        now_ms: Callable[[], int],
         now_s: Callable[[], float],
         settings: TaskSettings,
     ) -> None:
         self._database = database
         self._downlink = downlink
         self._online = online
+        self._now_ms = now_ms
         self._now_s = now_s
         self._settings = settings
         self._due: Deadlines[str] = Deadlines()
@@ -152,6 +155,11 @@ class Delivery:
             rows = store.load_nodes(conn, nodes)
             wanted = [node for node, row in rows.items() if row.heard_rev < row.rev]
             held = store.grants_on(conn, wanted)
+            since_ms = self._now_ms() - round(self._settings.keep_ended_s * 1000)
+            for node, ended in store.ended_on(
+                conn, wanted, since_ms, self._settings.keep_ended
+            ).items():
+                held.setdefault(node, []).extend(ended)
             keys = {(grant.task, grant.revision) for each in held.values() for grant in each}
             return rows, held, store.specs(conn, keys)
 
@@ -196,30 +204,46 @@ def _save_heard(conn: Connection, births: Mapping[str, int]) -> None:
 def build(
     row: NodeTasks, held: Iterable[Granted], specs: Mapping[tuple[str, int], TaskSpec]
 ) -> Message | None:
-    """``desired/tasks``; None for one that can't travel."""
-    document = DesiredTasks(
-        rev=row.rev,
-        grants=tuple(
-            Grant(
-                task=each.task,
-                instance=each.instance,
-                attempt=each.attempt,
-                epoch=each.epoch,
-                spec=specs[each.task, each.revision],
-                want="stop" if each.want == "stop" else "run",
-                reason=each.why,  # type: ignore[arg-type] # one of StopReason
-                gpus=each.gpus,
-            )
-            for each in held
-            if (each.task, each.revision) in specs
-        ),
+    """``desired/tasks``; None for one that can't travel. ``held``: what has ended stands behind the rest, the
+    newest first: where there is no room for all of it, the oldest is left out."""
+    grants = [
+        (each.final, _grant(each, specs[each.task, each.revision]))
+        for each in held
+        if (each.task, each.revision) in specs
+    ]
+    while True:
+        payload = _packed(DesiredTasks(rev=row.rev, grants=tuple(grant for _, grant in grants)))
+        if payload is not None:
+            break
+        if not grants or not grants[-1][0]:
+            log.error("what a node has to do is too large to be sent", node=row.node)
+            return None
+        grants.pop()
+    topic = Down(node=row.node, kind="desired", name="tasks").build()
+    return Message(topic=topic, payload=payload, qos=1)
+
+
+def _grant(each: Granted, spec: TaskSpec) -> Grant:
+    """One that has ended is told to end: a node that has forgotten it must not begin it again."""
+    ends = each.final or each.want == "stop"
+    return Grant(
+        task=each.task,
+        instance=each.instance,
+        attempt=each.attempt,
+        epoch=each.epoch,
+        spec=spec,
+        want="stop" if ends else "run",
+        reason=each.why or ("asked" if ends else None),  # type: ignore[arg-type] # one of StopReason
+        gpus=each.gpus,
     )
+
+
+def _packed(document: DesiredTasks) -> bytes | None:
+    """None: it is larger than a message, or than a document may be."""
     payload = encode(document)
+    if len(payload) > MAX_TASKS_BYTES:
+        return None
     if len(payload) > COMPRESS_ABOVE_BYTES:
         packed = zlib.compress(payload)
         payload = packed if len(packed) < len(payload) else payload
-    if len(payload) > MAX_MESSAGE_BYTES:
-        log.error("what a node has to do is too large to be sent", node=row.node)
-        return None
-    topic = Down(node=row.node, kind="desired", name="tasks").build()
-    return Message(topic=topic, payload=payload, qos=1)
+    return payload if len(payload) <= MAX_MESSAGE_BYTES else None

@@ -17,6 +17,7 @@ def demand_of(
     everywhere: Collection[str] = (),
     deadline_s: float | None = None,
     run_times: Mapping[str, RunTime] | None = None,
+    over_document: frozenset[str] = frozenset(),
 ) -> Demand:
     """``members``: the nodes of each selector that it names, None: all. ``avoid``: left out, as long as any
     other of ``everywhere`` (all nodes) is eligible."""
@@ -50,6 +51,7 @@ def demand_of(
         peers=tuple(peers) if spec.spread else (),
         reads=tuple(_data(each.where, each.bytes) for each in spec.reads),
         writes=tuple(_data(each.where, each.bytes) for each in spec.writes),
+        over_document=over_document,
         deadline_s=deadline_s,
         run_times=run_times or {},
         run_hint_s=spec.run_s,

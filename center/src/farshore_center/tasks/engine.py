@@ -6,13 +6,14 @@ A second look at what it has decided decides nothing.
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
 
-from farshore_center.tasks.records import Granted, Instance, Line
-from farshore_center.tasks.work import View, Work, World
+from farshore_center.tasks.claims import Push
+from farshore_center.tasks.decision import Decision, Place, grant, leave, refused
+from farshore_center.tasks.records import Granted
+from farshore_center.tasks.sites import Drain
+from farshore_center.tasks.work import MOST_AVOIDED, View, Work, World
 
-MOVES = frozenset({"superseded", "drained", "preempted", "moved"})
-"""Reasons to end a grant after which the instance runs again."""
+__all__ = ["Decision", "Place", "Rules", "decide", "grant", "leave", "refused"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,42 +34,6 @@ class Rules:
         return round(min(doubled_s, self.backoff_most_s) * 1000)
 
 
-class Place(NamedTuple):
-    """A place is needed. ``why``: ``placed`` (nothing runs), ``replaced`` (what ran is lost); or, before
-    what runs there is ended, whether there is one: ``drained``."""
-
-    why: Literal["placed", "replaced", "drained"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """``after``: None: it is gone for good. ``grants``: those that changed. ``look_s``: on the monotonic
-    clock, when time alone may change it; ``look_ms``: the same on the wall clock."""
-
-    view: View
-    after: Instance | None
-    grants: tuple[Granted, ...] = ()
-    lines: tuple[Line, ...] = ()
-    place: Place | None = None
-    look_s: float | None = None
-    look_ms: int | None = None
-
-    @property
-    def changed(self) -> bool:
-        return self.after != self.view.instance or bool(self.grants)
-
-    @property
-    def nodes(self) -> frozenset[str]:
-        """Whose documents change."""
-        before = self.view.grants
-        return frozenset(
-            each.node
-            for each in self.grants
-            if (old := before.get(each.epoch)) is None
-            or (old.want, old.final) != (each.want, each.final)
-        )
-
-
 def decide(view: View, world: World, rules: Rules) -> Decision:
     work = Work(view, world)
     work.look_at_nodes()
@@ -78,103 +43,6 @@ def decide(view: View, world: World, rules: Rules) -> Decision:
     place = _anew(work) if work.instance.run < view.task.run else _go_on(work, rules)
     _stop_others(work)
     return _decision(work, place=place)
-
-
-def grant(
-    decided: Decision, node: str, gpus: tuple[int, ...], now_ms: int, why: str | None
-) -> Decision:
-    """The decision with a grant on this node; ``why``: the explanation, JSON text."""
-    before, task = decided.after, decided.view.task
-    if before is None or decided.place is None:
-        raise ValueError("no place was asked for")
-    epoch = max(before.last_epoch + 1, now_ms)
-    new = Granted(
-        task=task.name,
-        instance=before.instance,
-        epoch=epoch,
-        node=node,
-        attempt=before.attempt + 1,
-        revision=task.revision,
-        run=task.run,
-        since_ms=now_ms,
-        granted_ms=now_ms,
-        lease_s=task.spec.disconnect.lost_after_s
-        if task.spec.disconnect.on_disconnect == "stop"
-        else 0.0,
-        gpus=gpus,
-    )
-    after = replace(
-        before,
-        state="active",
-        since_ms=now_ms,
-        epoch=epoch,
-        last_epoch=epoch,
-        attempt=new.attempt,
-        revision=task.revision,
-        run=task.run,
-        reason=None,
-        exit_code=None,
-        decision=why,
-    )
-    others = _superseded(decided, before.epoch) if decided.place.why == "replaced" else ()
-    changed = {each.epoch: each for each in (*decided.grants, *others)}
-    line = Line(
-        task=task.name,
-        instance=before.instance,
-        epoch=epoch,
-        node=node,
-        state=decided.place.why,
-    )
-    return replace(
-        decided,
-        after=after,
-        grants=(*changed.values(), new),
-        lines=(*decided.lines, line),
-        place=None,
-    )
-
-
-def _superseded(decided: Decision, epoch: int) -> tuple[Granted, ...]:
-    """The lost one that is replaced: told to end where the replacement is to stay."""
-    changed = {each.epoch: each for each in decided.grants}
-    old = changed.get(epoch) or decided.view.grants.get(epoch)
-    keep = decided.view.task.spec.disconnect.on_reconnect == "keep_original"
-    if old is None or old.final or (keep and not old.lease_s):
-        return ()
-    return (old.stopped("superseded"),)
-
-
-def leave(decided: Decision, epoch: int, why: str) -> Decision:
-    """The decision with its current grant ended, so that it is placed anew: a drain, a preemption."""
-    changed = {each.epoch: each for each in decided.grants}
-    old = changed.get(epoch) or decided.view.grants[epoch]
-    changed[epoch] = old.stopped(why)
-    line = Line(
-        task=old.task,
-        instance=old.instance,
-        epoch=epoch,
-        node=old.node,
-        state="stopping",
-        reason=why,
-    )
-    return replace(
-        decided, grants=tuple(changed.values()), lines=(*decided.lines, line), place=None
-    )
-
-
-def refused(decided: Decision, reason: str, why: str | None) -> Decision:
-    """The decision where no node takes it: it stays as it is, and says why."""
-    after = decided.after
-    lines = decided.lines
-    if after is not None and decided.view.instance.reason == reason:
-        after = replace(after, reason=reason)
-    elif after is not None:
-        after = replace(after, reason=reason, decision=why)
-        lines = (
-            *lines,
-            Line(task=after.task, instance=after.instance, state="unplaceable", reason=reason),
-        )
-    return replace(decided, after=after, lines=lines, place=None)
 
 
 def _decision(work: Work, *, gone: bool = False, place: Place | None = None) -> Decision:
@@ -293,10 +161,46 @@ def _lost(work: Work, current: Granted) -> Place | None:
 
 
 def _running(work: Work, current: Granted) -> Place | None:
-    work.instance = replace(work.instance, reason=None)
-    drain = work.world.sight(current.node).drain
-    if current.want == "stop" or drain is None:
+    if current.want == "stop":
         return None
+    _tell_if_slow(work, current)
+    push = work.world.push_on(work.instance.key, current.epoch)
+    if push is not None:
+        _give_way(work, current, push)
+        return None
+    drain = work.world.sight(current.node).drain
+    return None if drain is None else _drained(work, current, drain)
+
+
+def _tell_if_slow(work: Work, current: Granted) -> None:
+    """A driver that hangs says nothing; this does."""
+    if current.state not in ("received", "preparing", "starting"):
+        work.instance = replace(work.instance, reason=None)
+        return
+    health, spec = work.view.task.spec.health, work.view.task.spec
+    may_s = work.world.slow_s + (0.0 if health is None else health.start_s)
+    since_s = (work.world.now_ms - current.since_ms) / 1000
+    if since_s < may_s:
+        work.look_at_s(work.world.now_s + may_s - since_s)
+        work.instance = replace(work.instance, reason=None)
+        return
+    work.wait(
+        f"{current.state} on {current.node} for more than {may_s:g} s; "
+        f"the driver {spec.driver} may hang, its node has said no more"
+    )
+
+
+def _give_way(work: Work, current: Granted, push: Push) -> None:
+    task = work.view.task
+    if task.spec.kind == "service" and not work.world.may_disrupt(task.name):
+        if push.why == "moved":
+            return
+        work.wait(f"{push.reason}; it waits until no more of its task is down than may be")
+        return
+    work.give_way(current, push)
+
+
+def _drained(work: Work, current: Granted, drain: Drain) -> Place | None:
     task = work.view.task
     if drain.until_ms is not None:
         if work.world.now_ms >= drain.until_ms:
@@ -325,7 +229,7 @@ def _failed(work: Work, current: Granted, rules: Rules) -> None:
     spec, instance = work.view.task.spec, work.instance
     ran_ms = (current.ended_ms or work.world.now_ms) - current.granted_ms
     failures = 1 if ran_ms >= rules.calm_s * 1000 else instance.failures + 1
-    avoid = tuple(dict.fromkeys((*instance.avoid, current.node)))[-16:]
+    avoid = tuple(dict.fromkeys((*instance.avoid, current.node)))[-MOST_AVOIDED:]
     reason = f"{current.state} on {current.node}: {current.reason or 'no reason was said'}"
     work.instance = replace(
         instance,

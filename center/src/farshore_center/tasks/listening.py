@@ -19,6 +19,8 @@ class Listening:
         """Nobody is silent for longer than since then."""
         self._alone = True
         self._told: set[str] = set()
+        self._begun_s = now_s()
+        self._here_s: dict[str, float] = {}
         self._awaited: dict[str, set[str]] = {}
 
     def ear(self, entry: NodeEntry) -> Ear:
@@ -31,6 +33,7 @@ class Listening:
             heard_s=heard_s if standing.online else max(heard_s, self._since_s),
             heartbeat_s=standing.heartbeat_s,
             told=entry.name in self._told,
+            here_since_s=max(self._here_s.get(entry.name, 0.0), self._begun_s),
         )
 
     def silent(self, node: str) -> bool:
@@ -53,10 +56,12 @@ class Listening:
         """Its presence changed; ``told``: by its own word or its will."""
         if online:
             self._told.discard(node)
+            self._here_s.setdefault(node, self._now_s())
             if self._alone:
                 self._alone = False
                 self._since_s = self._now_s() + self._settle_s
         else:
+            self._here_s.pop(node, None)
             if told:
                 self._told.add(node)
             self._alone = not self._registry.online() - {node}

@@ -37,7 +37,9 @@ class Word(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class Recorded:
-    """``look``: instances to look at; ``nodes``: whose document was told of, or must be sent again."""
+    """``look``: instances to look at; ``nodes``: whose document was told of, or must be sent again.
+    ``rejections``: nodes with what they refuse to run; ``well``: nodes on which something runs now, or has
+    done its work."""
 
     drafts: list[Draft] = field(default_factory=list)
     look: set[Key] = field(default_factory=set)
@@ -45,6 +47,8 @@ class Recorded:
     accepted: int = 0
     refused: int = 0
     strays: int = 0
+    rejections: list[tuple[str, TaskEvent]] = field(default_factory=list)
+    well: set[str] = field(default_factory=set)
 
 
 class Recorder:
@@ -130,6 +134,13 @@ class Recorder:
         self._instances[key[:2]] = after
         if heard.grant.state != grant.state:
             self.recorded.look.add(instance.key)
+            self._fares(node, heard.grant.state, word)
+
+    def _fares(self, node: str, state: str, word: Held | TaskEvent) -> None:
+        if state in ("running", "succeeded"):
+            self.recorded.well.add(node)
+        elif state == "rejected" and isinstance(word, TaskEvent):
+            self.recorded.rejections.append((node, word))
 
     def _move(self, before: Granted, after: Granted) -> None:
         self._grants[before.key] = after
@@ -155,10 +166,6 @@ class Recorder:
                 store.save_instance(conn, self._before[of], after)
                 self.recorded.look.add(of)
         store.save_nodes(conn, self._nodes.values())
-        # What has ended leaves the document of its node.
-        ended = {each.node for each in changed if each.final and not before[each.key].final}
-        store.bump(conn, ended)
-        self.recorded.nodes |= ended
         store.add_lines(conn, self._lines, self._now_ms)
         self.recorded.drafts += drafts_of(self._lines, self._now_ms)
 

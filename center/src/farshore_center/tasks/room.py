@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 from farshore_protocol.link import Message
-from farshore_protocol.tasks import LeaseRequest
+from farshore_protocol.tasks import LeaseRequest, TaskEvent
 from sqlalchemy import Connection
 
 from farshore_center.db.database import Database
@@ -22,10 +22,12 @@ from farshore_center.tasks.books import Books
 from farshore_center.tasks.checking import Accepted, Known, accepted
 from farshore_center.tasks.delivery import Delivery, Downlink
 from farshore_center.tasks.demands import demand_of
+from farshore_center.tasks.draining import Drains
 from farshore_center.tasks.leases import Leases
 from farshore_center.tasks.listening import Listening
 from farshore_center.tasks.pool import largest_of
 from farshore_center.tasks.pool_reader import Snapshot
+from farshore_center.tasks.reading import TaskReader
 from farshore_center.tasks.records import Key
 from farshore_center.tasks.reports import Word, record_many
 from farshore_center.tasks.runner import Runner
@@ -60,11 +62,18 @@ class TaskRoom:
         self._now_ms = now_ms
         self._look: set[Key] = set()
         self._send: set[str] = set()
+        self._rejections: list[tuple[str, TaskEvent]] = []
+        self._well: set[str] = set()
         self._books = Books(database, registry, selection.members, rng=rng)
         self.leases = Leases(now_s=now_s)
         self._listening = Listening(registry, now_s=now_s, settle_s=settings.settle_s)
         self._delivery = Delivery(
-            database, downlink, registry.online, now_s=now_s, settings=settings
+            database,
+            downlink,
+            registry.online,
+            now_ms=now_ms,
+            now_s=now_s,
+            settings=settings,
         )
         self.runner = Runner(
             database,
@@ -76,17 +85,18 @@ class TaskRoom:
             now_ms=now_ms,
             now_s=now_s,
             held=held,
+            rng=rng,
             settings=settings,
         )
         self.service = TaskService(
             database,
             events,
-            registry,
-            self._books,
             self.runner,
             self._accept,
             now_ms=now_ms,
         )
+        self.reader = TaskReader(database, self._books, now_ms=now_ms)
+        self.drains = Drains(database, events, registry, self.runner, now_ms=now_ms)
 
     # Life
 
@@ -149,6 +159,8 @@ class TaskRoom:
         # A thread of the database is here; the sets are only looked into after the commit.
         self._look |= recorded.look
         self._send |= recorded.nodes
+        self._rejections += recorded.rejections
+        self._well |= recorded.well
         counts = self.runner.counts
         counts.results += recorded.accepted
         counts.results_refused += recorded.refused
@@ -157,6 +169,12 @@ class TaskRoom:
 
     def reported(self) -> None:
         """They were committed."""
+        rejections, self._rejections = self._rejections, []
+        for node, word in rejections:
+            self.runner.rejected(node, word.code, word.reason or "")
+        well, self._well = self._well, set()
+        for node in well:
+            self.runner.well(node)
         if self._look:
             keys, self._look = self._look, set()
             self.runner.look_now(keys)

@@ -9,8 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from farshore_center.config.bodies import read_object
 from farshore_center.config.request import etag, signed
 from farshore_center.tasks.checking import SCHEMA
+from farshore_center.tasks.draining import Drains
 from farshore_center.tasks.quota_service import QuotaService
 from farshore_center.tasks.quotas import SHOWN
+from farshore_center.tasks.reading import TaskReader
 from farshore_center.tasks.service import TaskService
 
 MAX_LIMIT = 500
@@ -69,20 +71,21 @@ class DrainBody(BaseModel):
     reason: Annotated[str, StringConstraints(max_length=1000, pattern=r"^[^\x00]*$")] = ""
 
 
-def task_routes(service: TaskService) -> APIRouter:
+def task_routes(service: TaskService, reader: TaskReader, drains: Drains) -> APIRouter:
     router = APIRouter(prefix="/api/v1", tags=["tasks"])
-    _reading(router, service)
+    _reading(router, reader)
     _deciding(router, service)
+    _draining(router, drains)
     return router
 
 
-def _reading(router: APIRouter, service: TaskService) -> None:
+def _reading(router: APIRouter, reader: TaskReader) -> None:
     @router.get("/tasks")
     async def list_tasks(
         limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 50, cursor: str | None = None
     ) -> Response:
         """Tasks by name, without their instances."""
-        return _json(await service.page(limit, cursor))
+        return _json(await reader.page(limit, cursor))
 
     @router.get("/tasks/schema")
     async def schema() -> Response:
@@ -92,7 +95,7 @@ def _reading(router: APIRouter, service: TaskService) -> None:
     @router.get("/tasks/{name}")
     async def get(name: str) -> Response:
         """A task with its instances."""
-        found = await service.get(name)
+        found = await reader.get(name)
         return _json(found, headers={"ETag": etag(found["revision"])})
 
     @router.get("/tasks/{name}/explain")
@@ -101,7 +104,7 @@ def _reading(router: APIRouter, service: TaskService) -> None:
         instance: Annotated[int | None, Query(ge=0, description="only this one")] = None,
     ) -> Response:
         """Why each instance is where it is, or why it is nowhere."""
-        return _json(await service.explain(name, instance))
+        return _json(await reader.explain(name, instance))
 
     @router.get("/tasks/{name}/history")
     async def history(
@@ -110,7 +113,7 @@ def _reading(router: APIRouter, service: TaskService) -> None:
         instance: Annotated[int | None, Query(ge=0, description="only this one")] = None,
     ) -> Response:
         """What happened to a task and its instances, the newest last; also of one that was deleted."""
-        return _json(await service.history(name, limit, instance))
+        return _json(await reader.history(name, limit, instance))
 
 
 def _deciding(router: APIRouter, service: TaskService) -> None:
@@ -147,16 +150,18 @@ def _deciding(router: APIRouter, service: TaskService) -> None:
         """Ends every instance orderly and begins it anew."""
         return _json(await service.restart(name, _by(author)))
 
+
+def _draining(router: APIRouter, drains: Drains) -> None:
     @router.post("/nodes/{node}/drain", tags=["nodes"])
     async def drain(node: str, body: DrainBody | None = None, author: Author = None) -> Response:
         """Gives the node no new work, and moves what it has."""
         said = body or DrainBody()
-        return _json(await service.drain(node, said.deadline_s, said.reason, _by(author)))
+        return _json(await drains.drain(node, said.deadline_s, said.reason, _by(author)))
 
     @router.post("/nodes/{node}/undrain", tags=["nodes"])
     async def undrain(node: str, author: Author = None) -> Response:
         """The node takes work again."""
-        return _json(await service.undrain(node, _by(author)))
+        return _json(await drains.undrain(node, _by(author)))
 
 
 def pool_routes(pools: Pools) -> APIRouter:

@@ -1,4 +1,4 @@
-"""What people do with tasks: put, look, stop, start, restart, delete; drain nodes; look at the pool.
+"""What people do with tasks: put, stop, start, restart, delete.
 
 Each change is one transaction with a line of history that says who. It does not know HTTP. Answers are
 documents: JSON-ready dictionaries, in the shapes that the docstrings give.
@@ -13,19 +13,16 @@ import structlog
 from farshore_protocol.tasks import TaskSpec
 from sqlalchemy import Connection
 
-from farshore_center.api.cursors import read_cursor, write_cursor
 from farshore_center.api.problems import Problem
 from farshore_center.db.database import Database
 from farshore_center.events import Event, EventLog
-from farshore_center.nodes.registry import Registry
 from farshore_center.tasks import quota_store, store, views
-from farshore_center.tasks.books import Books, load_runs
 from farshore_center.tasks.checking import Accepted
 from farshore_center.tasks.lines import drafts_of
 from farshore_center.tasks.occurrences import first_ms
-from farshore_center.tasks.records import Granted, Instance, Line, NodeTasks, Task, Wanted
+from farshore_center.tasks.reading import known_task
+from farshore_center.tasks.records import Instance, Line, Task, Wanted
 from farshore_center.tasks.runner import Runner
-from farshore_center.tasks.sites import Drain
 
 log = structlog.get_logger(__name__)
 
@@ -61,8 +58,6 @@ class TaskService:
         self,
         database: Database,
         events: EventLog,
-        registry: Registry,
-        books: Books,
         runner: Runner,
         accept: Accept,
         *,
@@ -70,8 +65,6 @@ class TaskService:
     ) -> None:
         self._database = database
         self._events = events
-        self._registry = registry
-        self._books = books
         self._runner = runner
         self._accept = accept
         self._now_ms = now_ms
@@ -131,112 +124,13 @@ class TaskService:
         """Ends every instance orderly and grants it anew."""
         return await self._want(name, "run", by, anew=True)
 
-    async def page(self, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
-        """``{"items": [task without instances …], "next": cursor or None}``, by name."""
-        after = None if cursor is None else read_cursor(cursor)[1]
-
-        def read(conn: Connection) -> tuple[list[Task], dict[str, Any]]:
-            found = store.page_of_tasks(conn, limit + 1, after)
-            return found, _with_grants(conn, [task.name for task in found])
-
-        found, instances = await self._database.read(read)
-        items = [views.task_document(task, instances.get(task.name, [])) for task in found[:limit]]
-        more = found[limit - 1].name if len(found) > limit else None
-        return {"items": items, "next": None if more is None else write_cursor(0, more)}
-
-    async def get(self, name: str) -> dict[str, Any]:
-        """``{"name","revision","spec","digest","wanted","state","created","updated","next","instances",
-        "summary"}``; ``state``: ``running``, ``pending``, ``degraded``, ``done``, ``failed``, ``stopped``
-        or ``deleting``; each of ``instances``: ``{"instance","attempt","epoch","node","state","since",
-        "healthy","restarts","exit_code","reason","result","pending_reason","cpus","gpus"}``. Problem 404."""
-
-        def read(conn: Connection) -> tuple[Task, list[tuple[Instance, Granted | None]]]:
-            return _known(conn, name), _with_grants(conn, [name]).get(name, [])
-
-        task, instances = await self._database.read(read)
-        document = views.task_document(task, instances)
-        document["instances"] = [views.instance_document(each, grant) for each, grant in instances]
-        return document
-
-    async def explain(self, name: str, instance: int | None = None) -> dict[str, Any]:
-        """``{"instances":[{"instance","decided_at","decision","node","policy","scores","rejected",
-        "candidates","estimate"}]}``; Problem 404."""
-
-        def read(conn: Connection) -> tuple[Task, list[tuple[Instance, Granted | None]], Any]:
-            task = _known(conn, name)
-            found = _with_grants(conn, [name]).get(name, [])
-            return task, found, load_runs(conn, [name]).get(name, {})
-
-        task, found, runs = await self._database.read(read)
-        wanted = [each for each in found if instance in (None, each[0].instance)]
-        if instance is not None and not wanted:
-            raise Problem(
-                status=404,
-                title="No such instance",
-                detail=f"{name} has the instances 0 to {len(found) - 1}",
-                field="instance",
-            )
-        await self._books.refresh()
-        await self._books.prepare([task.spec])
-        documents = []
-        for each, grant in wanted:
-            document = views.explanation(each, grant)
-            if document["candidates"] is None:
-                document["candidates"] = self._books.verdicts(task, each, self._now_ms(), runs)
-                document["candidates_as_of"] = "now"
-            documents.append(document)
-        return {"name": name, "instances": documents}
-
-    async def history(
-        self, name: str, limit: int = 200, instance: int | None = None
-    ) -> dict[str, Any]:
-        """``{"items":[{"at","instance","epoch","node","state","reason","by"}]}``, the newest last;
-        also of a task that was deleted. Problem 404."""
-
-        def read(conn: Connection) -> list[Any]:
-            found = store.history(conn, name, limit, instance)
-            if not found:
-                _known(conn, name)
-            return found
-
-        found = await self._database.read(read)
-        return {"items": [views.line_document(row) for row in found]}
-
-    async def drain(
-        self, node: str, deadline_s: float | None, reason: str, by: str
-    ) -> dict[str, Any]:
-        """Nothing new comes to the node, and what it has moves, services at once as budgets permit, batch
-        work when it has ended or at the deadline. ``{"node","drained","since","deadline","reason","by",
-        "instances"}``; Problem 404."""
-
-        def change(row: NodeTasks, now_ms: int) -> NodeTasks:
-            until_ms = None if deadline_s is None else now_ms + round(deadline_s * 1000)
-            return replace(
-                row,
-                drained=True,
-                drain_ms=row.drain_ms or now_ms,
-                drain_until_ms=until_ms,
-                drain_reason=reason,
-                drain_by=by,
-            )
-
-        return await self._drain(node, change, by, "drained", reason)
-
-    async def undrain(self, node: str, by: str) -> dict[str, Any]:
-        """The node takes work again; the same document."""
-
-        def change(row: NodeTasks, _now_ms: int) -> NodeTasks:
-            return NodeTasks(node=node, rev=row.rev, heard_rev=row.heard_rev)
-
-        return await self._drain(node, change, by, "undrained", None)
-
     # Changes
 
     async def _want(
         self, name: str, wanted: Wanted, by: str, if_match: str | None = None, *, anew: bool = False
     ) -> dict[str, Any]:
         def work(conn: Connection) -> tuple[Task, list[Event]]:
-            before = _known(conn, name)
+            before = known_task(conn, name)
             _check_match(name, before, if_match)
             now_ms = self._now_ms()
             if before.wanted == "delete" and wanted != "delete":
@@ -276,42 +170,6 @@ class TaskService:
         self._runner.look_now(each.key for each in found.get(task.name, ()))
         if task.next_ms is not None:
             self._runner.occurs(task.name, task.next_ms)
-
-    async def _drain(
-        self,
-        node: str,
-        change: Callable[[NodeTasks, int], NodeTasks],
-        by: str,
-        state: str,
-        reason: str | None,
-    ) -> dict[str, Any]:
-        if self._registry.get(node) is None:
-            raise Problem(
-                status=404,
-                title="No such node",
-                detail=f"there is no node {node[:64]!a}",
-                field="node",
-            )
-
-        def work(conn: Connection) -> tuple[NodeTasks, int, list[Event]]:
-            now_ms = self._now_ms()
-            row = store.load_nodes(conn, [node]).get(node) or NodeTasks(node=node)
-            after = change(row, now_ms)
-            store.save_nodes(conn, [after])
-            held = store.grants_on(conn, [node]).get(node, [])
-            drafts = drafts_of(
-                [Line(task="", node=node, state=state, reason=reason, by=by)], now_ms
-            )
-            drafts = [
-                replace(each, kind=f"node.{state}", data={"by": by, "reason": reason or ""})
-                for each in drafts
-            ]
-            return after, len(held), self._events.append(conn, drafts)
-
-        row, count, events = await self._database.write(work)
-        self._events.announce(events)
-        self._runner.drained(node, Drain(until_ms=row.drain_until_ms) if row.drained else None)
-        return views.drain_document(row, count)
 
     def _noted(self, conn: Connection, lines: list[Line], now_ms: int) -> list[Event]:
         store.add_lines(conn, lines, now_ms)
@@ -385,32 +243,10 @@ def _fill(conn: Connection, task: Task, now_ms: int) -> None:
     )
 
 
-def _with_grants(
-    conn: Connection, names: list[str]
-) -> dict[str, list[tuple[Instance, Granted | None]]]:
-    """The instances with their current grants, by task."""
-    found = store.instances_of(conn, names)
-    keys = [(*each.key, each.epoch) for of in found.values() for each in of if each.epoch]
-    grants = store.load_grants(conn, keys)
-    return {
-        name: [(each, grants.get((*each.key, each.epoch))) for each in of]
-        for name, of in found.items()
-    }
-
-
 def _over(conn: Connection, task: Task) -> bool:
     """Whether its run is over, so that a start begins another."""
     found = store.instances_of(conn, [task.name]).get(task.name, ())
     return bool(found) and all(each.state in ("done", "failed", "stopped") for each in found)
-
-
-def _known(conn: Connection, name: str) -> Task:
-    task = store.load_tasks(conn, [name]).get(name)
-    if task is None:
-        raise Problem(
-            status=404, title="No such task", detail=f"there is no task {name[:64]!a}", field="name"
-        )
-    return task
 
 
 def _check_match(name: str, task: Task | None, if_match: str | None) -> None:

@@ -24,6 +24,7 @@ class Ear:
     heard_s: float = 0.0
     heartbeat_s: float = 30.0
     told: bool = False
+    here_since_s: float = 0.0
 
     def overdue_s(self) -> float:
         """From when on an online node that says nothing counts as silent."""
@@ -49,10 +50,12 @@ class Drain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
-    """A node as decisions see it. ``cut``: its silence may be that of its site's link."""
+    """A node as decisions see it. ``cut``: its silence may be that of its site's link. ``here_since_s``: it
+    is online since then, by the center's monotonic clock."""
 
     known: bool = True
     silent_since_s: float | None = None
+    here_since_s: float = 0.0
     cut: bool = False
     drain: Drain | None = None
 
@@ -92,7 +95,10 @@ class Sites:
             return UNKNOWN
         since_s = ear.silent_since_s(self.now_s)
         return Sight(
-            silent_since_s=since_s, cut=since_s is not None and self.cut(node), drain=drain
+            silent_since_s=since_s,
+            here_since_s=ear.here_since_s,
+            cut=since_s is not None and self.cut(node),
+            drain=drain,
         )
 
     def sights(self, nodes: Iterable[str], drains: Mapping[str, Drain]) -> dict[str, Sight]:

@@ -78,12 +78,13 @@ def explanation(instance: Instance, grant: Granted | None) -> dict[str, Any]:
     """What was decided last, as it was stored then."""
     stored = {} if instance.decision is None else orjson.loads(instance.decision)
     placed = "node" in stored
+    decision = stored.get("decision") or ("placed" if placed else "pending")
     return {
         "instance": instance.instance,
         "state": shown_state(instance, grant),
         "decided_at": rfc3339(grant.granted_ms if placed and grant else instance.since_ms),
-        "decision": "placed" if placed else "pending",
-        "node": stored.get("node"),
+        "decision": decision,
+        "node": stored.get("node") or stored.get("from"),
         "policy": stored.get("policy"),
         "score": stored.get("score"),
         "scores": stored.get("scores", {}),
@@ -91,7 +92,11 @@ def explanation(instance: Instance, grant: Granted | None) -> dict[str, Any]:
         "rejected": stored.get("rejected", {}),
         "candidates": stored.get("candidates"),
         "estimate": stored.get("estimate", []),
-        "reason": instance.reason,
+        "reason": stored.get("reason") or instance.reason,
+        "gave_way": stored.get("gave_way"),
+        "to": stored.get("to"),
+        "by": stored.get("by"),
+        "gain": stored.get("gain"),
     }
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from farshore_center.tasks.claims import Push
 from farshore_center.tasks.lifecycle import PLACED
-from farshore_center.tasks.records import Granted, Instance, Line, Task
+from farshore_center.tasks.records import Granted, Instance, Key, Line, Task
 from farshore_center.tasks.sites import UNKNOWN, Sight
 
 
@@ -25,19 +26,32 @@ def _always(_task: str) -> bool:
     return True
 
 
+def _nobody(_key: Key, _epoch: int) -> Push | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
     """``lease_over_s``: when a grant's lease is surely over, on the monotonic clock. ``may_disrupt``:
-    whether one more instance of the task may be ended now; it counts."""
+    whether one more instance of the task may be ended now; it counts. ``push_on``: why this grant is to end,
+    if it is. ``answer_s``: what an online node has to say a word of a grant; ``slow_s``: a grant that takes
+    longer to run is told of."""
 
     now_ms: int
     now_s: float
     sights: Mapping[str, Sight] = field(default_factory=dict)
     lease_over_s: Callable[[Granted], float] = _never
     may_disrupt: Callable[[str], bool] = _always
+    push_on: Callable[[Key, int], Push | None] = _nobody
+    answer_s: float = 90.0
+    slow_s: float = 60.0
 
     def sight(self, node: str) -> Sight:
         return self.sights.get(node, UNKNOWN)
+
+
+MOST_AVOIDED = 16
+UNANSWERED = "its node is heard, and has said nothing of this grant within"
 
 
 class Work:
@@ -70,6 +84,12 @@ class Work:
         if grant.want != "stop":
             self.put(grant.stopped(why))
             self.line("stopping", grant, why)
+
+    def give_way(self, grant: Granted, push: Push) -> None:
+        """It is pushed out, or moved: that is the last decision on it, until it has a place again."""
+        self.put(grant.stopped(push.why))
+        self.line(push.state, grant, push.reason)
+        self.instance = replace(self.instance, reason=push.reason, decision=push.document)
 
     def leased(self, grant: Granted) -> bool:
         """Whether it may still run on its lease; it is looked at again when that is over."""
@@ -135,6 +155,21 @@ class Work:
                     self._lose(each, "lost", "nothing was heard of its node")
                 else:
                     self.look_at_s(lost_s)
+            elif each.state == "granted":
+                self._await_answer(each, sight)
+
+    def _await_answer(self, grant: Granted, sight: Sight) -> None:
+        """Its node is there, and should say that it has it; one that asks for its lease has it."""
+        if self.leased(grant):
+            return
+        world = self.world
+        since_s = max(sight.here_since_s, world.now_s - (world.now_ms - grant.granted_ms) / 1000)
+        if world.now_s >= since_s + world.answer_s:
+            self._lose(grant, "lost", f"{UNANSWERED} {world.answer_s:g} s")
+            avoid = tuple(dict.fromkeys((*self.instance.avoid, grant.node)))[-MOST_AVOIDED:]
+            self.instance = replace(self.instance, avoid=avoid)
+        else:
+            self.look_at_s(since_s + world.answer_s)
 
     def _lost_after_s(self, grant: Granted) -> float:
         return grant.lease_s or self.view.task.spec.disconnect.lost_after_s

@@ -1,0 +1,64 @@
+"""A decision on a place as it is stored for people, and verdicts on nodes. Pure."""
+
+from dataclasses import asdict
+from typing import Any
+
+from farshore_protocol.tasks import TaskSpec
+
+from farshore_center.placement import (
+    POLICIES,
+    Choice,
+    Demand,
+    Explanation,
+    Policy,
+    Pool,
+    Unplaceable,
+    explain,
+)
+
+EXPLAINED_AT_ONCE = 64
+"""In a pool of so many nodes every decision is stored with its verdict on each."""
+CANDIDATES = 50
+
+
+def explained(
+    pool: Pool, choice: Choice | Unplaceable, demand: Demand, policy: Policy
+) -> dict[str, Any]:
+    """A decision as it is stored; in a small pool with the verdict on each node."""
+    document: dict[str, Any] = {
+        "policy": policy.name,
+        "rejected": {each.filter: each.nodes for each in choice.rejections},
+    }
+    if isinstance(choice, Choice):
+        document |= {
+            "node": choice.node,
+            "gpus": list(choice.gpus),
+            "score": round(choice.mean, 4),
+            "scores": {name: round(part, 4) for name, part in choice.parts.items()},
+            "weights": dict(choice.weights),
+            "estimate": [asdict(figure) for figure in choice.figures],
+        }
+    if len(pool) <= EXPLAINED_AT_ONCE:
+        sampled = choice.sampled if isinstance(choice, Choice) else None
+        verdicts = explain(pool, demand, policy, sampled)
+        document["candidates"] = candidates_of(verdicts)
+    return document
+
+
+def policy_of(spec: TaskSpec) -> Policy:
+    return POLICIES.get(spec.policy or "default", POLICIES["default"])
+
+
+def candidates_of(found: Explanation) -> list[dict[str, Any]]:
+    """Each node with its score and the parts of that, or why not; the best first."""
+    return [
+        {
+            "node": each.node,
+            "score": None if each.mean is None else round(each.mean, 4),
+            "parts": {name: round(part, 4) for name, part in each.parts.items()},
+            "filter": each.filter,
+            "why": each.why,
+            "estimate": [asdict(figure) for figure in each.figures],
+        }
+        for each in found.verdicts[:CANDIDATES]
+    ]

@@ -1,0 +1,215 @@
+"""Finds the places that decisions ask for; where there is none, those who have to give way.
+
+It works on the pool in memory and decides nothing that is not written afterwards with compare-and-set.
+"""
+
+from collections.abc import Mapping
+
+import orjson
+
+from farshore_center.placement import (
+    Choice,
+    Demand,
+    Placement,
+    Preemption,
+    RunTime,
+    choose,
+    fits,
+    preempt,
+)
+from farshore_center.tasks.books import Books, Found, key_of
+from farshore_center.tasks.budget import Budget
+from farshore_center.tasks.claims import Claim, Claims, Victim, gave_way
+from farshore_center.tasks.decision import Decision, grant, leave, refused
+from farshore_center.tasks.leases import Leases
+from farshore_center.tasks.records import Granted, Instance, Key, Task
+from farshore_center.tasks.rounds import TaskCounts
+from farshore_center.tasks.settings import TaskSettings
+
+TRIES = 5
+"""Searches for victims for one instance, each sparing those whose budget the one before would break."""
+
+
+class Placing:
+    """``waiting``: instances that no node takes now, with their priority. ``pushed``: instances that are to
+    be looked at, since they have to give way, or lose a place that was kept for them."""
+
+    def __init__(
+        self,
+        books: Books,
+        claims: Claims,
+        leases: Leases,
+        settings: TaskSettings,
+        counts: TaskCounts,
+    ) -> None:
+        self._books = books
+        self._claims = claims
+        self._leases = leases
+        self._settings = settings
+        self._counts = counts
+        self._tried_s: dict[Key, float] = {}
+        self.waiting: dict[Key, int] = {}
+        self.pushed: set[Key] = set()
+
+    def place(
+        self,
+        decision: Decision,
+        runs: Mapping[str, RunTime],
+        budget: Budget,
+        *,
+        now_ms: int,
+        now_s: float,
+    ) -> Decision:
+        """The decision with a grant, or with why there is none."""
+        place, instance, task = decision.place, decision.after, decision.view.task
+        if place is None or instance is None:
+            self._no_place_wanted(decision)
+            return decision
+        key = instance.key
+        claim = self._claims.release(key)
+        found = self._books.find(task, instance, now_ms, runs)
+        note = gave_way(decision.view.instance.decision)
+        if note is not None:
+            found.why["gave_way"] = note
+        if isinstance(found.choice, Choice):
+            self._forget(key)
+            if place.why == "drained":
+                return leave(decision, instance.epoch, "drained")
+            return self._granted(decision, found, found.choice, now_ms)
+        self.waiting[key] = task.spec.priority
+        self._counts.unplaceable += 1
+        reason = str(found.choice)
+        if place.why != "drained":
+            claim = self._still(claim, task, found) or self._push(
+                task, instance, found, budget, now_s
+            )
+            if claim is not None:
+                self._claims.make(claim, found.demand)
+                self.pushed |= {victim.key for victim in claim.victims}
+                reason = f"{reason}; {claim.text}"
+                found.why["claim"] = claim.document()
+        return refused(decision, reason, orjson.dumps(found.why).decode())
+
+    def restore(self, claim: Claim, demand: Demand) -> None:
+        """A claim that an earlier center has stored."""
+        self._claims.make(claim, demand)
+
+    def forget(self, key: Key) -> None:
+        """The instance is gone."""
+        self._forget(key)
+        self._claims.release(key)
+
+    def take_pushed(self) -> set[Key]:
+        pushed, self.pushed = self.pushed, set()
+        return pushed
+
+    def _forget(self, key: Key) -> None:
+        self.waiting.pop(key, None)
+        self._tried_s.pop(key, None)
+
+    def _no_place_wanted(self, decision: Decision) -> None:
+        """Nothing is kept for it any more, unless it is on its way there."""
+        before, after = decision.view.instance, decision.after
+        claim = self._claims.of(before.key)
+        if after is None:
+            self.forget(before.key)
+            return
+        self._forget(before.key)
+        if claim is None:
+            return
+        current = {**decision.view.grants, **{each.epoch: each for each in decision.grants}}.get(
+            after.epoch
+        )
+        leaving = current is not None and not current.final and current.why == "moved"
+        if claim.why != "moved" or not (leaving or after.state == "pending"):
+            self._claims.release(before.key)
+
+    def _granted(self, decision: Decision, found: Found, choice: Choice, now_ms: int) -> Decision:
+        why = orjson.dumps(found.why).decode()
+        granted = grant(decision, choice.node, choice.gpus, now_ms, why)
+        self._book(granted.grants[-1], found, decision.view.task)
+        return granted
+
+    def _book(self, new: Granted, found: Found, task: Task) -> None:
+        self._books.book(new, found.demand, task.spec)
+        # Now, and not after the commit: nobody may think that it was granted by an earlier center.
+        self._leases.granted(new)
+
+    # Who has to give way
+
+    def _still(self, claim: Claim | None, task: Task, found: Found) -> Claim | None:
+        """The claim as it was, as long as it leads to a place: then nobody else is pushed out."""
+        if claim is None or (claim.why, claim.priority) != ("preempted", task.spec.priority):
+            return None
+        gone = {f"{each.task}/{each.instance}/{each.epoch}" for each in claim.victims}
+        with self._books.pool.lifted([*gone, *self._books.ending]):
+            may = fits(self._books.pool, found.demand, claim.node, found.policy)
+        return claim if may else None
+
+    def _push(
+        self, task: Task, instance: Instance, found: Found, budget: Budget, now_s: float
+    ) -> Claim | None:
+        settings, key = self._settings, instance.key
+        highest = task.spec.priority - settings.preempt_distance
+        if not settings.preempt or now_s < self._tried_s.get(key, now_s):
+            return None
+        if not any(held.priority <= highest for held in self._books.pool.placements.values()):
+            return None
+        with self._books.pool.lifted(self._books.ending):
+            if isinstance(choose(self._books.pool, found.demand, found.policy), Choice):
+                return None  # a place becomes free without that
+            least = self._least(found, budget)
+        if least is None:
+            self._tried_s[key] = now_s + settings.look_again_s
+            return None
+        return self._claimed(key, task.spec.priority, least)
+
+    def _least(self, found: Found, budget: Budget) -> Preemption | None:
+        """The least harm that breaks no budget."""
+        spared: set[str] = set()
+        for _ in range(TRIES):
+            least = preempt(
+                self._books.pool,
+                found.demand,
+                found.policy,
+                distance=self._settings.preempt_distance,
+                spared=spared,
+            )
+            beyond = set() if least is None else _beyond(least.victims, budget)
+            if not beyond:
+                return least
+            spared |= beyond
+        return None
+
+    def _claimed(self, key: Key, priority: int, least: Preemption) -> Claim:
+        """A place that is kept for somebody weaker is given up at once, and nothing ends for that."""
+        victims = []
+        for held in least.victims:
+            of, epoch = key_of(held.task), int(held.task.rsplit("/", 1)[1])
+            if epoch:
+                victims.append(Victim(of[0], of[1], epoch, held.priority))
+            else:
+                self._claims.release(of)
+                self.pushed.add(of)
+        return Claim(
+            key=key,
+            node=least.node,
+            gpus=least.gpus,
+            why="preempted",
+            priority=priority,
+            victims=tuple(victims),
+        )
+
+
+def _beyond(victims: tuple[Placement, ...], budget: Budget) -> set[str]:
+    """Labels of those that are too many of their task."""
+    left: dict[str, int] = {}
+    beyond = set()
+    for held in victims:
+        (task, _), epoch = key_of(held.task), int(held.task.rsplit("/", 1)[1])
+        if not epoch:
+            continue
+        left[task] = left.get(task, budget.left(task)) - 1
+        if left[task] < 0:
+            beyond.add(held.task)
+    return beyond
