@@ -284,7 +284,7 @@ class Center:
                 choose,
                 self.configs,
                 self.commands,
-                self.tasks.runner.is_drained,
+                self.tasks,
             )
         )
         app.include_router(group_routes(self.groups, registry))

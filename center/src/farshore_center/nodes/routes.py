@@ -78,8 +78,15 @@ class Configs(Protocol):
     def forget(self, conn: Connection, node: str, /) -> None: ...
 
 
-def _never(_node: str) -> bool:
-    return False
+class Tasks(Protocol):
+    """Whether a node takes no new tasks because a person wants it so, and what becomes of its tasks when
+    it is removed: ``forget`` in the transaction, ``forgotten`` after its commit."""
+
+    def is_drained(self, node: str, /) -> bool: ...
+
+    def forget(self, conn: Connection, node: str, /) -> None: ...
+
+    def forgotten(self, node: str, /) -> None: ...
 
 
 def node_routes(
@@ -89,9 +96,8 @@ def node_routes(
     choose: Choose,
     configs: Configs,
     commands: Commands,
-    drained: Callable[[str], bool] = _never,
+    tasks: Tasks,
 ) -> APIRouter:
-    """``drained``: whether the node takes no new tasks because a person wants it so."""
     router = APIRouter(prefix="/api/v1", tags=["nodes"])
     registry = service.registry
 
@@ -110,7 +116,7 @@ def node_routes(
                 facts=facts.get(entry.name),
                 latest=latest.get(entry.name, {}),
                 config=config[entry.name],
-                drained=drained(entry.name),
+                drained=tasks.is_drained(entry.name),
             )
             for entry in entries
         ]
@@ -192,6 +198,7 @@ def node_routes(
             store.remove(connection, node)
             telemetry_store.delete_node(connection, node)
             configs.forget(connection, node)
+            tasks.forget(connection, node)
             drafts = [Draft(kind="node.deleted", node=node), *commands.forget(connection, node)]
             return service.events.append(connection, drafts)
 
@@ -200,6 +207,7 @@ def node_routes(
         except DatabaseError:
             registry.put_back(entry)
             raise
+        tasks.forgotten(node)
         return Response(status_code=204)
 
     return router

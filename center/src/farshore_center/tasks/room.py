@@ -143,10 +143,19 @@ class TaskRoom:
         self._books.changed(nodes)
         self.runner.freed()
 
+    def is_drained(self, node: str) -> bool:
+        """Whether it takes no new tasks because a person wants it so."""
+        return self.runner.is_drained(node)
+
     def forget(self, conn: Connection, node: str) -> None:
-        """The node was removed, in this transaction."""
+        """The node was removed, in this transaction; ``forgotten`` after its commit."""
         store.remove_node(conn, node)
         self._look |= {grant.of for grant in store.grants_on(conn, [node]).get(node, [])}
+
+    def forgotten(self, node: str) -> None:
+        """What it had runs elsewhere, as its contract says; a new node of this name begins with nothing."""
+        self.runner.forget(node)
+        self.reported()
 
     async def asked(self, node: str, request: LeaseRequest) -> None:
         """A node asks for its leases; answered at once."""

@@ -7,7 +7,7 @@ from farshore_protocol.tasks import TaskSpec
 from sqlalchemy import Connection
 
 from farshore_center.events import Event, EventLog
-from farshore_center.placement import RunTime
+from farshore_center.placement import Pool, RunTime
 from farshore_center.tasks import store
 from farshore_center.tasks.books import load_runs
 from farshore_center.tasks.budget import load_standing
@@ -90,15 +90,16 @@ def load(conn: Connection, keys: Sequence[Key]) -> Loaded:
     )
 
 
-def keep(conn: Connection, decided: Decided, events: EventLog, now_ms: int) -> Decided:
-    """What changed, in this transaction; who was outrun is among the ``lost``."""
+def keep(conn: Connection, decided: Decided, events: EventLog, now_ms: int, pool: Pool) -> Decided:
+    """What changed, in this transaction; who was outrun is among the ``lost``. Nodes that are not in the
+    pool are gone: nothing is told to them."""
     kept = Decided(decisions=decided.decisions)
     for decision in decided.decisions:
         if decision.changed or decision.lines:
             (kept.won if write(conn, decision) else kept.lost).append(decision)
     lines = [line for decision in kept.won for line in decision.lines]
-    told = {node for decision in kept.won for node in decision.nodes}
-    store.bump(conn, told | decided.asks)
+    told = {node for decision in kept.won for node in decision.nodes} | decided.asks
+    store.bump(conn, {node for node in told if node in pool})
     store.add_lines(conn, lines, now_ms)
     kept.gone, ends = forget_ended(conn, kept.won)
     store.add_lines(conn, ends, now_ms)

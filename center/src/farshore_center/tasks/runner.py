@@ -124,6 +124,12 @@ class Runner:
             self._drains[node] = drain
         self.look_at_node(node)
 
+    def forget(self, node: str) -> None:
+        """It is not part of the fleet any more."""
+        self._drains.pop(node, None)
+        self._resting.well(node)
+        self._books.refuse(node, "")
+
     def is_drained(self, node: str) -> bool:
         return node in self._drains
 
@@ -275,7 +281,7 @@ class Runner:
             return
         now_ms = self._now_ms()
         kept = await self._database.write(
-            lambda conn: rounds.keep(conn, decided, self._events, now_ms)
+            lambda conn: rounds.keep(conn, decided, self._events, now_ms, self._books.pool)
         )
         decided.won, decided.lost, decided.gone = kept.won, kept.lost, kept.gone
         self._events.announce(kept.events)
