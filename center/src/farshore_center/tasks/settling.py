@@ -1,5 +1,7 @@
 """After the commit of a round: leases and documents follow, and who was outrun looks again."""
 
+from collections.abc import Callable
+
 import structlog
 
 from farshore_center.tasks.agenda import Agenda
@@ -10,8 +12,6 @@ from farshore_center.tasks.rounds import Decided, TaskCounts
 
 log = structlog.get_logger(__name__)
 
-_SOON_S = 0.001
-
 
 class Settling:
     def __init__(
@@ -20,11 +20,13 @@ class Settling:
         delivery: Delivery,
         agenda: Agenda,
         counts: TaskCounts,
+        listen: Callable[[str], None],
     ) -> None:
         self._leases = leases
         self._delivery = delivery
         self._agenda = agenda
         self._counts = counts
+        self._listen = listen
 
     def settle(self, decided: Decided) -> None:
         lost = {decision.view.instance.key for decision in decided.lost}
@@ -51,7 +53,7 @@ class Settling:
                 self._leases.ended(grant.key)
             elif new and grant.epoch == getattr(decision.after, "epoch", 0):
                 # From now on its silence is listened for.
-                self._agenda.look_at_node(grant.node, _SOON_S)
+                self._listen(grant.node)
 
     def _renewable(self, decision: Decision) -> None:
         """The current grant as it is in the database now is the one that is renewed."""
