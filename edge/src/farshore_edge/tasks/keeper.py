@@ -230,6 +230,7 @@ class Keeper:
             self._fail("not_taken_up", f"what the agent before had begun can't be taken up: {exc}")
             return None
         found = await self._looked_up(work)
+        kept = self.kept  # it may have been asked to end meanwhile
         if found is not None:
             log.info("a task is taken up", extra={"task": kept.id, "pid": found.pid})
             for state in ("preparing", "starting"):

@@ -9,6 +9,7 @@ from farshore_protocol.tasks import Grant, TaskSpec
 from farshore_protocol.tasks.spec import Artifact, HealthCheck
 
 from farshore_edge.tasks.drivers.model import Driver, DriverError
+from farshore_edge.tasks.folders import Folders
 from farshore_edge.tasks.lease_files import Leases
 
 
@@ -87,6 +88,7 @@ class Deadlines:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskParts:
     """``folder``: where instances have their directories; None: there are none (a simulated node).
+    ``folders``: in place of them.
 
     ``leases``: None for files below ``folder``, which are of the machine's boot ``machine_boot``.
     ``boot_s``: seconds on a clock that counts on while the machine sleeps, and begins with its boot;
@@ -96,6 +98,7 @@ class TaskParts:
 
     drivers: tuple[Driver, ...] = ()
     folder: Path | None = None
+    folders: Folders | None = None
     probe: Probe = field(default_factory=NoProbe)
     artifacts: Artifacts = field(default_factory=NoArtifacts)
     assigner: Assigner = field(default_factory=NoAssigner)

@@ -69,7 +69,7 @@ class TaskService:
         self._wake = asyncio.Event()
         self._there = asyncio.Event()
         self._report_due = asyncio.Event()
-        self._folders = Folders(parts.folder)
+        self._folders = parts.folders or Folders(parts.folder)
         self._renewing = Renewing(
             node=node, boot=boot, link=link, boot_s=boot_s, keepers=lambda: self._keepers.values()
         )
