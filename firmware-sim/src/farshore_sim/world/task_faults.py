@@ -6,6 +6,8 @@ from typing import Any
 
 from farshore_center.api.problems import Problem
 from farshore_center.db.errors import DatabaseError
+from farshore_center.tasks.draining import Drains
+from farshore_center.tasks.room import TaskRoom
 from farshore_center.tasks.service import TaskService
 
 from farshore_sim.world.bus import WorldBus
@@ -62,14 +64,20 @@ class TaskFaults:
     # People
 
     def _ask(self, ask: Ask) -> None:
+        self._by_a_person(lambda room: ask(room.service))
+
+    def _drain(self, ask: Callable[[Drains], Awaitable[Any]]) -> None:
+        self._by_a_person(lambda room: ask(room.drains))
+
+    def _by_a_person(self, ask: Callable[[TaskRoom], Awaitable[Any]]) -> None:
         center, owner = self._center.now, self._center.owner
         if center is None or owner is None:
             return
-        service = center.tasks.service
+        room = center.tasks
 
         async def asked() -> None:
             try:
-                await ask(service)
+                await ask(room)
             except (DatabaseError, Problem):
                 return  # who asked is told
 
@@ -95,11 +103,11 @@ class TaskFaults:
 
     def drain(self, fault: Fault) -> None:
         node, deadline_s = self._node(fault).name, None if fault.a < 0.5 else fault.a * 120
-        self._ask(lambda service: service.drain(node, deadline_s, "maintenance", PERSON))
+        self._drain(lambda drains: drains.drain(node, deadline_s, "maintenance", PERSON))
         self._after(fault.for_s, lambda: self._undrain(node))
 
     def _undrain(self, node: str) -> None:
-        self._ask(lambda service: service.undrain(node, PERSON))
+        self._drain(lambda drains: drains.undrain(node, PERSON))
 
     # Machines
 
