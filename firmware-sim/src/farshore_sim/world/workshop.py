@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from farshore_edge.tasks.drivers.shim import main as shim
 from farshore_edge.tasks.drivers.model import DriverError, Exit, Usage, Work
+from farshore_edge.tasks.drivers.shim import main as shim
 from farshore_edge.tasks.folders import Folders
 from farshore_edge.tasks.lease import Lease
 from farshore_edge.tasks.lease_files import MemoryLeases
