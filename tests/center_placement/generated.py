@@ -6,6 +6,7 @@ from typing import Any
 from farshore_center.placement import (
     Affinity,
     Choice,
+    Cluster,
     Data,
     Demand,
     Link,
@@ -45,6 +46,14 @@ links = st.builds(
 )
 
 
+clusters = st.builds(
+    Cluster,
+    driver=st.sampled_from(["container", "dask"]),
+    cpu_milli=st.integers(0, 20).map(lambda cores: cores * 1000),
+    memory_bytes=st.integers(0, 9),
+)
+
+
 def node(name: str) -> st.SearchStrategy[NodeCapacity]:
     return st.builds(
         NodeCapacity,
@@ -63,6 +72,7 @@ def node(name: str) -> st.SearchStrategy[NodeCapacity]:
         cost_per_core_s=st.sampled_from([0.0, 0.01]),
         refuses=st.sampled_from(["", "", "", "drained"]),
         link=st.none() | links,
+        cluster=st.none() | clusters,
     )
 
 

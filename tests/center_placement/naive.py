@@ -8,15 +8,23 @@ from farshore_center.placement.fgd import TaskMix, fragmentation_by_definition
 
 
 class Free:
-    """What is free on a node beside what is held."""
+    """What is free on a node beside what is held, for tasks of a driver. ``own_cpu``: beside its GPUs."""
 
-    def __init__(self, node: NodeCapacity, held: Iterable[Placement]) -> None:
+    def __init__(
+        self, node: NodeCapacity, held: Iterable[Placement], driver: str = "process"
+    ) -> None:
         self.node = node
-        self.cpu, self.memory, self.disk = node.cpu_milli, node.memory_bytes, node.disk_bytes
+        self.behind = node.hands_on(driver)
+        self.has = has = node.cluster if self.behind and node.cluster else node
+        self.cpu, self.memory, self.disk = has.cpu_milli, has.memory_bytes, node.disk_bytes
+        self.own_cpu = node.cpu_milli
         self.gpus, self.devices = [1000] * len(node.gpus), set(node.devices)
         for its in held:
-            self.cpu -= its.cpu_milli
-            self.memory -= its.memory_bytes
+            if node.hands_on(its.driver) == self.behind:
+                self.cpu -= its.cpu_milli
+                self.memory -= its.memory_bytes
+            if not node.hands_on(its.driver):
+                self.own_cpu -= its.cpu_milli
             self.disk -= its.disk_bytes
             self.devices -= its.devices
             for index in its.gpus:
@@ -27,7 +35,7 @@ class Free:
         gpus = [
             (model, max(free, 0)) for model, free in zip(self.node.gpus, self.gpus, strict=True)
         ]
-        return fragmentation_by_definition(self.cpu, gpus, mix)
+        return fragmentation_by_definition(self.own_cpu, gpus, mix)
 
     def usable(self, demand: Demand) -> list[int]:
         """GPUs that the demand could have, by index."""
@@ -47,7 +55,7 @@ class Free:
 
     def growth(self, demand: Demand, gpus: tuple[int, ...], mix: TaskMix) -> float:
         after = Free(self.node, [])
-        after.cpu = self.cpu - demand.cpu_milli
+        after.own_cpu = self.own_cpu - (0 if self.behind else demand.cpu_milli)
         after.gpus = list(self.gpus)
         for index in gpus:
             after.gpus[index] -= 1000 if demand.gpus else demand.gpu_milli
@@ -77,7 +85,7 @@ def reason(node: NodeCapacity, free: Free, demand: Demand) -> str:
 def row_scores(pool: Pool, free: Free, demand: Demand, policy: Policy) -> dict[str, float]:
     """The scores that look at one node alone."""
     capacities = [pool.node(name) for name in pool.columns.names]
-    most_cpu = max(node.cpu_milli for node in capacities)
+    most_cpu = max(Free(node, [], demand.driver).has.cpu_milli for node in capacities)
     most_gpu = max(len(node.gpus) for node in capacities) * 1000
     growth = min(free.growth(demand, gpus, pool.mix) for gpus in free.sets(demand))
     sigmoid = 1 / (1 + math.exp(growth / 1000))
@@ -87,8 +95,8 @@ def row_scores(pool: Pool, free: Free, demand: Demand, policy: Policy) -> dict[s
     if most_gpu:
         gpu = sum(max(0, milli) for milli in free.gpus)
         left.append(max(gpu - demand.gpu_total_milli, 0) / most_gpu)
-    cpu = max(0, free.cpu - demand.cpu_milli) / max(1, free.node.cpu_milli)
-    memory = max(0, free.memory - demand.memory_bytes) / max(1, free.node.memory_bytes)
+    cpu = max(0, free.cpu - demand.cpu_milli) / max(1, free.has.cpu_milli)
+    memory = max(0, free.memory - demand.memory_bytes) / max(1, free.has.memory_bytes)
     return {
         "fragmentation": math.floor(sigmoid * policy.steps + 1e-9) / policy.steps,
         "bin_packing": 1 - sum(left) / len(left) if left else 1.0,

@@ -60,7 +60,9 @@ def test_a_decision_accounts_for_every_node_and_its_choice_passes_all_filters(
         return
     assert refused + found.candidates == len(pool)
     assert not reason(
-        pool.node(found.node), Free(pool.node(found.node), pool.on(found.node)), demand
+        pool.node(found.node),
+        Free(pool.node(found.node), pool.on(found.node), demand.driver),
+        demand,
     )
     assert found.node not in demand.over_quota
     pool.place("it", demand, found.node, found.gpus)  # raises if it did not fit
@@ -89,7 +91,7 @@ def test_columns_and_what_is_kept_of_them_say_what_each_node_says_by_itself(
     pool = filled(given_nodes, before, policy)
     view = pool.views.of(demand, policy)
     for row, name in enumerate(pool.columns.names):
-        free = Free(pool.node(name), pool.on(name))
+        free = Free(pool.node(name), pool.on(name), demand.driver)
         why = reason(pool.node(name), free, demand)
         code = int(view.reason[row])
         assert (FILTERS[code - 1] if code else "") == why

@@ -33,7 +33,7 @@ def test_the_gpu_of_a_share_is_the_one_on_which_it_grows_least(
     view = pool.views.of(demand, POLICIES["fgd"])
     for row in np.flatnonzero(view.reason == 0):
         name = pool.columns.names[row]
-        free = Free(pool.node(name), pool.on(name))
+        free = Free(pool.node(name), pool.on(name), demand.driver)
         growth = {gpus: free.growth(demand, gpus, MIX) for gpus in free.sets(demand)}
         assert growth[view.gpus(int(row))] == pytest.approx(min(growth.values()))
 

@@ -70,8 +70,10 @@ def test_the_columns_are_what_the_nodes_have_less_what_is_held_after_any_history
     assert columns.names == sorted(columns.names)
     for row, name in enumerate(columns.names):
         free = Free(pool.node(name), pool.on(name))
-        assert columns.cpu_free[row] == free.cpu
-        assert columns.memory_free[row] == free.memory
+        for driver in ("process", "container", "dask"):
+            room, part = columns.room(driver), Free(pool.node(name), pool.on(name), driver)
+            assert room.cpu_free[row] == part.cpu
+            assert room.memory_free[row] == part.memory
         assert columns.disk_free[row] == free.disk
         assert columns.gpu_free[row, : len(free.gpus)].tolist() == free.gpus
         assert columns.devices_free[row] == free.devices
@@ -106,8 +108,8 @@ def test_what_was_placed_never_adds_up_to_more_than_the_nodes_have(
                 pool.place(f"t{number}", demand, name, gpus)
             except DoesNotFitError:
                 continue
-            columns = pool.columns
-            assert min(columns.cpu_free[row], columns.memory_free[row]) >= 0
+            columns, room = pool.columns, pool.columns.room(demand.driver)
+            assert min(room.cpu_free[row], room.memory_free[row]) >= 0
             assert columns.disk_free[row] >= 0
             assert np.all(columns.gpu_free >= 0)
             break
@@ -127,7 +129,7 @@ def test_removing_gives_back_exactly_what_was_taken(
         pool.remove(task)
     columns = pool.columns
     assert np.array_equal(columns.gpu_free, before.gpu_free)
-    assert np.array_equal(columns.cpu_free, before.cpu_free)
+    assert np.array_equal(columns.own.cpu_free, before.own.cpu_free)
     assert columns.devices_free == before.devices_free
 
 
@@ -151,7 +153,7 @@ def test_what_does_not_fit_is_refused_with_its_numbers_and_changes_nothing(
     with pytest.raises(DoesNotFitError, match=said):
         pool.place("t", demand, "a", gpus)
     assert not pool.placements
-    assert pool.columns.cpu_free.tolist() == [2000]
+    assert pool.columns.own.cpu_free.tolist() == [2000]
 
 
 def test_a_task_holds_one_place_and_a_gpu_is_shared_until_it_is_full() -> None:
@@ -169,13 +171,13 @@ def test_a_node_that_has_less_than_it_told_takes_nothing_more_and_loses_no_books
     pool = Pool([TWO])
     pool.place("t", Demand(cpu_milli=1500, gpu_milli=300), "a", (0,))
     pool.set_node(replace(TWO, cpu_milli=1000, gpus=()))
-    assert pool.columns.cpu_free.tolist() == [-500]
+    assert pool.columns.own.cpu_free.tolist() == [-500]
     refused = choose(pool, Demand(cpu_milli=1))
     assert not isinstance(refused, Choice)
     assert str(refused) == "none of 1 nodes: cpu refuses 1"
     assert isinstance(choose(pool, Demand(memory_bytes=1)), Choice)
     pool.set_node(TWO)
-    assert pool.columns.cpu_free.tolist() == [500]
+    assert pool.columns.own.cpu_free.tolist() == [500]
     assert pool.columns.gpu_free.tolist() == [[700]]
 
 
@@ -183,9 +185,9 @@ def test_what_runs_already_is_adopted_beyond_what_there_is() -> None:
     pool = Pool([TWO])
     pool.adopt("t", Demand(cpu_milli=3000, devices=frozenset({"cam"})), "a")
     pool.adopt("u", Demand(devices=frozenset({"cam"})), "a")
-    assert pool.columns.cpu_free.tolist() == [-1000]
+    assert pool.columns.own.cpu_free.tolist() == [-1000]
     pool.remove("t")
-    assert pool.columns.cpu_free.tolist() == [2000]
+    assert pool.columns.own.cpu_free.tolist() == [2000]
     assert pool.columns.devices_free == [frozenset()], "u still has the device"
 
 
@@ -207,7 +209,7 @@ def test_a_copy_shares_nothing_with_its_pool() -> None:
     other = pool.without("t")
     other.place("u", Demand(cpu_milli=2000), "a")
     assert list(pool.placements) == ["t"]
-    assert pool.columns.cpu_free.tolist() == [1900]
+    assert pool.columns.own.cpu_free.tolist() == [1900]
 
 
 @pytest.mark.parametrize(

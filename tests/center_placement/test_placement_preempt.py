@@ -55,7 +55,7 @@ def test_victims_are_weaker_by_the_distance_and_their_going_makes_room(
     after.place("it", demand, found.node, found.gpus)
     for victim in found.victims:  # no victim is one too many
         spared = pool.without(*(v.task for v in found.victims if v is not victim))
-        free = Free(pool.node(found.node), spared.on(found.node))
+        free = Free(pool.node(found.node), spared.on(found.node), demand.driver)
         assert reason(pool.node(found.node), free, demand)
 
 

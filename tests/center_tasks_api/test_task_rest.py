@@ -29,11 +29,19 @@ class Worker:
         self.node = node
         self._seq = {"reports": 0, "events": 0}
 
-    async def begin(self, running: RunningCenter, group: str = "eu/hamburg") -> "Worker":
-        drivers = {"verbs": ["ping"], "drivers": ["process"]}
+    async def begin(
+        self,
+        running: RunningCenter,
+        group: str = "eu/hamburg",
+        *,
+        labels: dict[str, str] | None = None,
+        drivers: tuple[str, ...] = ("process",),
+        facts: dict[str, Any] | None = None,
+    ) -> "Worker":
+        can = {"verbs": ["ping"], "drivers": drivers}
         await self.node.publish("presence", {"state": "online", "boot": "b00t", "conn": 1})
-        await self.node.birth(group=group, capabilities=drivers)
-        await self._say("reports", "rep/facts", digest="sha256:f", facts=FACTS)
+        await self.node.birth(group=group, capabilities=can, labels=labels or {})
+        await self._say("reports", "rep/facts", digest="sha256:f", facts=facts or FACTS)
 
         async def known() -> bool:
             return bool((await running.get(f"/nodes/{self.node.name}"))["facts"])
@@ -44,6 +52,11 @@ class Worker:
     async def _say(self, stream: str, topic: str, **content: Any) -> None:
         self._seq[stream] += 1
         await self.node.publish(topic, record(self._seq[stream], **content))
+
+    async def tells(self, kind: str, **data: Any) -> int:
+        """An event of another kind; its number."""
+        await self._say("events", f"evt/{kind}", data=data)
+        return self._seq["events"]
 
     def desired(self) -> dict[str, Any] | None:
         """The newest document of tasks."""

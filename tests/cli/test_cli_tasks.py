@@ -272,12 +272,23 @@ def test_an_explanation_shows_the_best_first_and_why_not_the_others(
             {"name": "run", "value": 12.3456, "unit": "s", "origin": "measured"},
             {"name": "cost", "value": None, "unit": "money", "origin": "unknown"},
         ],
+        "links": [
+            {"node": "pi-1", "up_bytes_s": 1.2e6, "down_bytes_s": 800.0, "round_trip_s": 0.04,
+             "measured_at": SINCE},
+            {"node": "pi-9", "up_bytes_s": 1e6, "down_bytes_s": 2e9, "round_trip_s": None,
+             "measured_at": None},
+        ],
     }]}  # fmt: skip
     lines = cli("task", "explain", "camera").stdout.splitlines()
     assert lines[0].startswith("camera/0  placed on pi-2")
     assert lines[1:3] == ["  refused: selector 1,200, cpu 4", "  scores: bin_packing 0.75"]
     assert lines[3] == "  estimates: run 12.3 s (measured), cost - money (unknown)"
-    assert [line.split()[0] for line in lines[4:]] == ["NODE", "pi-2", "pi-1", "pi-9"]
+    assert lines[4].startswith(
+        "  link of pi-1: up 1.2 MB/s, down 800 B/s, round trip 40 ms; measured "
+    )
+    assert lines[4].endswith(" ago")
+    assert lines[5] == "  link of pi-9: up 1 MB/s, down 2 GB/s; assumed, it was never measured"
+    assert [line.split()[0] for line in lines[6:]] == ["NODE", "pi-2", "pi-1", "pi-9"]
     assert "cpu: 0.2 cores are free" in lines[-1]
 
 

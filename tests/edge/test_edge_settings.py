@@ -57,6 +57,8 @@ SAMPLES: dict[str, tuple[Any, Any, Any]] = {
     "exec_nice": (0, "2", "3"),
     "log_lines_per_s": (1, "2", "3"),
     "log_bytes_per_s": (1024, "2000", "3000"),
+    "link_every_s": (60.0, "120", "180"),
+    "link_bytes": (8192, "16384", "32768"),
     "dask_scheduler": ("tcp://a:1", "tcp://b:2", "tls://c:3"),
     "stop_grace_s": (0, "2.5", "3"),
     "log_level": ("debug", "warning", "ERROR"),

@@ -35,6 +35,7 @@ SECTIONS = {
     "ProbeAnswer": "Probe",
     "Envelope": "Envelope",
     "Event": "Event",
+    "LinkMeasured": "Event",
     "FactsReport": "Facts",
     "TelemetryBatch": "Telemetry batch",
     "Command": "Command",

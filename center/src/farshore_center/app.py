@@ -46,7 +46,7 @@ from farshore_center.nodes.probes import ProbeService
 from farshore_center.nodes.routes import node_routes
 from farshore_center.nodes.service import NodeService
 from farshore_center.settings import Settings
-from farshore_center.tasks.pool_reader import PoolReader
+from farshore_center.tasks.pool_reader import PoolReader, charges_of
 from farshore_center.tasks.quota_service import QuotaService
 from farshore_center.tasks.quota_store import TaskGroups
 from farshore_center.tasks.room import TaskRoom
@@ -151,6 +151,7 @@ class Center:
             held=lambda: self.identity.restored,
             rng=random.Random(0),  # noqa: S311 # it draws candidates alone
             settings=task_settings or settings_of(settings.tasks),
+            charges=charges_of(self.history),
         )
         self.nodes.listeners.append(self.tasks)
         self.groups.layers = self.configs

@@ -30,6 +30,7 @@ from farshore_edge.diagnosis import Diagnosis, LinkHistory, Support
 from farshore_edge.downlink import Downlink, Listeners
 from farshore_edge.errors import DatabaseError
 from farshore_edge.facts.reporter import FactsReporter
+from farshore_edge.link.measuring import LinkMeasuring
 from farshore_edge.outbox import BufferSettings, Courier, Outbox
 from farshore_edge.parts import RunningParts
 from farshore_edge.presence import CenterMemory, Presence
@@ -46,6 +47,15 @@ log = logging.getLogger(__name__)
 
 SETTLE_S = 0.5
 """Acknowledged records are deleted together: a crash before it means to hear of them again."""
+
+
+BACKLOG_BYTES = 64 * 1024
+"""More than that waiting is a backlog, beside which a link is not measured."""
+LAST_WORDS = (
+    *("configuration", "tasks", "use of tasks", "sampler", "facts"),
+    "measuring of the link",
+)
+"""Parts that end before the last records are sent."""
 
 
 class Machine(Protocol):
@@ -191,8 +201,22 @@ class Agent:
                 aside=self._aside,
                 power=self._power,
                 task_output=self._task_outputs.find,
+                link_measured=lambda result: self._link_measuring.found(result),
             )
         )
+        self._link_measuring = LinkMeasuring(
+            self._commands.link_test.measure,
+            self.outbox.append,
+            every_s=settings.link_every_s,
+            most_bytes=settings.link_bytes,
+            spread=self._rng.random,
+            idle=self._idle,
+        )
+
+    def _idle(self) -> bool:
+        """Connected, and nearly nothing waits to be sent."""
+        waits = sum(queue.bytes for queue in self.outbox.queues().values())
+        return self._link.connected and waits <= BACKLOG_BYTES
 
     def _wire_config(self, parts: ConfigParts) -> None:
         settings, clock = self.settings, self._clock
@@ -314,6 +338,7 @@ class Agent:
             ("acknowledgements", self._downlink.take_acks()),
             ("heartbeat", self._presence.run()),
             ("sampler", self._sampler.run()),
+            ("measuring of the link", self._link_measuring.run()),
             ("facts", self._facts.run()),
         ):
             self._parts.start(name, work)
@@ -343,7 +368,7 @@ class Agent:
             await self._config.stop()
             await self._commands.stop()
             await self._supervisor.stop()
-            await self._parts.end("configuration", "tasks", "use of tasks", "sampler", "facts")
+            await self._parts.end(*LAST_WORDS)
             await self._sampler.flush()
             await self.outbox.written()  # by whoever was cancelled while his record was written
             if not await self._courier.drained(self.settings.stop_grace_s):

@@ -70,6 +70,8 @@ class Settings:
     exec_nice: int = 0
     log_lines_per_s: int = 200
     log_bytes_per_s: int = 32 * 1024
+    link_every_s: float = DAY_S
+    link_bytes: int = 1024 * 1024
     dask_scheduler: str = ""
     stop_grace_s: float = 5.0
     log_level: str = "INFO"
@@ -145,6 +147,8 @@ DOCS: Mapping[str, str] = {
     "exec_nice": "how much a program of `exec` stands back behind others, 0 to 19",
     "log_lines_per_s": "lines a second that one live log may send; more are dropped and counted",
     "log_bytes_per_s": "bytes a second that one live log may send; more are dropped and counted",
+    "link_every_s": "seconds between two measurements of the link to the center's rates; 0: only when asked",
+    "link_bytes": "bytes that one of them may move in each direction",
     "dask_scheduler": "address of the Dask cluster that tasks with the driver `dask` go to, tcp://HOST:PORT",
     "stop_grace_s": "at an orderly stop: how long to wait for what is unsent to be acknowledged",
     "log_level": "DEBUG, INFO, WARNING or ERROR",
@@ -173,6 +177,8 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "exec_nice": (0, 19),
     "log_lines_per_s": (1, 10_000),
     "log_bytes_per_s": (1024, 1024 * 1024),
+    "link_every_s": (0, 365 * DAY_S),
+    "link_bytes": (4096, 16 * 1024 * 1024),
     "stop_grace_s": (0, 600),
 }
 

@@ -83,6 +83,9 @@ def show_pool(
     else:
         session.table(shares_sheet("group", groups))
     session.styled(tally(found["total"] if top is None else top), "dim")
+    for node, doubts in (found.get("doubts") or {}).items():
+        for doubt in doubts:
+            session.styled(f"{clean(node)} says {clean(doubt)}", "yellow")
 
 
 def share_sheet(share: Mapping[str, Any]) -> Sheet:

@@ -43,6 +43,7 @@ def decision_lines(name: str, found: Explained, now_ms: int) -> list[Line]:
     told = estimates(found.get("estimate"))
     if told:
         lines.append([Cell(f"  estimates: {', '.join(told)}", "dim")])
+    lines += [[Cell(f"  {link_text(each, now_ms)}", "dim")] for each in found.get("links") or ()]
     return lines
 
 
@@ -71,6 +72,25 @@ def estimates(figures: Any) -> list[str]:
         + f" ({clean(str(each.get('origin', 'unknown')))})"
         for each in figures
     ]
+
+
+def link_text(link: Mapping[str, Any], now_ms: int) -> str:
+    """``link of cam-1: up 1.2 MB/s, down 8 MB/s, round trip 40 ms; measured 3h ago``."""
+    up, down = (rate_text(link.get(f"{way}_bytes_s")) for way in ("up", "down"))
+    trip = link.get("round_trip_s")
+    trip_text = "" if trip is None else f", round trip {trip * 1000:.3g} ms"
+    at = link.get("measured_at")
+    when = "assumed, it was never measured" if at is None else f"measured {age(at, now_ms)} ago"
+    return f"link of {clean(link['node'])}: up {up}, down {down}{trip_text}; {when}"
+
+
+def rate_text(bytes_s: Any) -> str:
+    if not isinstance(bytes_s, int | float):
+        return NOTHING
+    for unit, size in (("GB/s", 1e9), ("MB/s", 1e6), ("kB/s", 1e3)):
+        if bytes_s >= size:
+            return f"{bytes_s / size:.3g} {unit}"
+    return f"{bytes_s:.3g} B/s"
 
 
 def rejected_text(refused: Mapping[str, int]) -> str:

@@ -10,7 +10,7 @@ from farshore_protocol.codec import convert, decode
 from farshore_protocol.commands import CommandReport
 from farshore_protocol.config.messages import ConfigReport
 from farshore_protocol.errors import MessageError
-from farshore_protocol.messages import Envelope, Event, FactsReport
+from farshore_protocol.messages import Envelope, Event, FactsReport, LinkMeasured
 from farshore_protocol.messages.record import STREAM_OF, Token
 from farshore_protocol.stream import STREAMS
 from farshore_protocol.tasks import TaskEvent, TasksReport
@@ -114,6 +114,8 @@ def _decode_body(topic: Up, plain: bytes) -> Body:
                 convert(
                     TaskEvent, event.data
                 )  # what can't be read is refused, and not sent for ever
+            elif topic.name == "link":
+                convert(LinkMeasured, event.data)
             return event
         case "rep" if topic.name == "facts":
             return decode(FactsReport, plain)

@@ -6,7 +6,7 @@ from typing import Protocol
 from farshore_protocol.codec import convert
 from farshore_protocol.commands import CommandReport
 from farshore_protocol.config.messages import ConfigReport
-from farshore_protocol.messages import Event, FactsReport
+from farshore_protocol.messages import Event, FactsReport, LinkMeasured
 from farshore_protocol.tasks import TaskEvent, TasksReport
 from farshore_protocol.telemetry import TelemetryBatch
 from sqlalchemy import Connection
@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from farshore_center.events.model import Draft
 from farshore_center.ingest.arrival import Arrival
 from farshore_center.nodes import store as node_store
-from farshore_center.tasks.reports import Word
+from farshore_center.tasks.reports import LinkWord, Word
 from farshore_center.telemetry import store as telemetry_store
 from farshore_center.telemetry.inbox import pack
 from farshore_center.telemetry.samples import Batch
@@ -43,9 +43,11 @@ class ConfigRecorder(Protocol):
 
 
 class TaskRecorder(Protocol):
-    """The same of the room of tasks: its reports, and events of the kind ``task``."""
+    """The same of the room of tasks: its reports, and events of the kinds ``task`` and ``link``."""
 
     def record_many(self, conn: Connection, words: Sequence[Word], /) -> list[Draft]: ...
+
+    def record_links(self, conn: Connection, words: Sequence[LinkWord], /) -> None: ...
 
     def reported(self) -> None: ...
 
@@ -55,6 +57,9 @@ class NoTasks:
 
     def record_many(self, _conn: Connection, _words: Sequence[Word], /) -> list[Draft]:
         return []
+
+    def record_links(self, _conn: Connection, _words: Sequence[LinkWord], /) -> None:
+        """Nobody reckons with them."""
 
     def reported(self) -> None:
         """Nobody waits for it."""
@@ -113,7 +118,18 @@ def events_write(records: Sequence[Timed], tasks: TaskRecorder) -> Write:
         for arrival, at_ms, rough in records
         if isinstance(arrival.body, Event) and arrival.topic.name != "task"
     ]
-    return lambda conn: drafts + (tasks.record_many(conn, words) if words else [])
+    links = [
+        LinkWord(arrival.node, convert(LinkMeasured, arrival.body.data), at_ms)
+        for arrival, at_ms, _ in records
+        if isinstance(arrival.body, Event) and arrival.topic.name == "link"
+    ]
+
+    def write(conn: Connection) -> list[Draft]:
+        if links:
+            tasks.record_links(conn, links)
+        return drafts + (tasks.record_many(conn, words) if words else [])
+
+    return write
 
 
 def reports_write(

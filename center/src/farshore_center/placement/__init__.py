@@ -10,6 +10,7 @@ from farshore_center.placement.explain import Explanation, Verdict, explain
 from farshore_center.placement.model import (
     Affinity,
     Choice,
+    Cluster,
     Data,
     Demand,
     Figure,
@@ -31,6 +32,7 @@ __all__ = [
     "Affinity",
     "Brakes",
     "Choice",
+    "Cluster",
     "Data",
     "Demand",
     "Explanation",

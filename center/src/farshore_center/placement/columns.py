@@ -6,12 +6,21 @@ worked out from rows (``views.py``) asks which of them changed since.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from math import inf
 
 import numpy as np
 import numpy.typing as npt
 
-from farshore_center.placement.model import WHOLE, Link, NodeCapacity, Placement, Side, within
+from farshore_center.placement.model import (
+    WHOLE,
+    Cluster,
+    Link,
+    NodeCapacity,
+    Placement,
+    Side,
+    within,
+)
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -29,6 +38,41 @@ ASSUMED = Link(up_bytes_s=1e6, down_bytes_s=1e6, latency_s=0.1)
 """For a node of the edge whose link nobody has measured or described."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """Cores and memory of each row for tasks of one driver: the node's own, or those of the cluster behind
+    it (``apart``). ``*_free`` may be below 0 on a node that has less than was handed out."""
+
+    cpu: Ints
+    cpu_free: Ints
+    memory: Ints
+    memory_free: Ints
+    apart: Bools
+    most_cpu: int
+
+    @classmethod
+    def of(cls, nodes: Sequence[NodeCapacity], driver: str) -> "Room":
+        """For nodes whose rows are filled after it."""
+        size = len(nodes)
+        has = (node.cluster if node.hands_on(driver) else node for node in nodes)
+        return cls(
+            cpu=np.zeros(size, np.int64),
+            cpu_free=np.zeros(size, np.int64),
+            memory=np.zeros(size, np.int64),
+            memory_free=np.zeros(size, np.int64),
+            apart=np.array([node.hands_on(driver) for node in nodes], np.bool_),
+            most_cpu=max((its.cpu_milli for its in has if its), default=0),
+        )
+
+    def fill(self, row: int, has: NodeCapacity | Cluster) -> None:
+        self.cpu[row] = self.cpu_free[row] = has.cpu_milli
+        self.memory[row] = self.memory_free[row] = has.memory_bytes
+
+    def book(self, row: int, placement: Placement, sign: int) -> None:
+        self.cpu_free[row] += sign * placement.cpu_milli
+        self.memory_free[row] += sign * placement.memory_bytes
+
+
 class Columns:
     """One row for each node. ``*_free`` may be below 0 on a node that has less than was handed out."""
 
@@ -42,12 +86,13 @@ class Columns:
         most_gpus = max((len(node.gpus) for node in nodes), default=0)
         self.most_gpu = most_gpus * WHOLE
         self.gpu_width = max(most_gpus, 1)
-        self.most_cpu = max((node.cpu_milli for node in nodes), default=0)
         self.models = sorted({model for node in nodes for model in node.gpus})
         self._model_code = {model: code for code, model in enumerate(self.models)}
         size = self.size
-        self.cpu, self.cpu_free = np.zeros(size, np.int64), np.zeros(size, np.int64)
-        self.memory, self.memory_free = np.zeros(size, np.int64), np.zeros(size, np.int64)
+        self.own = Room.of(self.nodes, "")
+        """Of the nodes themselves."""
+        handed = {node.cluster.driver for node in self.nodes if node.cluster is not None}
+        self._rooms = {driver: Room.of(self.nodes, driver) for driver in sorted(handed)}
         self.disk, self.disk_free = np.zeros(size, np.int64), np.zeros(size, np.int64)
         self.gpu_free = np.zeros((size, self.gpu_width), np.int64)
         self.gpu_model = np.full((size, self.gpu_width), NO_GPU, np.int64)
@@ -74,14 +119,22 @@ class Columns:
         row = self.row.get(node.node)
         if row is None or node.gpus != self.nodes[row].gpus:
             return False
+        if node.cluster != self.nodes[row].cluster:
+            return False
         before, after = self.nodes[row].cpu_milli, node.cpu_milli
-        return before == after or max(before, after) < self.most_cpu
+        rooms = (self.own, *self._rooms.values())
+        return before == after or max(before, after) < min(room.most_cpu for room in rooms)
+
+    def room(self, driver: str) -> Room:
+        """Cores and memory for tasks of the driver."""
+        return self._rooms.get(driver, self.own)
 
     def fill(self, row: int, node: NodeCapacity, held: Iterable[Placement]) -> None:
         """What the node has, less what is held on it."""
         self.nodes[row] = node
-        self.cpu[row] = self.cpu_free[row] = node.cpu_milli
-        self.memory[row] = self.memory_free[row] = node.memory_bytes
+        self.own.fill(row, node)
+        for driver, room in self._rooms.items():
+            room.fill(row, node.cluster if node.cluster and node.hands_on(driver) else node)
         self.disk[row] = self.disk_free[row] = node.disk_bytes
         self.gpu_free[row] = 0
         self.gpu_model[row] = NO_GPU
@@ -111,8 +164,12 @@ class Columns:
 
     def book(self, row: int, placement: Placement, sign: int) -> None:
         """``sign`` -1 takes what the placement holds, +1 gives it back (devices: see ``fill``)."""
-        self.cpu_free[row] += sign * placement.cpu_milli
-        self.memory_free[row] += sign * placement.memory_bytes
+        handed_on = self.nodes[row].hands_on(placement.driver)
+        if not handed_on:
+            self.own.book(row, placement, sign)
+        for driver, room in self._rooms.items():
+            if room.apart[row] == handed_on and (not handed_on or driver == placement.driver):
+                room.book(row, placement, sign)
         self.disk_free[row] += sign * placement.disk_bytes
         for index in placement.gpus:
             if index < len(self.nodes[row].gpus):

@@ -145,7 +145,7 @@ class Fragments:
     def usable(self, rows: Ints) -> Floats:
         """Free thousandths of each row that the typical tasks can use, on average over them."""
         free = np.maximum(self._columns.gpu_free[rows], 0)
-        step = self.step(self._columns.cpu_free[rows])
+        step = self.step(self._columns.own.cpu_free[rows])
         found = self.several(rows, step, free == WHOLE)
         found += self.worth[self.at(rows, step) + free].sum(axis=1)
         return found

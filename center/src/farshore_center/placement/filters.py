@@ -24,6 +24,7 @@ CODE = {name: code for code, name in enumerate(FILTERS, start=1)}
 
 def node_filters(columns: Columns, demand: Demand, rows: Ints) -> Iterator[tuple[str, Bools]]:
     """Name and refused rows of each filter that applies, the last first."""
+    room = columns.room(demand.driver)
     if not demand.min_battery_pct <= 0:
         yield "battery", columns.battery[rows] < demand.min_battery_pct
     if demand.devices:
@@ -34,9 +35,9 @@ def node_filters(columns: Columns, demand: Demand, rows: Ints) -> Iterator[tuple
     if demand.disk_bytes:
         yield "disk", columns.disk_free[rows] < demand.disk_bytes
     if demand.memory_bytes:
-        yield "memory", columns.memory_free[rows] < demand.memory_bytes
+        yield "memory", room.memory_free[rows] < demand.memory_bytes
     if demand.cpu_milli:
-        yield "cpu", columns.cpu_free[rows] < demand.cpu_milli
+        yield "cpu", room.cpu_free[rows] < demand.cpu_milli
     yield "driver", ~columns.having("driver", demand.driver)[rows]
     if demand.where is not None:
         yield "side", columns.core[rows] != (demand.where == "core")

@@ -33,7 +33,8 @@ def within(group: str, above: str) -> bool:
 class Link:
     """A node's link to the center, by which everything that is not at the node comes and goes.
 
-    ``measured`` says whether the rates were measured, or are what somebody wrote down.
+    ``measured`` says whether the rates were measured, or are what somebody wrote down; ``measured_ms``:
+    when, on the center's clock, for people.
     """
 
     up_bytes_s: float
@@ -41,12 +42,30 @@ class Link:
     latency_s: float = 0.0
     cost_per_byte: float = 0.0
     measured: bool = False
+    measured_ms: int | None = None
 
     def __post_init__(self) -> None:
         if not (self.up_bytes_s > 0 and self.down_bytes_s > 0):
             raise CapacityError("a link's rates must be above 0 bytes a second")
         if not (self.latency_s >= 0 and self.cost_per_byte >= 0):
             raise CapacityError("a link's latency and cost must not be negative")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """What stands behind a node whose driver hands work on: tasks of ``driver`` have this in place of the
+    node's own processors and memory; of all else they have the node's."""
+
+    driver: str
+    cpu_milli: int = 0
+    memory_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        check_amounts(
+            f"the cluster of {self.driver}",
+            cpu_milli=self.cpu_milli,
+            memory_bytes=self.memory_bytes,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +76,7 @@ class NodeCapacity:
     a time. ``kind``: nodes of one kind run a task equally fast; empty: the node's side. ``battery_pct``:
     None on mains. ``queue_s``: how long work waits at the node before it starts (a cluster's queue).
     ``refuses``: why nothing new may come ("drained", "silent"); empty: it may. ``link``: None: unknown.
+    ``doubts``: what the node said of itself and was not believed, for people.
     """
 
     node: str
@@ -74,6 +94,8 @@ class NodeCapacity:
     cost_per_core_s: float = 0.0
     refuses: str = ""
     link: Link | None = None
+    cluster: Cluster | None = None
+    doubts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.node:
@@ -89,6 +111,10 @@ class NodeCapacity:
             raise CapacityError(f"node {self.node}: {count} GPUs are more than {MOST_GPUS}")
         if not (self.queue_s >= 0 and self.cost_per_core_s >= 0):
             raise CapacityError(f"node {self.node}: queue_s and cost_per_core_s must be 0 or more")
+
+    def hands_on(self, driver: str) -> bool:
+        """Whether tasks of the driver run in the cluster behind the node."""
+        return self.cluster is not None and self.cluster.driver == driver
 
     @property
     def side(self) -> Side:
@@ -215,7 +241,8 @@ class Demand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """What a task holds on a node. ``gpu_milli`` on each of ``gpus``."""
+    """What a task holds on a node. ``gpu_milli`` on each of ``gpus``; ``driver``: cores and memory may be
+    those of the cluster behind the node."""
 
     task: str
     node: str
@@ -226,6 +253,7 @@ class Placement:
     gpu_milli: int
     devices: frozenset[str]
     priority: int
+    driver: str = "process"
 
 
 @dataclass(frozen=True, slots=True)

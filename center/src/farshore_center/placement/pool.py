@@ -153,15 +153,17 @@ class Pool:
             gpu_milli=WHOLE if demand.gpus else demand.gpu_milli,
             devices=demand.devices,
             priority=demand.priority,
+            driver=demand.driver,
         )
 
     def _short(self, wanted: Placement) -> str:
         """What of it is not free; empty: all of it is."""
         columns = self.columns
         row = columns.row[wanted.node]
+        room = columns.room(wanted.driver)
         for name, needs, free in (
-            ("thousandths of a core", wanted.cpu_milli, columns.cpu_free[row]),
-            ("bytes of memory", wanted.memory_bytes, columns.memory_free[row]),
+            ("thousandths of a core", wanted.cpu_milli, room.cpu_free[row]),
+            ("bytes of memory", wanted.memory_bytes, room.memory_free[row]),
             ("bytes of disk", wanted.disk_bytes, columns.disk_free[row]),
         ):
             if needs > max(0, free):

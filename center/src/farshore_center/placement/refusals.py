@@ -46,12 +46,15 @@ def _driver(columns: Columns, demand: Demand, row: int, _: Cost | None) -> str:
 
 
 def _cpu(columns: Columns, demand: Demand, row: int, _: Cost | None) -> str:
-    return f"needs {cores(demand.cpu_milli)}, {_of(columns.cpu_free[row], columns.cpu[row], cores)}"
+    room = columns.room(demand.driver)
+    free = _of(room.cpu_free[row], room.cpu[row], cores)
+    return f"needs {cores(demand.cpu_milli)}, {free}{_behind(columns, demand, row)}"
 
 
 def _memory(columns: Columns, demand: Demand, row: int, _: Cost | None) -> str:
-    free = _of(columns.memory_free[row], columns.memory[row], size)
-    return f"needs {size(demand.memory_bytes)} of memory, {free}"
+    room = columns.room(demand.driver)
+    free = _of(room.memory_free[row], room.memory[row], size)
+    return f"needs {size(demand.memory_bytes)} of memory, {free}{_behind(columns, demand, row)}"
 
 
 def _disk(columns: Columns, demand: Demand, row: int, _: Cost | None) -> str:
@@ -110,6 +113,10 @@ def _quota(columns: Columns, demand: Demand, row: int, _: Cost | None) -> str:
 
 def _document(_: Columns, __: Demand, ___: int, ____: Cost | None) -> str:
     return "with it, all that the node has to do would be too large for one message"
+
+
+def _behind(columns: Columns, demand: Demand, row: int) -> str:
+    return " in the cluster behind it" if columns.nodes[row].hands_on(demand.driver) else ""
 
 
 def _of(free: int, has: int, unit: Callable[[int], str]) -> str:

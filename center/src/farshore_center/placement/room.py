@@ -12,11 +12,14 @@ def gpus_with(
 
     A share goes to the GPU on which it leaves least.
     """
-    cpu, memory, disk = node.cpu_milli, node.memory_bytes, node.disk_bytes
+    inside = node.hands_on(demand.driver)
+    has = node.cluster if inside and node.cluster else node
+    cpu, memory, disk = has.cpu_milli, has.memory_bytes, node.disk_bytes
     devices, gpus = set(node.devices), [WHOLE] * len(node.gpus)
     for held in stay:
-        cpu -= held.cpu_milli
-        memory -= held.memory_bytes
+        if node.hands_on(held.driver) == inside:
+            cpu -= held.cpu_milli
+            memory -= held.memory_bytes
         disk -= held.disk_bytes
         devices -= held.devices
         for index in held.gpus:

@@ -25,8 +25,9 @@ def bin_packing(columns: Columns, demand: Demand, rows: Ints) -> Floats:
     node's."""
     left = np.zeros(len(rows))
     kinds = 0
-    if columns.most_cpu:
-        left += np.maximum(columns.cpu_free[rows] - demand.cpu_milli, 0) / columns.most_cpu
+    room = columns.room(demand.driver)
+    if room.most_cpu:
+        left += np.maximum(room.cpu_free[rows] - demand.cpu_milli, 0) / room.most_cpu
         kinds += 1
     if columns.most_gpu:
         free = np.maximum(columns.gpu_free[rows], 0).sum(axis=1)
@@ -37,8 +38,9 @@ def bin_packing(columns: Columns, demand: Demand, rows: Ints) -> Floats:
 
 def least_loaded(columns: Columns, demand: Demand, rows: Ints) -> Floats:
     """``least_loaded``: much of the node's own cores and memory stays free beside the task."""
-    cpu = _share(columns.cpu_free[rows] - demand.cpu_milli, columns.cpu[rows])
-    memory = _share(columns.memory_free[rows] - demand.memory_bytes, columns.memory[rows])
+    room = columns.room(demand.driver)
+    cpu = _share(room.cpu_free[rows] - demand.cpu_milli, room.cpu[rows])
+    memory = _share(room.memory_free[rows] - demand.memory_bytes, room.memory[rows])
     return (cpu + memory) / 2
 
 

@@ -129,7 +129,8 @@ class View:
         """
         columns, demand, fragments = self._views.columns, self._demand, self._views.fragments
         growth = self._views.usable()[rows]
-        step = fragments.step(columns.cpu_free[rows] - demand.cpu_milli)
+        apart = columns.room(demand.driver).apart[rows]  # whose cores are not beside the GPUs
+        step = fragments.step(columns.own.cpu_free[rows] - np.where(apart, 0, demand.cpu_milli))
         free = np.maximum(columns.gpu_free[rows], 0)
         at = fragments.at(rows, step)
         each = fragments.worth[at + free]

@@ -35,6 +35,8 @@ from farshore_center.tasks.explaining import candidates_of, explained, policy_of
 from farshore_center.tasks.records import Granted, Instance, Key, Task
 
 Members = Callable[[str], Awaitable[frozenset[str]]]
+Charges = Callable[[Iterable[str]], Awaitable[Mapping[str, float]]]
+"""Of these nodes, the percent of those that run on a battery."""
 
 _CHUNK = 400
 
@@ -58,16 +60,35 @@ class Found:
     why: dict[str, Any]
 
 
+CHARGES_S = 10.0
+"""So old may a charge be that a floor is held against."""
+
+
+async def on_mains(_nodes: Iterable[str]) -> Mapping[str, float]:
+    return {}
+
+
 class Books:
-    """``members``: the nodes that a selector means now."""
+    """``members``: the nodes that a selector means now; ``charges``: of their batteries."""
 
     def __init__(
-        self, database: Database, registry: Registry, members: Members, *, rng: Random
+        self,
+        database: Database,
+        registry: Registry,
+        members: Members,
+        *,
+        rng: Random,
+        charges: Charges = on_mains,
+        now_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._database = database
         self._registry = registry
         self._choose = members
         self._rng = rng
+        self._ask_charges = charges
+        self._now_s = now_s
+        self._charged_s = float("-inf")
+        self._charges: Mapping[str, float] = {}
         self.pool = Pool()
         self.documents = Documents()
         self._facts: dict[str, tuple[str | None, dict[str, Any]]] = {}
@@ -105,9 +126,13 @@ class Books:
         self._known = {text: found for text, found in self._known.items() if "state" not in text}
         return True
 
-    def kind_of(self, node: str) -> str:
-        """Nodes of one kind run a task equally fast."""
-        return self.pool.node(node).kind if node in self.pool else ""
+    def kinds_of(self, node: str) -> tuple[str, ...]:
+        """By what run times are kept: the node, its kind (nodes of one kind run a task equally fast), its
+        side."""
+        if node not in self.pool:
+            return (node,)
+        capacity = self.pool.node(node)
+        return (node, capacity.kind, capacity.side)
 
     async def refresh(self) -> None:
         """The nodes that changed, as they are now."""
@@ -133,6 +158,7 @@ class Books:
                     facts.get(entry.name, {}),
                     refuses=self._refusals.get(entry.name, ""),
                     link=self._links.get(entry.name),
+                    battery_pct=self._charges.get(entry.name),
                 )
             )
         gone = [name for name in self.nodes() if self._registry.get(name) is None]
@@ -234,8 +260,11 @@ class Books:
     # Places
 
     async def prepare(self, specs: Iterable[TaskSpec]) -> None:
-        """The nodes that their selectors mean; one that can't be read any more means none."""
+        """The nodes that their selectors mean; one that can't be read any more means none. The charges, where
+        one has a floor."""
         for spec in specs:
+            if spec.battery_min_percent:
+                await self._look_at_charges()
             for text in selectors_of(spec):
                 if text == "all":
                     self._known[text] = None
@@ -244,6 +273,17 @@ class Books:
                         self._known[text] = await self._choose(text)
                     except SelectorError:
                         self._known[text] = frozenset()
+
+    async def _look_at_charges(self) -> None:
+        now_s = self._now_s()
+        if now_s < self._charged_s + CHARGES_S:
+            return
+        self._charged_s = now_s
+        before, self._charges = self._charges, await self._ask_charges(self.nodes())
+        for name in before.keys() | self._charges.keys():
+            charge = self._charges.get(name)
+            if name in self.pool and charge != before.get(name):
+                self.pool.set_node(replace(self.pool.node(name), battery_pct=charge))
 
     def demand(
         self, task: Task, instance: Instance, now_ms: int, runs: Mapping[str, RunTime]

@@ -10,11 +10,13 @@ from farshore_center.placement import (
     Choice,
     Demand,
     Explanation,
+    NodeCapacity,
     Policy,
     Pool,
     Unplaceable,
     explain,
 )
+from farshore_center.tasks.estimates import links_told
 
 EXPLAINED_AT_ONCE = 64
 """In a pool of so many nodes every decision is stored with its verdict on each."""
@@ -38,11 +40,20 @@ def explained(
             "weights": dict(choice.weights),
             "estimate": [asdict(figure) for figure in choice.figures],
         }
+        if choice.figures:
+            document["links"] = links_told(_concerned(pool, choice.node, demand))
     if len(pool) <= EXPLAINED_AT_ONCE:
         sampled = choice.sampled if isinstance(choice, Choice) else None
         verdicts = explain(pool, demand, policy, sampled)
         document["candidates"] = candidates_of(verdicts)
     return document
+
+
+def _concerned(pool: Pool, node: str, demand: Demand) -> list[NodeCapacity]:
+    """The node and those that hold the task's data, whose links count."""
+    holders = (data.node for data in (*demand.reads, *demand.writes))
+    names = dict.fromkeys((node, *holders))
+    return [pool.node(name) for name in names if name in pool]
 
 
 def policy_of(spec: TaskSpec) -> Policy:

@@ -17,6 +17,9 @@ from farshore_center.placement.model import WHOLE, Demand, NodeCapacity, Placeme
 
 AMOUNTS = ("cpu_milli", "memory_bytes", "disk_bytes", "gpu_milli")
 
+HANDED_ON = ("cpu_milli", "memory_bytes")
+"""Of which a cluster behind the node has its own."""
+
 SUMS = ("capacity", "reserved", "free", "closed")
 
 Amounts = dict[str, int]
@@ -47,6 +50,7 @@ class Shape:
     gpus: int
     gpu_milli: int
     gpu_models: frozenset[str]
+    driver: str
     share: float
 
     @property
@@ -63,7 +67,7 @@ def mix_of(demands: Iterable[Demand]) -> tuple[Shape, ...]:
     for each in demands:
         key = (
             *(each.cpu_milli, each.memory_bytes, each.disk_bytes),
-            *(each.gpus, each.gpu_milli, each.gpu_models),
+            *(each.gpus, each.gpu_milli, each.gpu_models, each.driver),
         )
         counts[key] = counts.get(key, 0) + 1
     total = sum(counts.values())
@@ -75,9 +79,10 @@ def mix_of(demands: Iterable[Demand]) -> tuple[Shape, ...]:
             gpus=gpus,
             gpu_milli=milli,
             gpu_models=models,
+            driver=driver,
             share=number / total,
         )
-        for (cpu, memory, disk, gpus, milli, models), number in counts.items()
+        for (cpu, memory, disk, gpus, milli, models, driver), number in counts.items()
     )
 
 
@@ -154,17 +159,28 @@ def _count(share: Share, books: NodeBooks, free: Amounts) -> None:
 
 
 def capacity_of(node: NodeCapacity) -> Amounts:
+    """With the cluster behind it."""
+    cluster = node.cluster
     return {
-        "cpu_milli": node.cpu_milli,
-        "memory_bytes": node.memory_bytes,
+        "cpu_milli": node.cpu_milli + (cluster.cpu_milli if cluster else 0),
+        "memory_bytes": node.memory_bytes + (cluster.memory_bytes if cluster else 0),
         "disk_bytes": node.disk_bytes,
         "gpu_milli": len(node.gpus) * WHOLE,
     }
 
 
+def _parts(node: NodeCapacity) -> list[Amounts]:
+    whole = capacity_of(node)
+    return [
+        whole | {name: getattr(part, name) for name in HANDED_ON}
+        for part in (node, node.cluster)
+        if part is not None
+    ]
+
+
 def largest_of(nodes: Iterable[NodeCapacity]) -> Amounts | None:
-    """Per resource, the most that one node has; None: there is none."""
-    found = [capacity_of(node) for node in nodes]
+    """Per resource, the most that one node, or the cluster behind it, has; None: there is none."""
+    found = [part for node in nodes for part in _parts(node)]
     return {name: max(each[name] for each in found) for name in AMOUNTS} if found else None
 
 
@@ -180,7 +196,20 @@ def reserved_of(held: Iterable[Placement]) -> Amounts:
 
 def free_of(books: NodeBooks) -> Amounts:
     """Never below 0: a node that has less than it was thought to have has nothing to give."""
-    capacity, reserved = capacity_of(books.capacity), reserved_of(books.held)
+    own = part_free_of(books, handed_on=False)
+    if books.capacity.cluster is None:
+        return own
+    behind = part_free_of(books, handed_on=True)
+    return own | {name: own[name] + behind[name] for name in HANDED_ON}
+
+
+def part_free_of(books: NodeBooks, *, handed_on: bool) -> Amounts:
+    """What tasks of the cluster's driver find free at the node, or all others."""
+    node = books.capacity
+    has = node.cluster if handed_on and node.cluster else node
+    held = [each for each in books.held if node.hands_on(each.driver) == handed_on]
+    reserved = reserved_of(books.held) | {name: reserved_of(held)[name] for name in HANDED_ON}
+    capacity = capacity_of(node) | {name: getattr(has, name) for name in HANDED_ON}
     free = {name: max(0, capacity[name] - reserved[name]) for name in AMOUNTS}
     return free | {"gpu_milli": sum(_free_gpus(books))}
 
@@ -196,10 +225,12 @@ def _free_gpus(books: NodeBooks) -> list[int]:
 
 def stranded_of(books: NodeBooks, mix: Sequence[Shape]) -> dict[str, float]:
     """Of what is free at the node, what typical tasks can't use."""
-    free, gpus = free_of(books), _free_gpus(books)
+    parts = {on: part_free_of(books, handed_on=on) for on in (False, True)}
+    gpus = _free_gpus(books)
     lost = dict.fromkeys(AMOUNTS, 0.0)
     weights = dict.fromkeys(AMOUNTS, 0.0)
     for shape in mix:
+        free = parts[books.capacity.hands_on(shape.driver)]
         usable = _usable_gpus(books.capacity, gpus, shape)
         fits = _fits(free, usable, shape)
         for name in AMOUNTS:

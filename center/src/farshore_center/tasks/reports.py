@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from farshore_protocol.messages import LinkMeasured
 from farshore_protocol.tasks import Held, TaskEvent, TasksReport
 from sqlalchemy import Connection
 
@@ -24,7 +25,7 @@ from farshore_center.tasks.hearing import (
 from farshore_center.tasks.lines import drafts_of
 from farshore_center.tasks.records import Granted, GrantKey, Instance, Key, Line, NodeTasks, Task
 
-KindOf = Callable[[str], str]
+KindsOf = Callable[[str], tuple[str, ...]]
 
 
 class Word(NamedTuple):
@@ -32,6 +33,14 @@ class Word(NamedTuple):
 
     node: str
     said: TasksReport | TaskEvent
+    at_ms: int
+
+
+class LinkWord(NamedTuple):
+    """What a node has measured of its link; ``at_ms`` on the center's clock."""
+
+    node: str
+    said: LinkMeasured
     at_ms: int
 
 
@@ -55,9 +64,9 @@ class Recorder:
     """One group of words, in their order."""
 
     def __init__(
-        self, conn: Connection, words: Sequence[Word], now_ms: int, kind_of: KindOf
+        self, conn: Connection, words: Sequence[Word], now_ms: int, kinds_of: KindsOf
     ) -> None:
-        self._kind_of = kind_of
+        self._kinds_of = kinds_of
         self._conn = conn
         self._words = words
         self._now_ms = now_ms
@@ -129,8 +138,8 @@ class Recorder:
         if isinstance(word, TaskEvent):
             after = late_result(after, grant, word) or after
             if heard.accepted and word.run_s is not None and batch:
-                kinds = (node, self._kind_of(node))
-                estimates.note_run(self._conn, word.task, kinds, word.run_s)
+                run_s = estimates.run_without_transfer(word.run_s, instance.decision)
+                estimates.note_run(self._conn, word.task, self._kinds_of(node), run_s)
         self._instances[key[:2]] = after
         if heard.grant.state != grant.state:
             self.recorded.look.add(instance.key)
@@ -170,12 +179,12 @@ class Recorder:
         self.recorded.drafts += drafts_of(self._lines, self._now_ms)
 
 
-def _no_kind(_node: str) -> str:
-    return ""
+def _itself(node: str) -> tuple[str, ...]:
+    return (node,)
 
 
 def record_many(
-    conn: Connection, words: Sequence[Word], now_ms: int, kind_of: KindOf = _no_kind
+    conn: Connection, words: Sequence[Word], now_ms: int, kinds_of: KindsOf = _itself
 ) -> Recorded:
-    """``kind_of``: nodes of one kind run a task equally fast; run times are kept by it."""
-    return Recorder(conn, words, now_ms, kind_of).run()
+    """``kinds_of``: by what a node's run times are kept, itself among it."""
+    return Recorder(conn, words, now_ms, kinds_of).run()

@@ -17,8 +17,8 @@ from farshore_center.groups.selection import Selection
 from farshore_center.groups.tree import GroupTree
 from farshore_center.nodes.registry import Registry
 from farshore_center.placement import POLICIES
-from farshore_center.tasks import silos, store
-from farshore_center.tasks.books import Books
+from farshore_center.tasks import estimates, silos, store
+from farshore_center.tasks.books import Books, Charges, on_mains
 from farshore_center.tasks.checking import Accepted, Known, accepted
 from farshore_center.tasks.delivery import Delivery, Downlink
 from farshore_center.tasks.demands import demand_of
@@ -29,7 +29,7 @@ from farshore_center.tasks.pool import largest_of
 from farshore_center.tasks.pool_reader import Snapshot
 from farshore_center.tasks.reading import TaskReader
 from farshore_center.tasks.records import Key
-from farshore_center.tasks.reports import Word, record_many
+from farshore_center.tasks.reports import LinkWord, Word, record_many
 from farshore_center.tasks.runner import Runner
 from farshore_center.tasks.service import TaskService
 from farshore_center.tasks.settings import TaskSettings
@@ -52,6 +52,7 @@ class TaskRoom:
         held: Callable[[], bool],
         rng: Random,
         settings: TaskSettings | None = None,
+        charges: Charges = on_mains,
     ) -> None:
         self.settings = settings = settings or TaskSettings()
         self._database = database
@@ -64,7 +65,10 @@ class TaskRoom:
         self._send: set[str] = set()
         self._rejections: list[tuple[str, TaskEvent]] = []
         self._well: set[str] = set()
-        self._books = Books(database, registry, selection.members, rng=rng)
+        self._links: set[str] = set()
+        self._books = Books(
+            database, registry, selection.members, rng=rng, charges=charges, now_s=now_s
+        )
         self.leases = Leases(now_s=now_s)
         self._listening = Listening(registry, now_s=now_s, settle_s=settings.settle_s)
         self._delivery = Delivery(
@@ -164,7 +168,7 @@ class TaskRoom:
 
     def record_many(self, conn: Connection, words: Sequence[Word]) -> list[Draft]:
         """Accepted reports and events, inside the transaction; ``reported`` after its commit."""
-        recorded = record_many(conn, words, self._now_ms(), kind_of=self._books.kind_of)
+        recorded = record_many(conn, words, self._now_ms(), kinds_of=self._books.kinds_of)
         # A thread of the database is here; the sets are only looked into after the commit.
         self._look |= recorded.look
         self._send |= recorded.nodes
@@ -176,6 +180,12 @@ class TaskRoom:
         counts.strays += recorded.strays
         return recorded.drafts
 
+    def record_links(self, conn: Connection, words: Sequence[LinkWord]) -> None:
+        """What nodes have measured of their links, inside the transaction."""
+        for node, word, at_ms in words:
+            estimates.note_link(conn, node, word, at_ms)
+            self._links.add(node)
+
     def reported(self) -> None:
         """They were committed."""
         rejections, self._rejections = self._rejections, []
@@ -184,6 +194,9 @@ class TaskRoom:
         well, self._well = self._well, set()
         for node in well:
             self.runner.well(node)
+        if self._links:
+            nodes, self._links = self._links, set()
+            self._books.changed(nodes)
         if self._look:
             keys, self._look = self._look, set()
             self.runner.look_now(keys)

@@ -98,6 +98,7 @@ def explanation(instance: Instance, grant: Granted | None) -> dict[str, Any]:
         "to": stored.get("to"),
         "by": stored.get("by"),
         "gain": stored.get("gain"),
+        "links": stored.get("links", []),
     }
 
 

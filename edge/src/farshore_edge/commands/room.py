@@ -8,6 +8,7 @@ from typing import Any
 
 from farshore_protocol.clock import Clock
 from farshore_protocol.commands import VERBS
+from farshore_protocol.commands.catalogue.network import LinkTestResult
 from farshore_protocol.commands.schema import catalogue_digest
 from farshore_protocol.ids import Ids
 from farshore_protocol.link import Link
@@ -60,6 +61,7 @@ class CommandParts:
     aside: SetAside | None
     power: Power | None
     task_output: TaskOutput = no_tasks
+    link_measured: Callable[[LinkTestResult], None] = lambda _result: None
 
 
 class CommandRoom:
@@ -74,6 +76,7 @@ class CommandRoom:
             over=settings.center,
             monotonic_s=clock.monotonic_s,
             draw=parts.ids.boot,
+            measured=parts.link_measured,
         )
         self.tails = Tails(
             node=settings.node,

@@ -111,6 +111,7 @@ class World:
             sample_interval_s=20.0,
             batch_s=60.0,
             spill_after_s=30.0 if self._plan.memory_first else 0.0,
+            link_every_s=0,
         )
         if quota is not None:
             settings = replace(settings, outbox_max_bytes=quota)

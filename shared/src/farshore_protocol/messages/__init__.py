@@ -17,7 +17,7 @@ from farshore_protocol.messages.node import (
     TimeAnswer,
     TimeRequest,
 )
-from farshore_protocol.messages.probe import Probe, ProbeAnswer
+from farshore_protocol.messages.probe import LinkMeasured, Probe, ProbeAnswer
 from farshore_protocol.messages.record import Envelope, Event, FactsReport
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "Event",
     "FactsReport",
     "Heartbeat",
+    "LinkMeasured",
     "LogLines",
     "LogRenewal",
     "Presence",

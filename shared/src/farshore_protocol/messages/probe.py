@@ -40,6 +40,19 @@ class ProbeAnswer:
     pad: Pad = ""
 
 
+Rate = Annotated[float, Meta(gt=0, le=1e12)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkMeasured:
+    """The ``data`` of ``evt/link``: what the node has measured of its link to the center, in bytes a second
+    and seconds; None: nothing, and what was measured before stands."""
+
+    up_bytes_s: Rate | None = None
+    down_bytes_s: Rate | None = None
+    round_trip_s: Annotated[float, Meta(ge=0, le=3600)] | None = None
+
+
 @functools.cache
 def _text() -> str:
     noise = hashlib.shake_256(b"farshore").digest(PAD_MAX // 4 * 3)

@@ -22,6 +22,7 @@ from farshore_edge.commands.verbs.model import Context, Outcome
 
 PATIENCE_S = 5.0
 """After so long without an answer a probe counts as lost."""
+LATE_MESSAGES = 8
 OFFLINE = "there is no connection to the center now"
 BUSY = "the center has too many tests of links to answer now; try again later"
 SILENT = "no probe was answered within {wait:g} s: the center is away, or of a version without link tests"
@@ -54,7 +55,8 @@ class _Answer:
 
 
 class LinkTest:
-    """``over``: the broker's address; ``draw``: names a test."""
+    """``over``: the broker's address; ``draw``: names a test; ``measured`` hears of each that has come to its
+    end."""
 
     def __init__(
         self,
@@ -64,12 +66,14 @@ class LinkTest:
         over: str,
         monotonic_s: Callable[[], float],
         draw: Callable[[], str],
+        measured: Callable[[LinkTestResult], None] = lambda _result: None,
     ) -> None:
         self._uplink = uplink
         self._topic = Up(node=node, kind="probe").build()
         self._over = over
         self._monotonic_s = monotonic_s
         self._draw = draw
+        self._measured = measured
         self._test: str | None = None
         self._next = 0
         self._under_way: dict[int, tuple[float, asyncio.Future[_Answer]]] = {}
@@ -83,6 +87,9 @@ class LinkTest:
         sent[1].set_result(_Answer(took_s=took_s, up=word.bytes, down=size, busy=word.busy))
 
     async def __call__(self, args: LinkTestArgs, _context: Context) -> Outcome:
+        return await self.measure(args)
+
+    async def measure(self, args: LinkTestArgs) -> Outcome:
         if self._test is not None:
             return _failed("busy", "another link-test runs on this node; one at a time")
         self._test = self._draw()
@@ -100,15 +107,17 @@ class LinkTest:
         finally:
             self._test = None
             self._forget()
+        self._measured(self._told(trips, moved))
         return Outcome(result=self._result(trips, moved))
 
     def _result(
         self, trips: RoundTrips | None, moved: dict[str, Throughput]
     ) -> dict[str, Any] | None:
-        if trips is None:
-            return None
+        return None if trips is None else asdict(self._told(trips, moved))
+
+    def _told(self, trips: RoundTrips, moved: dict[str, Throughput]) -> LinkTestResult:
         told = summary(trips, moved)
-        return asdict(LinkTestResult(over=self._over, summary=told, round_trip=trips, **moved))
+        return LinkTestResult(over=self._over, summary=told, round_trip=trips, **moved)
 
     def _forget(self) -> None:
         for _, future in self._under_way.values():
@@ -156,6 +165,7 @@ class LinkTest:
             lost=flow.lost,
             seconds=round(seconds, 3),
             bytes_per_s=round(flow.bytes / seconds, 1) if flow.bytes else 0.0,
+            late_bytes_per_s=flow.late_bytes_per_s(),
             complete=flow.asked >= args.bytes and flow.lost == 0,
         )
 
@@ -168,6 +178,14 @@ class _Flow:
         self.asked = self.bytes = self.messages = self.lost = 0
         self.last_s = 0.0
         self._flying = 0
+        self._came: list[tuple[float, int]] = []
+
+    def late_bytes_per_s(self) -> float | None:
+        """Of the second half, when the window has grown; None where too few arrived to tell."""
+        middle = next((at for at in self._came if at[1] >= self.bytes / 2), None)
+        if self.messages < LATE_MESSAGES or middle is None or self.last_s <= middle[0]:
+            return None
+        return round((self.bytes - middle[1]) / (self.last_s - middle[0]), 1)
 
     def has_room(self, window: Window) -> bool:
         return not self.under_way or self._flying + window.piece <= window.bytes
@@ -188,6 +206,7 @@ class _Flow:
                 self.messages += 1
                 self.bytes += answer.up if way == "up" else answer.down
                 self.last_s = now_s
+                self._came.append((now_s, self.bytes))
             elif now_s - sent_s > PATIENCE_S:
                 probe.cancel()
                 window.lost()

@@ -1,0 +1,130 @@
+"""The place: a center, a node of the core, nodes of the edge behind slow links, and the data at each of them.
+
+All of it runs on this machine. Each node of the edge has a proxy of its own that throttles and delays both
+what its agent says to the center and what is read from it; what is read at the node itself is not slowed.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from farshore_sim.faults import TcpProxy
+from farshore_sim.faults.link_faults import Delay, Direction, Throttle
+
+from bench.center import Center, center
+from bench.context import Context
+from bench.edge_or_core.scenario import CORE, SLOWNESS, Site
+from bench.errors import BenchError
+from bench.processes import farshore, running
+
+BURST_BYTES = 16_384
+BUFFER_BYTES = 32_768
+PIECE = bytes(65_536)
+TEST = {"count": 10, "interval_s": 0.05, "bytes": 1024 * 1024, "seconds": 3}
+"""What each node is asked to measure its link with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    center: Center
+    routes: Path
+
+
+@contextlib.asynccontextmanager
+async def stage(context: Context, sites: Sequence[Site]) -> AsyncIterator[Stage]:
+    """With everybody online, and every link measured by its node."""
+    folder = context.folder("edge-or-core")
+    async with contextlib.AsyncExitStack() as opened:
+        found = await opened.enter_async_context(center(folder))
+        routes: dict[str, dict[str, Any]] = {CORE: {"slowness": 1, "data": {}}}
+        await _agent(opened, folder, CORE, found.mqtt_port, "core", "rack")
+        for site in sites:
+            data = await _data(opened)
+            to_center = await _link(opened, site, found.mqtt_port, Direction.UP)
+            to_data = await _link(opened, site, data, Direction.DOWN)
+            routes[CORE]["data"][site.node] = ["127.0.0.1", to_data.port]
+            routes[site.node] = {"slowness": SLOWNESS, "data": {}}
+            for holder in sites:  # from a neighbour's the way is his link as well
+                at = data if holder is site else None
+                if at is not None:
+                    routes[site.node]["data"][holder.node] = ["127.0.0.1", at]
+            await _agent(opened, folder, site.node, to_center.port, f"edge/{site.node}", "box")
+        for site in sites:
+            for holder in sites:
+                way = routes[CORE]["data"][holder.node]
+                routes[site.node]["data"].setdefault(holder.node, way)
+        path = folder / "routes.json"
+        path.write_text(json.dumps(routes))
+        await found.online(1 + len(sites), within_s=90)
+        context.say(f"{CORE} and {len(sites)} nodes of the edge are online")
+        for site in sites:
+            await _measure(context, found, site)
+        yield Stage(center=found, routes=path)
+
+
+async def _agent(
+    opened: contextlib.AsyncExitStack, folder: Path, node: str, port: int, group: str, kind: str
+) -> None:
+    argv = farshore(
+        "farshore-agent",
+        *("run", "--dev", "--node", node, "--center", f"mqtt://127.0.0.1:{port}"),
+        *("--group", group, "--label", f"kind={kind}", "--data", str(folder / node)),
+        *("--link-every-s", "0", "--heartbeat-s", "5"),
+    )
+    await opened.enter_async_context(running(node, *argv, log=folder / f"{node}.log"))
+
+
+async def _data(opened: contextlib.AsyncExitStack) -> int:
+    """A server that gives as many bytes as it is asked for; its port."""
+    server = await asyncio.start_server(_give, "127.0.0.1", 0)
+    opened.push_async_callback(server.wait_closed)
+    opened.callback(server.close)
+    port: int = server.sockets[0].getsockname()[1]
+    return port
+
+
+async def _give(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        left = int(await reader.readline())
+        while left > 0:
+            writer.write(PIECE[:left])
+            left -= len(PIECE)
+            await writer.drain()
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+
+
+async def _link(
+    opened: contextlib.AsyncExitStack, site: Site, port: int, node_to_center: Direction
+) -> TcpProxy:
+    """``node_to_center``: the direction of the proxy in which the node's own bytes leave it."""
+    proxy = TcpProxy("127.0.0.1", port, buffer_bytes=BUFFER_BYTES)
+    away = Throttle(bytes_per_s=site.up_bytes_s, burst_bytes=BURST_BYTES)
+    here = Throttle(bytes_per_s=site.down_bytes_s, burst_bytes=BURST_BYTES)
+    proxy.put(away, node_to_center)
+    proxy.put(here, Direction.BOTH & ~node_to_center)
+    proxy.put(Delay(fixed_s=site.delay_s))
+    await proxy.start()
+    opened.push_async_callback(proxy.stop)
+    return proxy
+
+
+async def _measure(context: Context, found: Center, site: Site) -> None:
+    """The node measures its own link, as it does once a day, and the center hears of it."""
+    done = await found.command(60, node=site.node, verb="link-test", args=TEST, ttl_s=60)
+    (target,) = done["targets"]
+    if target["state"] != "succeeded":
+        raise BenchError(f"link-test on {site.node}: {target['state']} {target.get('error')}")
+    told = target["result"]["summary"]
+
+    async def heard() -> bool | None:
+        events = (await found.get(f"/api/v1/events?kind=evt.link&node={site.node}"))["items"]
+        return bool(events) or None
+
+    await found.until(heard, f"the measured link of {site.node}", within_s=30)
+    context.say(f"{site.node} measured: {told}")
