@@ -1,6 +1,7 @@
 """The link's rates: few bytes over a slow one, more over a quick one, never more than allowed."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -152,3 +153,10 @@ async def test_it_never_measures_by_itself_where_that_is_not_wanted() -> None:
     road = Road(MB, MB, every_s=0)
     await asyncio.wait_for(road.measuring.run(), 30)
     assert road.tests == 0
+
+
+def test_of_a_long_flow_the_second_half_counts() -> None:
+    slow_start = replace(flow(MB, 2.0), late_bytes_per_s=MB)
+    assert rate_of(slow_start, TRIP_S) == MB
+    short = replace(flow(10_000, 0.05), late_bytes_per_s=5.0)
+    assert rate_of(short, 0.01) == pytest.approx(250_000)

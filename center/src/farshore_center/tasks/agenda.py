@@ -59,10 +59,12 @@ class Agenda:
         """What wakes from now on counts for the next ``wait``."""
         self._woken.clear()
 
-    async def wait(self, most_s: float = _LONGEST_WAIT_S) -> None:
-        """Until something is due, or somebody wakes."""
-        next_s, wait_s = self._due.next_s(), most_s
-        if next_s is not None:
+    async def wait(self, held_s: float | None = None) -> None:
+        """Until something is due, or somebody wakes; ``held_s``: for so long, whatever is due."""
+        next_s, wait_s = self._due.next_s(), _LONGEST_WAIT_S
+        if held_s is not None:
+            wait_s = held_s
+        elif next_s is not None:
             wait_s = min(max(next_s - self._now_s(), 0), wait_s)
         try:
             async with asyncio.timeout(wait_s):

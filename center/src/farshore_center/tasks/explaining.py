@@ -52,7 +52,8 @@ def explained(
 def _concerned(pool: Pool, node: str, demand: Demand) -> list[NodeCapacity]:
     """The node and those that hold the task's data, whose links count."""
     holders = (data.node for data in (*demand.reads, *demand.writes))
-    return [pool.node(name) for name in dict.fromkeys((node, *holders)) if name in pool]
+    names = dict.fromkeys((node, *holders))
+    return [pool.node(name) for name in names if name in pool]
 
 
 def policy_of(spec: TaskSpec) -> Policy:

@@ -54,7 +54,7 @@ class TaskRoom:
         settings: TaskSettings | None = None,
         charges: Charges = on_mains,
     ) -> None:
-        settings = settings or TaskSettings()
+        self.settings = settings = settings or TaskSettings()
         self._database = database
         self._downlink = downlink
         self._registry = registry

@@ -170,7 +170,7 @@ class Runner:
                 log.error("tasks can't be decided now", reason=str(exc))
                 await asyncio.sleep(self._settings.retry_s)
                 continue
-            await (self._agenda.wait(_HELD_S) if self._held() else self._agenda.wait())
+            await self._agenda.wait(_HELD_S if self._held() else None)
 
     async def round(self) -> None:
         """Everything that is due now."""

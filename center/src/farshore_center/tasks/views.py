@@ -92,16 +92,19 @@ def explanation(instance: Instance, grant: Granted | None) -> dict[str, Any]:
         "rejected": stored.get("rejected", {}),
         "candidates": stored.get("candidates"),
         "estimate": stored.get("estimate", []),
-        "links": stored.get("links", []),
         "reason": stored.get("reason") or instance.reason,
         "gave_way": stored.get("gave_way"),
+        "pushed_out": stored.get("pushed_out", []),
         "to": stored.get("to"),
         "by": stored.get("by"),
         "gain": stored.get("gain"),
+        "links": stored.get("links", []),
     }
 
 
-def drain_document(row: NodeTasks, instances: int) -> dict[str, Any]:
+def drain_document(
+    row: NodeTasks, held: Sequence[tuple[Instance | None, Granted]]
+) -> dict[str, Any]:
     return {
         "node": row.node,
         "drained": row.drained,
@@ -109,7 +112,16 @@ def drain_document(row: NodeTasks, instances: int) -> dict[str, Any]:
         "deadline": None if row.drain_until_ms is None else rfc3339(row.drain_until_ms),
         "reason": row.drain_reason,
         "by": row.drain_by,
-        "instances": instances,
+        "instances": len(held),
+        "items": [
+            {
+                "task": grant.task,
+                "instance": grant.instance,
+                "state": grant.state,
+                "reason": grant.reason or (instance.reason if instance else None),
+            }
+            for instance, grant in held
+        ],
     }
 
 

@@ -30,11 +30,15 @@ def next_bytes(flow: Throughput | None, spent: int, most: int) -> int:
 
 
 def rate_of(flow: Throughput | None, round_trip_s: float) -> float | None:
-    """Bytes a second; None where it says nothing. The last answer's way back is not the flow's."""
+    """Bytes a second; None where it says nothing. Of a long flow its second half counts: at first little is
+    under way. Of a short one all of it, without the last answer's way back."""
     if flow is None or flow.bytes < LEAST_BYTES or flow.seconds <= 0:
         return None
     seconds = max(flow.seconds - round_trip_s, flow.seconds / 4)
-    return min(MOST_BYTES_S, float(f"{flow.bytes / seconds:.4g}"))
+    rate = flow.bytes / seconds
+    if flow.late_bytes_per_s is not None and flow.seconds >= ENOUGH_S / 2:
+        rate = flow.late_bytes_per_s
+    return min(MOST_BYTES_S, float(f"{rate:.4g}")) or None
 
 
 def measured(result: LinkTestResult) -> LinkMeasured | None:

@@ -22,6 +22,7 @@ from farshore_edge.commands.verbs.model import Context, Outcome
 
 PATIENCE_S = 5.0
 """After so long without an answer a probe counts as lost."""
+LATE_MESSAGES = 8
 OFFLINE = "there is no connection to the center now"
 BUSY = "the center has too many tests of links to answer now; try again later"
 SILENT = "no probe was answered within {wait:g} s: the center is away, or of a version without link tests"
@@ -164,6 +165,7 @@ class LinkTest:
             lost=flow.lost,
             seconds=round(seconds, 3),
             bytes_per_s=round(flow.bytes / seconds, 1) if flow.bytes else 0.0,
+            late_bytes_per_s=flow.late_bytes_per_s(),
             complete=flow.asked >= args.bytes and flow.lost == 0,
         )
 
@@ -176,6 +178,14 @@ class _Flow:
         self.asked = self.bytes = self.messages = self.lost = 0
         self.last_s = 0.0
         self._flying = 0
+        self._came: list[tuple[float, int]] = []
+
+    def late_bytes_per_s(self) -> float | None:
+        """Of the second half, when the window has grown; None where too few arrived to tell."""
+        middle = next((at for at in self._came if at[1] >= self.bytes / 2), None)
+        if self.messages < LATE_MESSAGES or middle is None or self.last_s <= middle[0]:
+            return None
+        return round((self.bytes - middle[1]) / (self.last_s - middle[0]), 1)
 
     def has_room(self, window: Window) -> bool:
         return not self.under_way or self._flying + window.piece <= window.bytes
@@ -196,6 +206,7 @@ class _Flow:
                 self.messages += 1
                 self.bytes += answer.up if way == "up" else answer.down
                 self.last_s = now_s
+                self._came.append((now_s, self.bytes))
             elif now_s - sent_s > PATIENCE_S:
                 probe.cancel()
                 window.lost()

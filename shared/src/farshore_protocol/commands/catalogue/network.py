@@ -130,7 +130,8 @@ class RoundTrips:
 class Throughput:
     """``bytes``: of payload that truly arrived, in so many ``messages``; ``seconds``: from the first one
     sent to the last one answered; ``lost``: messages that were not answered; ``complete``: false where
-    the time was over before all was moved."""
+    the time was over before all was moved; ``late_bytes_per_s``: of the second half, when as much is under
+    way as the link takes, null where too little came."""
 
     bytes: int
     messages: int
@@ -138,6 +139,7 @@ class Throughput:
     seconds: float
     bytes_per_s: float
     complete: bool
+    late_bytes_per_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
