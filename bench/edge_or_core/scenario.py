@@ -79,7 +79,7 @@ def whole(seed: int, jobs_of_a_kind: int = 9) -> Scenario:
             site = SITES[(at + len(found)) % len(SITES)]
             # Even steps with some noise, so that few jobs cover the whole range.
             part = (at + rng.random()) / jobs_of_a_kind
-            found.append(job(len(found), kind, site, between(0.08, 4.0, part)))
+            found.append(job(len(found), kind, site, between(0.12, 6.0, part)))
     rng.shuffle(found)
     return Scenario(
         sites=SITES, kinds=KINDS, earlier=earlier(KINDS, SITES), jobs=tuple(found), rounds=2
