@@ -5,23 +5,26 @@ from dataclasses import replace
 import pytest
 from edge.edge_bench import FailingDatabase, eventually
 from edge_tasks.task_bench import FakeDriver, World, grant
-from farshore_edge.tasks import keeper
 from farshore_edge.tasks.lease_files import MemoryLeases
 from farshore_edge.tasks.parts import Deadlines, TaskParts
 
 SHORT = Deadlines(
-    available_s=0.2, prepare_s=0.2, start_s=0.2, adopt_s=0.2, stop_s=0.2, sweep_s=0.2, remove_s=0.2
+    available_s=0.2,
+    prepare_s=0.2,
+    start_s=0.2,
+    adopt_s=0.2,
+    stop_s=0.2,
+    sweep_s=0.2,
+    remove_s=0.2,
+    facts_s=0.2,
+    again_s=0.05,
+    again_max_s=0.1,
 )
 QUICK = {"delay_s": 0.01, "delay_max_s": 0.02}
 
 
 def parts(driver: FakeDriver) -> TaskParts:
     return TaskParts(drivers=(driver,), deadlines=SHORT, leases=MemoryLeases())
-
-
-@pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper, "AGAIN_S", (0.05, 0.1))
 
 
 @pytest.mark.parametrize(
