@@ -5,7 +5,7 @@ from pathlib import Path
 
 from farshore_edge.commands.verbs.guard import Guard
 from farshore_edge.tasks.artifacts import HostArtifacts
-from farshore_edge.tasks.assignment import HostAssigner
+from farshore_edge.tasks.assignment import HostAssigner, gpus_present
 from farshore_edge.tasks.drivers.host import host_drivers, host_site
 from farshore_edge.tasks.drivers.limits.choice import ChosenLate
 from farshore_edge.tasks.drivers.shim import system
@@ -30,4 +30,5 @@ def host_tasks(data: Path, guard: Guard | None = None, *, dask_scheduler: str = 
         boot_s=system.boot_s,
         inherited=os.environ,
         limits=cages.told,
+        gpus_present=gpus_present,
     )
