@@ -35,6 +35,8 @@ async def test_a_higher_priority_takes_the_place_of_a_lower_one_and_all_of_it_is
     assert why["decision"] == "pending"
     assert why["gave_way"]["by"] == {"task": "high", "instance": 0, "priority": 90}
     assert stage.room.stats()["preempted"] == 1
+    why = await stage.explained("high")
+    assert why["pushed_out"] == [{"task": "low", "instance": 0, "priority": 20}]
     grant = stage.nodes["n1"].document
     assert grant is not None
     told = {each.task: (each.want, each.reason) for each in grant.grants}

@@ -106,7 +106,7 @@ async def test_a_driver_that_hangs_is_told_of(make_stage: MakeStage) -> None:
     await stage.later(2)
     (found,) = await stage.instances("web")
     assert found["pending_reason"] == (
-        "preparing on n1 for more than 60 s; the driver process may hang, its node has said no more"
+        "preparing on n1 for more than 60 s: the driver process may hang, its node has said no more"
     )
     await stage.later(100)
     assert [line[0] for line in await stage.lines("web")].count("waiting") == 1

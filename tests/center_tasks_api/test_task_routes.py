@@ -103,6 +103,7 @@ async def test_a_body_that_is_too_large_is_refused(http: httpx.AsyncClient) -> N
         ("POST", "/tasks/camera/restart", ("restart", "camera", "api")),
         ("DELETE", "/tasks/camera", ("delete", "camera", "api", None)),
         ("POST", "/nodes/pi-1/drain", ("drain", "pi-1", None, "", "api")),
+        ("GET", "/nodes/pi-1/drain", ("get", "pi-1")),
         ("POST", "/nodes/pi-1/undrain", ("undrain", "pi-1", "api")),
         ("GET", "/pool", ("view", False)),
         ("GET", "/pool?nodes=true", ("view", True)),

@@ -54,6 +54,7 @@ class ContractCenter:
         self.stays: dict[str, Any] = {}
         self.tasks: dict[str, dict[str, Any]] = {}
         self.explained: dict[str, dict[str, Any]] = {}
+        self.drains: dict[str, dict[str, Any]] = {}
         self.task_history: dict[str, list[dict[str, Any]]] = {}
         self.pool: dict[str, Any] = {}
         self.quotas: dict[str, dict[str, Any]] = {}

@@ -35,6 +35,27 @@ def task(name: str = "camera", state: str = "running", **more: Any) -> dict[str,
     }  # fmt: skip
 
 
+def item(name: str, now: str, reason: str | None = None) -> dict[str, Any]:
+    return {"task": name, "instance": 0, "state": now, "reason": reason}
+
+
+def drain_of(node: str, *items: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {
+        "node": node, "drained": True, "since": SINCE, "deadline": None, "reason": "fan",
+        "by": "ada", "instances": len(items), "items": list(items), **more,
+    }  # fmt: skip
+
+
+def leave(center: "ContractCenter", node: str, *items: dict[str, Any], **more: Any) -> None:
+    """So much is left at the node from now on, and an event tells of it."""
+
+    def both() -> None:
+        center.drains[node] = drain_of(node, *items, **more)
+        center.emit("task.stopped", node=node)
+
+    center.on_loop(both)
+
+
 def move(center: "ContractCenter", name: str, state: str, *instances: dict[str, Any]) -> None:
     """The task is otherwise from now on, and an event tells of it."""
 
@@ -97,11 +118,9 @@ def task_routes(
         return center.tasks[name]
 
     @app.post(API + "/nodes/{node}/drain")
+    @app.get(API + "/nodes/{node}/drain")
     async def drain(node: str) -> Any:
-        return {
-            "node": node, "drained": True, "since": SINCE, "deadline": SINCE, "reason": "fan",
-            "by": "ada", "instances": 1,
-        }  # fmt: skip
+        return center.drains.get(node) or drain_of(node, item("web", "running"), deadline=SINCE)
 
     @app.post(API + "/nodes/{node}/undrain")
     async def undrain(node: str) -> Any:

@@ -51,7 +51,7 @@ from farshore_center.tasks.quota_service import QuotaService
 from farshore_center.tasks.quota_store import TaskGroups
 from farshore_center.tasks.room import TaskRoom
 from farshore_center.tasks.routes import pool_routes, quota_routes, task_routes
-from farshore_center.tasks.settings import TaskSettings
+from farshore_center.tasks.settings import TaskSettings, settings_of
 from farshore_center.telemetry.routes import telemetry_routes
 from farshore_center.telemetry.service import TelemetryHistory
 from farshore_center.uplink import EmbeddedUplink, ExternalUplink, Uplink, center_state
@@ -150,7 +150,7 @@ class Center:
             now_s=now_s,
             held=lambda: self.identity.restored,
             rng=random.Random(0),  # noqa: S311 # it draws candidates alone
-            settings=task_settings,
+            settings=task_settings or settings_of(settings.tasks),
         )
         self.nodes.listeners.append(self.tasks)
         self.groups.layers = self.configs

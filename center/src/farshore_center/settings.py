@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from farshore_center.db.engine import parse_url
 from farshore_center.errors import CenterError
+from farshore_center.tasks.choices import TaskChoices, faults
 from farshore_center.wishes import Wishes
 
 MAX_RATE = 1e6
@@ -53,6 +54,7 @@ class Settings:
     log_level: str = "INFO"
     restored: bool = False
     wishes: Wishes = field(default_factory=Wishes)
+    tasks: TaskChoices = field(default_factory=TaskChoices)
 
 
 def read_settings(
@@ -66,6 +68,7 @@ def read_settings(
     restored: bool = False,
     rate: float | None = None,
     hold_s: float | None = None,
+    tasks: TaskChoices | None = None,
 ) -> Settings:
     """Checks every value. Raises CenterError."""
     if database is not None:
@@ -81,6 +84,7 @@ def read_settings(
         log_level=_level(log_level),
         restored=restored,
         wishes=_wishes(rate, hold_s),
+        tasks=_choices(tasks or TaskChoices()),
     )
     _check_safety(settings)
     return settings
@@ -115,6 +119,12 @@ def _wishes(rate: float | None, hold_s: float | None) -> Wishes:
     if hold_s is not None and not 0 <= hold_s <= MAX_HOLD_S:
         raise SettingsError(f"--hold-s = {hold_s}: expected 0 to {MAX_HOLD_S:g} seconds")
     return Wishes(rate=rate, hold_s=hold_s)
+
+
+def _choices(tasks: TaskChoices) -> TaskChoices:
+    for name, value, expected in faults(tasks):
+        raise SettingsError(f"--{name.replace('_', '-')} = {value}: expected {expected}")
+    return tasks
 
 
 def _check_safety(settings: Settings) -> None:

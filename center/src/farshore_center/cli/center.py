@@ -16,6 +16,7 @@ import typer
 from farshore_center.cli.broker_config import app as broker_config
 from farshore_center.errors import CenterError
 from farshore_center.settings import Address, ListenError, Settings, read_settings
+from farshore_center.tasks.choices import TaskChoices
 
 if TYPE_CHECKING:
     import uvicorn
@@ -59,6 +60,48 @@ def run(
         float | None,
         typer.Option(envvar="FARSHORE_HOLD_S", help="seconds to spread nodes' backlogs over"),
     ] = None,
+    preempt: Annotated[
+        bool,
+        typer.Option(
+            envvar="FARSHORE_PREEMPT", help="tasks of higher priority may push out others"
+        ),
+    ] = True,
+    preempt_distance: Annotated[
+        int,
+        typer.Option(
+            envvar="FARSHORE_PREEMPT_DISTANCE", help="by so much higher must the priority be"
+        ),
+    ] = 10,
+    rebalance: Annotated[
+        bool,
+        typer.Option(
+            envvar="FARSHORE_REBALANCE", help="move running services to clearly better nodes"
+        ),
+    ] = False,
+    rebalance_every_s: Annotated[
+        float, typer.Option(envvar="FARSHORE_REBALANCE_EVERY_S", help="seconds between two looks")
+    ] = 300.0,
+    rebalance_gain: Annotated[
+        float,
+        typer.Option(
+            envvar="FARSHORE_REBALANCE_GAIN", help="how much higher the score must be, up to 1"
+        ),
+    ] = 0.1,
+    rebalance_rest_s: Annotated[
+        float,
+        typer.Option(
+            envvar="FARSHORE_REBALANCE_REST_S", help="seconds that an instance stays where it came"
+        ),
+    ] = 600.0,
+    rebalance_moves: Annotated[
+        int, typer.Option(envvar="FARSHORE_REBALANCE_MOVES", help="instances that move at once")
+    ] = 5,
+    answer_s: Annotated[
+        float,
+        typer.Option(
+            envvar="FARSHORE_ANSWER_S", help="seconds that an online node has to answer a grant"
+        ),
+    ] = 90.0,
 ) -> None:
     """Runs the center until SIGTERM or Ctrl-C."""
     try:
@@ -72,6 +115,16 @@ def run(
             restored=restored,
             rate=rate,
             hold_s=hold_s,
+            tasks=TaskChoices(
+                preempt=preempt,
+                preempt_distance=preempt_distance,
+                rebalance=rebalance,
+                rebalance_every_s=rebalance_every_s,
+                rebalance_gain=rebalance_gain,
+                rebalance_rest_s=rebalance_rest_s,
+                rebalance_moves=rebalance_moves,
+                answer_s=answer_s,
+            ),
         )
     except CenterError as exc:
         sys.stderr.write(f"farshore-center: {exc}\n")

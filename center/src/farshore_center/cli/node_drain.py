@@ -1,6 +1,6 @@
 """``farshore node drain`` and ``undrain``: a node gives its tasks away, and takes some again."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -8,6 +8,9 @@ from farshore_center.cli.cells import clean, counted
 from farshore_center.cli.config_layer import Author, who
 from farshore_center.cli.errors import DONE
 from farshore_center.cli.session import Session, command
+
+if TYPE_CHECKING:
+    from farshore_center.cli.client import CenterClient
 
 Node = Annotated[str, typer.Argument(metavar="NODE", help="The node's name.")]
 
@@ -26,6 +29,10 @@ async def drain(
             metavar="DURATION", help="After so long, end also what has not moved by itself."
         ),
     ] = None,
+    wait: Annotated[
+        bool,
+        typer.Option("--wait", help="Follow it until nothing runs there, or the deadline passes."),
+    ] = False,
     message: Annotated[str | None, typer.Option("--message", "-m", help="Why.")] = None,
     author: Author = None,
 ) -> int:
@@ -40,11 +47,28 @@ async def drain(
         found = await client.post(
             f"/nodes/{segment(node)}/drain", body, headers={"X-Farshore-Author": who(author)}
         )
+        if wait:
+            return await _followed(session, client, node, found)
     if session.as_json:
         session.document(found)
         return DONE
     session.text(drain_sentence(found))
     return DONE
+
+
+async def _followed(
+    session: Session, client: "CenterClient", node: str, found: dict[str, Any]
+) -> int:
+    from farshore_center.cli.drain_watch import end_text, follow
+
+    if not session.as_json and found.get("instances"):
+        session.text(drain_sentence(found))
+    last, code = await follow(session, client, node)
+    if session.as_json:
+        session.document(dict(last))
+    else:
+        session.text(end_text(last))
+    return code
 
 
 async def undrain(session: Session, node: Node, author: Author = None) -> int:

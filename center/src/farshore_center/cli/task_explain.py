@@ -1,6 +1,6 @@
 """Why an instance of a task is where it is, or nowhere, as the center stored it with the decision. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from farshore_center.cli.cells import NOTHING, age, clean, flat, scalar
@@ -34,6 +34,7 @@ def decision_lines(name: str, found: Explained, now_ms: int) -> list[Line]:
     ]
     if found.get("reason"):
         lines.append([f"  {clean(found['reason'])}"])
+    lines += [[f"  {text}"] for text in moved_texts(found)]
     refused = found.get("rejected") or {}
     if refused and NOWHERE not in (found.get("reason") or ""):
         lines.append([f"  refused: {rejected_text(refused)}"])
@@ -43,6 +44,22 @@ def decision_lines(name: str, found: Explained, now_ms: int) -> list[Line]:
     if told:
         lines.append([Cell(f"  estimates: {', '.join(told)}", "dim")])
     return lines
+
+
+def moved_texts(found: Explained) -> Iterator[str]:
+    """Who gave way for it, and for whom it gave way before."""
+    pushed = [
+        f"{clean(each['task'])}/{each['instance']} (priority {each['priority']})"
+        for each in found.get("pushed_out") or ()
+    ]
+    if pushed:
+        yield f"for it gave way: {', '.join(pushed)}"
+    before = found.get("gave_way")
+    if before:
+        yield (
+            f"before, {clean(before['decision'])} on {clean(before.get('from') or '?')}: "
+            f"{clean(before.get('reason') or '')}"
+        )
 
 
 def estimates(figures: Any) -> list[str]:

@@ -38,7 +38,8 @@ class Drains:
     ) -> dict[str, Any]:
         """Nothing new comes to the node, and what it has moves, services at once as budgets permit, batch
         work when it has ended or at the deadline. ``{"node","drained","since","deadline","reason","by",
-        "instances"}``; Problem 404."""
+        "instances","items"}``; ``items``: what is still there, ``{"task","instance","state","reason"}`` each.
+        Problem 404."""
 
         def change(row: NodeTasks, now_ms: int) -> NodeTasks:
             until_ms = None if deadline_s is None else now_ms + round(deadline_s * 1000)
@@ -61,14 +62,17 @@ class Drains:
 
         return await self._drain(node, change, by, "undrained", None)
 
-    async def _drain(
-        self,
-        node: str,
-        change: Callable[[NodeTasks, int], NodeTasks],
-        by: str,
-        state: str,
-        reason: str | None,
-    ) -> dict[str, Any]:
+    async def get(self, node: str) -> dict[str, Any]:
+        """The same document, as it is now."""
+        self._check(node)
+
+        def read(conn: Connection) -> dict[str, Any]:
+            row = store.load_nodes(conn, [node]).get(node) or NodeTasks(node=node)
+            return _document(conn, row)
+
+        return await self._database.read(read)
+
+    def _check(self, node: str) -> None:
         if self._registry.get(node) is None:
             raise Problem(
                 status=404,
@@ -77,12 +81,21 @@ class Drains:
                 field="node",
             )
 
-        def work(conn: Connection) -> tuple[NodeTasks, int, list[Event]]:
+    async def _drain(
+        self,
+        node: str,
+        change: Callable[[NodeTasks, int], NodeTasks],
+        by: str,
+        state: str,
+        reason: str | None,
+    ) -> dict[str, Any]:
+        self._check(node)
+
+        def work(conn: Connection) -> tuple[NodeTasks, dict[str, Any], list[Event]]:
             now_ms = self._now_ms()
             row = store.load_nodes(conn, [node]).get(node) or NodeTasks(node=node)
             after = change(row, now_ms)
             store.save_nodes(conn, [after])
-            held = store.grants_on(conn, [node]).get(node, [])
             drafts = drafts_of(
                 [Line(task="", node=node, state=state, reason=reason, by=by)], now_ms
             )
@@ -90,9 +103,15 @@ class Drains:
                 replace(each, kind=f"node.{state}", data={"by": by, "reason": reason or ""})
                 for each in drafts
             ]
-            return after, len(held), self._events.append(conn, drafts)
+            return after, _document(conn, after), self._events.append(conn, drafts)
 
-        row, count, events = await self._database.write(work)
+        row, document, events = await self._database.write(work)
         self._events.announce(events)
         self._runner.drained(node, Drain(until_ms=row.drain_until_ms) if row.drained else None)
-        return views.drain_document(row, count)
+        return document
+
+
+def _document(conn: Connection, row: NodeTasks) -> dict[str, Any]:
+    held = store.grants_on(conn, [row.node]).get(row.node, [])
+    instances = store.load_instances(conn, [grant.of for grant in held])
+    return views.drain_document(row, [(instances.get(each.of), each) for each in held])

@@ -184,10 +184,8 @@ def _tell_if_slow(work: Work, current: Granted) -> None:
         work.look_at_s(work.world.now_s + may_s - since_s)
         work.instance = replace(work.instance, reason=None)
         return
-    work.wait(
-        f"{current.state} on {current.node} for more than {may_s:g} s; "
-        f"the driver {spec.driver} may hang, its node has said no more"
-    )
+    why = current.reason or f"the driver {spec.driver} may hang, its node has said no more"
+    work.wait(f"{current.state} on {current.node} for more than {may_s:g} s: {why}")
 
 
 def _give_way(work: Work, current: Granted, push: Push) -> None:

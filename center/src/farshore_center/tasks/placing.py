@@ -75,6 +75,11 @@ class Placing:
             found.why["gave_way"] = note
         if isinstance(found.choice, Choice):
             self._forget(key)
+            if claim is not None and claim.why == "preempted":
+                found.why["pushed_out"] = [
+                    {"task": each.task, "instance": each.instance, "priority": each.priority}
+                    for each in claim.victims
+                ]
             if place.why == "drained":
                 return _drained(decision, instance.epoch, budget)
             return self._granted(decision, found, found.choice, now_ms)

@@ -53,7 +53,7 @@ class TaskRoom:
         rng: Random,
         settings: TaskSettings | None = None,
     ) -> None:
-        settings = settings or TaskSettings()
+        self.settings = settings = settings or TaskSettings()
         self._database = database
         self._downlink = downlink
         self._registry = registry

@@ -152,6 +152,11 @@ def _deciding(router: APIRouter, service: TaskService) -> None:
 
 
 def _draining(router: APIRouter, drains: Drains) -> None:
+    @router.get("/nodes/{node}/drain", tags=["nodes"])
+    async def drained(node: str) -> Response:
+        """Whether a node is drained, and what of tasks is still there."""
+        return _json(await drains.get(node))
+
     @router.post("/nodes/{node}/drain", tags=["nodes"])
     async def drain(node: str, body: DrainBody | None = None, author: Author = None) -> Response:
         """Gives the node no new work, and moves what it has."""

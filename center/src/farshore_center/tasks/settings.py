@@ -1,7 +1,8 @@
 """How the room of tasks paces itself."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
+from farshore_center.tasks.choices import TaskChoices
 from farshore_center.tasks.engine import Rules
 
 
@@ -41,3 +42,7 @@ class TaskSettings:
     keep_ended: int = 16
     keep_grants_s: float = 86_400.0
     keep_lines: int = 200_000
+
+
+def settings_of(choices: TaskChoices) -> TaskSettings:
+    return replace(TaskSettings(), **asdict(choices))

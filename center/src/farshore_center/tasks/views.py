@@ -94,13 +94,16 @@ def explanation(instance: Instance, grant: Granted | None) -> dict[str, Any]:
         "estimate": stored.get("estimate", []),
         "reason": stored.get("reason") or instance.reason,
         "gave_way": stored.get("gave_way"),
+        "pushed_out": stored.get("pushed_out", []),
         "to": stored.get("to"),
         "by": stored.get("by"),
         "gain": stored.get("gain"),
     }
 
 
-def drain_document(row: NodeTasks, instances: int) -> dict[str, Any]:
+def drain_document(
+    row: NodeTasks, held: Sequence[tuple[Instance | None, Granted]]
+) -> dict[str, Any]:
     return {
         "node": row.node,
         "drained": row.drained,
@@ -108,7 +111,16 @@ def drain_document(row: NodeTasks, instances: int) -> dict[str, Any]:
         "deadline": None if row.drain_until_ms is None else rfc3339(row.drain_until_ms),
         "reason": row.drain_reason,
         "by": row.drain_by,
-        "instances": instances,
+        "instances": len(held),
+        "items": [
+            {
+                "task": grant.task,
+                "instance": grant.instance,
+                "state": grant.state,
+                "reason": grant.reason or (instance.reason if instance else None),
+            }
+            for instance, grant in held
+        ],
     }
 
 
