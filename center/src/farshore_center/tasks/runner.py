@@ -27,7 +27,7 @@ from farshore_center.tasks.leases import Leases
 from farshore_center.tasks.listening import Listening
 from farshore_center.tasks.placing import Placing
 from farshore_center.tasks.pruning import Pruning
-from farshore_center.tasks.records import Key
+from farshore_center.tasks.records import Granted, Key
 from farshore_center.tasks.resting import Resting
 from farshore_center.tasks.rounds import Decided, TaskCounts
 from farshore_center.tasks.settings import TaskSettings
@@ -89,7 +89,7 @@ class Runner:
         )
         self._balancing = Balancing(books, self._claims, rng, settings)
         self._pruning = Pruning(database, now_ms=now_ms, now_s=now_s, settings=settings)
-        self._settling = Settling(leases, delivery, self._agenda, self.counts, self._listen)
+        self._settling = Settling(leases, delivery, self._agenda, self.counts, self._granted)
 
     # What happens elsewhere
 
@@ -222,6 +222,11 @@ class Runner:
         """From now on its silence is listened for."""
         if (due_s := self._listening.overdue_s(node)) is not None:
             self._agenda.listen(node, due_s)
+
+    def _granted(self, grant: Granted) -> None:
+        """It was: its node is listened for, and looked at when it should have answered."""
+        self._listen(grant.node)
+        self._agenda.put(("instance", *grant.of), self._now_s() + self._settings.answer_s)
 
     def _hears(self, node: str) -> bool:
         """Whether it has spoken since its silence was waited for: then nothing there is looked at."""

@@ -8,6 +8,7 @@ from farshore_center.tasks.agenda import Agenda
 from farshore_center.tasks.decision import Decision
 from farshore_center.tasks.delivery import Delivery
 from farshore_center.tasks.leases import Leases
+from farshore_center.tasks.records import Granted
 from farshore_center.tasks.rounds import Decided, TaskCounts
 
 log = structlog.get_logger(__name__)
@@ -20,13 +21,13 @@ class Settling:
         delivery: Delivery,
         agenda: Agenda,
         counts: TaskCounts,
-        listen: Callable[[str], None],
+        granted: Callable[[Granted], None],
     ) -> None:
         self._leases = leases
         self._delivery = delivery
         self._agenda = agenda
         self._counts = counts
-        self._listen = listen
+        self._granted = granted
 
     def settle(self, decided: Decided) -> None:
         lost = {decision.view.instance.key for decision in decided.lost}
@@ -52,8 +53,7 @@ class Settling:
             if grant.final:
                 self._leases.ended(grant.key)
             elif new and grant.epoch == getattr(decision.after, "epoch", 0):
-                # From now on its silence is listened for.
-                self._listen(grant.node)
+                self._granted(grant)
 
     def _renewable(self, decision: Decision) -> None:
         """The current grant as it is in the database now is the one that is renewed."""
