@@ -123,3 +123,19 @@ async def test_waiting_for_its_turn_or_its_image_it_can_be_stopped() -> None:
     assert (await world.comes("stopped"))["code"] == "drained"
     assert "start" not in driver.calls
     await world.stop()
+
+
+async def test_what_is_asked_to_end_while_it_is_looked_for_ends() -> None:
+    driver = FakeDriver()
+    world = World(parts(driver))
+    await world.up()
+    world.give(1, grant())
+    await world.comes("running")
+    await world.stop()
+    driver.troubles["adopt"], driver.alive = ("hang", 2), 0
+    await world.up()
+    await eventually(lambda: driver.calls.count("adopt") == 1)
+    world.give(2, grant(want="stop"))
+    await world.comes("stopped")
+    assert driver.calls.count("start") == 1
+    await world.stop()

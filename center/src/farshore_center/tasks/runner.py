@@ -230,6 +230,7 @@ class Runner:
     async def round(self) -> None:
         """Everything that is due now."""
         if self._held():
+            self._leases.restored = True
             return
         await self._prune()
         while due := self._due.take_due(self._now_s(), self._settings.batch):
@@ -309,6 +310,7 @@ class Runner:
             now_s=now_s,
             sights=sites.sights(nodes, self._drains),
             lease_over_s=self._leases.over_s,
+            forgotten_s=self._leases.forgotten_s,
             may_disrupt=Budget(loaded.standing).take,
         )
         decided = Decided()

@@ -57,7 +57,9 @@ class World:
         reasons |= {DISK} if plan.has("failing_disk") else set()
         reasons |= {LOST_BY_THE_CENTER, NOT_KEPT} if plan.has("center_restored") else set()
         reasons |= {REWOUND, RENUMBERED} if plan.has("rewound") else set()
-        dies = plan.has("crash", "rewound", "reboot") or (plan.has("restart") and plan.has("failing_disk"))
+        dies = plan.has("crash", "rewound", "reboot") or (
+            plan.has("restart") and plan.has("failing_disk")
+        )
         reasons |= {DIED} if plan.memory_first and dies else set()
         self.witness = Witness(
             time_s=loop.time, justified=frozenset(reasons), keep_trace=keep_trace
