@@ -197,10 +197,13 @@ def _put(at_s: float, **wanted: object) -> Fault:
 
 
 LEASED = _put(30.0, on_disconnect="stop", lost_after_s=90.0, replace=True)
+KEPT = _put(
+    30.0, on_disconnect="keep", lost_after_s=30.0, replace=True, on_reconnect="keep_replacement"
+)
 
 
-def _plan(*faults: Fault, nodes: int = 2) -> Plan:
-    """A long lease on node-1, where the task is put first; each node is a site of its own."""
+def _plan(*faults: Fault, nodes: int = 2, task: Fault = LEASED) -> Plan:
+    """The task is put on node-1 first; each node is a site of its own."""
     return Plan(
         seed=1,
         nodes=nodes,
@@ -208,7 +211,7 @@ def _plan(*faults: Fault, nodes: int = 2) -> Plan:
         broker="external",
         sites=nodes,
         heartbeat_s=5.0,
-        faults=(LEASED, *faults),
+        faults=(task, *faults),
     )
 
 
@@ -230,8 +233,20 @@ PLANS: dict[Callable[[Patch], None], Plan] = {
         Fault(at_s=140.0, kind="center_restored", for_s=35.0, a=0.1, b=0.01),
         nodes=3,
     ),
+    # A node that comes back goes on with what it had; this one does not.
+    lost_work_not_replaced: _plan(Fault(at_s=100.0, kind="retire", node=0)),
+    # The only node is cut off when it is given its first work, and the center dies before it is back.
+    documents_not_sent_again_after_a_restart: _plan(
+        Fault(at_s=29.9, kind="partition", node=0, for_s=12.0, a=0.9, b=0.01),
+        Fault(at_s=30.5, kind="center_crash", for_s=2.0, a=0.1, b=0.5),
+        nodes=1,
+    ),
+    # A node is replaced while it can't be reached, and comes back with what it had.
+    others_not_stopped: _plan(
+        Fault(at_s=100.0, kind="partition", node=0, for_s=200.0, a=0.01, b=0.01), task=KEPT
+    ),
 }
-"""What takes more seeds than a test may: the plan that finds it by I10, and holds without the defect."""
+"""What takes more seeds than a test may: the plan that finds it, and holds without the defect."""
 
 MUTANTS: dict[Callable[[Patch], None], str] = {
     granted_without_waiting_for_the_lease: "I10",
@@ -242,9 +257,6 @@ MUTANTS: dict[Callable[[Patch], None], str] = {
     result_accepted_without_comparing_the_epoch: "I9",
     result_accepted_again: "I9",
     silent_site_ignored: "I11",
-    lost_work_not_replaced: "I12",
-    documents_not_sent_again_after_a_restart: "I12",
-    others_not_stopped: "I12",
     what_died_is_not_begun_again: "I12",
     epoch_not_durable_at_the_node: "I13",
     epochs_that_fall: "I13",
