@@ -230,3 +230,19 @@ async def test_a_gpu_is_not_given_twice() -> None:
     await world.comes("running", "second")
     assert not world.events("second", state="stopped")
     await world.stop()
+
+
+async def test_what_is_asked_to_end_while_it_is_looked_for_ends() -> None:
+    driver = FakeDriver()
+    world = World(parts(driver))
+    await world.up()
+    world.give(1, grant())
+    await world.comes("running")
+    await world.stop()
+    driver.troubles["adopt"], driver.alive = ("hang", 2), 0
+    await world.up()
+    await eventually(lambda: driver.calls.count("adopt") == 1)
+    world.give(2, grant(want="stop"))
+    await world.comes("stopped")
+    assert driver.calls.count("start") == 1
+    await world.stop()

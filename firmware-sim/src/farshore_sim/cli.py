@@ -91,6 +91,9 @@ def world(
     seed: Annotated[int, typer.Option(help="what happens is drawn from it")] = 1,
     nodes: Annotated[int, typer.Option(min=1, max=200, help="how many nodes")] = 5,
     hours: Annotated[float, typer.Option(min=0.01, help="virtual hours of faults")] = 1.0,
+    tasks: Annotated[
+        bool | None, typer.Option(help="whether tasks run in it; default: as the seed has it")
+    ] = None,
     schedule: Annotated[
         Path | None, typer.Option(help="a plan from a file, in place of one from the seed")
     ] = None,
@@ -109,6 +112,7 @@ def world(
             seed=seed,
             nodes=nodes,
             hours=hours,
+            tasks=tasks,
             schedule=schedule,
             trace=trace,
             shrinks=shrink,

@@ -33,7 +33,7 @@ class SiteCut:
 
 
 class TaskInvariants:
-    """``up_since_s``: when the center that lives was started."""
+    """``broken_until_s``: until when the center, or its way to all nodes, was not there."""
 
     def __init__(
         self,
@@ -52,6 +52,7 @@ class TaskInvariants:
         self._highest: dict[tuple[str, Key], int] = {}
         self._well: set[tuple[Key, int]] = set()
         self._accepted: dict[tuple[Key, int, int], tuple[int, str | None]] = {}
+        self._current: dict[Key, int] = {}
         self._step = 0
         self._cuts: list[SiteCut] = []
         self._heard_s: dict[str, float] = {}
@@ -66,7 +67,8 @@ class TaskInvariants:
         self._witness.note("begins", run)
         others = self._running.setdefault(key, [])
         for other in others:
-            if other.leased or other.node == run.node:
+            # The contract of the earlier grant counts: the task may have been changed since.
+            if min(other, run, key=lambda each: each.epoch).leased or other.node == run.node:
                 self._witness.violated("I10", f"{run} began while {other} was at work")
         others.append(run)
         before = self._highest.get((run.node, key), 0)
@@ -101,7 +103,12 @@ class TaskInvariants:
         """The store is what it was some time before: what was accepted since is not known any more."""
         self._step = self._newest_step()
         self._accepted = {}
-        self.committed()
+        self._current = {
+            (task, instance): epoch
+            for task, instance, epoch in self._store.rows(
+                "SELECT task, instance, epoch FROM task_instance"
+            )
+        }
 
     def committed(self) -> None:
         """I9 and I11 over what is about to be committed."""
@@ -109,17 +116,19 @@ class TaskInvariants:
         if newest == self._step:
             return
         lines = self._store.rows(
-            "SELECT s.task, s.instance, s.epoch, s.state, s.author, g.run, g.node FROM task_step s "
+            "SELECT s.task, s.instance, s.epoch, s.state, s.author, g.run FROM task_step s "
             "LEFT JOIN task_grant g ON g.task = s.task AND g.instance = s.instance "
             "AND g.epoch = s.epoch WHERE s.id > ? ORDER BY s.id",
             self._step,
         )
         self._step = newest
-        for task, instance, epoch, state, author, run, node in lines:
+        for task, instance, epoch, state, author, run in lines:
             if state == "done" and author == "center":
                 self._done((task, instance), epoch, run)
-            elif state == "replaced":
-                self._replaced((task, instance), epoch, node)
+            elif state in ("placed", "replaced", "kept"):
+                self._current[task, instance] = epoch
+            if state == "replaced":
+                self._replaced((task, instance), epoch)
         self._results()
 
     def _newest_step(self) -> int:
@@ -131,6 +140,11 @@ class TaskInvariants:
         counts.task_results += 1
         if epoch is None or run is None:
             return
+        if epoch != self._current.get(key):
+            current = self._current.get(key)
+            self._witness.violated(
+                "I9", f"{key}: {epoch} is done, and the current one is {current}"
+            )
         if (key, epoch) not in self._well:
             self._witness.violated("I9", f"{key}: epoch {epoch} is done, and did not end well")
         before = self._accepted.get((key, self._life(key), run))
@@ -156,7 +170,7 @@ class TaskInvariants:
                     "I9", f"{key} run {run}: accepted {accepted[0]}, stored {epoch}, of {said}"
                 )
 
-    def _replaced(self, key: Key, epoch: int, _to: str | None) -> None:
+    def _replaced(self, key: Key, epoch: int) -> None:
         """I11: whose node is where nobody can be heard stays where it is."""
         self._witness.counts.task_moves += 1
         spec = self._spec(key[0])
