@@ -53,6 +53,11 @@ class Center:
         found: dict[str, Any] = _json(answer, 200)
         return found
 
+    async def delete(self, path: str) -> None:
+        answer = await self._http.delete(path)
+        if answer.is_error:
+            raise BenchError(f"DELETE {path}: {answer.status_code} {answer.text[:300]}")
+
     async def metrics(self) -> dict[str, float]:
         """``/metrics`` by name and labels, as it is written there."""
         answer = await self._http.get("/metrics")

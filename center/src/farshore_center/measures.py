@@ -19,8 +19,10 @@ from farshore_center.ingest.rejected import RejectedList
 from farshore_center.ingest.service import IngestService
 from farshore_center.jobs.room import JobRoom
 from farshore_center.nodes.service import NodeService
+from farshore_center.tasks.room import TaskRoom
 from farshore_center.uplink import EmbeddedUplink, ExternalUplink, Uplink
 
+_TASKS_NOW = ("waiting", "unheard")
 _BROKER_NOW = ("connections", "clients", "subscriptions", "retained")
 
 
@@ -34,6 +36,7 @@ class Rooms(Protocol):
     commands: CommandService
     configs: ConfigRoom
     jobs: JobRoom
+    tasks: TaskRoom
     identity: IdentityService
     ingest: IngestService
     intake: Intake
@@ -51,6 +54,7 @@ def readings(center: Rooms) -> Readings:
             "commands": ("Commands and their targets.", lambda: _commands(center, waiting=False)),
             "config": ("Configurations sent and reported.", lambda: _configs(center, False)),
             "jobs": ("Jobs and their steps.", lambda: _jobs(center, live=False)),
+            "tasks": ("Decisions on tasks.", lambda: _tasks(center, now=False)),
             "broker": ("Traffic of the embedded broker.", lambda: _broker(center, now=False)),
             "uplink": ("Messages to and from an external broker.", lambda: _uplink(center)),
         },
@@ -61,6 +65,7 @@ def readings(center: Rooms) -> Readings:
             "commands": ("Targets that wait.", lambda: _commands(center, waiting=True)),
             "config": ("Configurations under way.", lambda: _configs(center, True)),
             "jobs": ("Jobs that are not at rest.", lambda: _jobs(center, live=True)),
+            "tasks": ("Tasks that wait.", lambda: _tasks(center, now=True)),
             "events": ("Event streams.", lambda: {"subscribers": center.events.subscribers}),
             "broker": ("What the embedded broker holds.", lambda: _broker(center, now=True)),
             "center": ("Whether this center was restored.", lambda: _identity(center)),
@@ -121,6 +126,11 @@ def _configs(center: Rooms, waiting: bool) -> Mapping[str, float]:
 def _jobs(center: Rooms, *, live: bool) -> Mapping[str, float]:
     stats = center.jobs.stats()
     return {name: value for name, value in stats.items() if (name == "live") == live}
+
+
+def _tasks(center: Rooms, *, now: bool) -> Mapping[str, float]:
+    stats = center.tasks.stats()
+    return {name: value for name, value in stats.items() if (name in _TASKS_NOW) == now}
 
 
 def _broker(center: Rooms, *, now: bool) -> Mapping[str, float]:

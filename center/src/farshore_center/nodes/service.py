@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
+import msgspec
 import structlog
 from farshore_protocol.codec import encode
 from farshore_protocol.errors import MessageError
@@ -190,7 +191,7 @@ class NodeService:
         )
         if standing is entry.standing:
             return  # a late word of an older connection
-        entry.queue = {stream: asdict(queue) for stream, queue in word.queue.items()}
+        entry.queue = msgspec.to_builtins(word.queue)
         entry.clock_offset_ms = word.offset_ms
         entry.standing = standing
         if change is not None:

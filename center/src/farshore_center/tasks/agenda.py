@@ -7,7 +7,8 @@ from farshore_center.tasks.deadlines import Deadlines
 from farshore_center.tasks.records import Key
 
 Look = tuple[str, str, int]
-"""``instance``, ``node``, ``task`` or ``balance``; its name; the number of the instance."""
+"""``instance``, ``node``, ``ear`` (a node whose silence may be due), ``task`` or ``balance``; its name; the
+number of the instance."""
 
 BALANCE: Look = ("balance", "", 0)
 
@@ -37,6 +38,10 @@ class Agenda:
     def look_at_node(self, node: str, in_s: float = 0.0) -> None:
         self._due.put(("node", node, 0), self._now_s() + in_s)
         self.wake()
+
+    def listen(self, node: str, at_s: float) -> None:
+        """Then it is asked whether the node was heard; only where it was not it is looked at."""
+        self._due.put(("ear", node, 0), at_s)
 
     def occurs(self, task: str, next_ms: int) -> None:
         """A task with a cron rule is due then."""

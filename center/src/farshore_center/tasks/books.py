@@ -306,9 +306,13 @@ class Books:
     def find(
         self, task: Task, instance: Instance, now_ms: int, runs: Mapping[str, RunTime]
     ) -> Found:
+        """Where it failed before it goes again when no other node takes it."""
         demand = self.demand(task, instance, now_ms, runs)
         policy = policy_of(task.spec)
         choice = choose(self.pool, demand, policy, self._rng)
+        if instance.avoid and not isinstance(choice, Choice):
+            demand = self.demand(task, replace(instance, avoid=()), now_ms, runs)
+            choice = choose(self.pool, demand, policy, self._rng)
         why = explained(self.pool, choice, demand, policy)
         return Found(choice=choice, demand=demand, policy=policy, why=why)
 

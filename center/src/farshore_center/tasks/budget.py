@@ -13,9 +13,10 @@ ANY = 2**31
 
 class Budget:
     """``standing``: by task, how many instances are wanted and how many of them are at work. For one round:
-    what was taken counts."""
+    what was taken counts. ``refusals``: how often it was in vain."""
 
     def __init__(self, standing: Mapping[str, tuple[int, int]]) -> None:
+        self.refusals = 0
         self._left = {
             task: max(1, int(wanted * SHARE)) - (wanted - up)
             for task, (wanted, up) in standing.items()
@@ -27,6 +28,7 @@ class Budget:
 
     def take(self, task: str) -> bool:
         if self.left(task) < 1:
+            self.refusals += 1
             return False
         self._left[task] = self.left(task) - 1
         return True

@@ -4,6 +4,7 @@ It works on what was loaded, on the pool and on leases in memory; nothing here w
 """
 
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 
 import structlog
 
@@ -16,6 +17,7 @@ from farshore_center.tasks.decision import Decision
 from farshore_center.tasks.leases import Leases
 from farshore_center.tasks.listening import Listening
 from farshore_center.tasks.placing import Placing
+from farshore_center.tasks.records import Key
 from farshore_center.tasks.resting import Resting
 from farshore_center.tasks.rounds import Decided, Loaded
 from farshore_center.tasks.settings import TaskSettings
@@ -55,6 +57,7 @@ class Deciding:
         self._now_ms = now_ms
         self._now_s = now_s
         self._settings = settings
+        self._held: dict[str, dict[Key, None]] = {}
 
     def freed(self) -> None:
         """Something became free, or a node takes work: who waits for a place is looked at."""
@@ -114,16 +117,36 @@ class Deciding:
                 for grant in grants.values()
                 if grant.state == "lost" and _heard(world, grant.node)
             }
+            refusals = budget.refusals
             decision = engine.decide(view, world, self._settings.rules)
             self._rest_unanswered(decision)
             runs = loaded.runs.get(task.name, {})
             decision = self._placing.place(decision, runs, budget, now_ms=now_ms, now_s=now_s)
+            self._held_back(key, budget.refusals > refusals)
             for grant in decision.grants:
                 self._books.note(grant)
             self._close(decision)
             self._watch(decision, world)
             decided.decisions.append(decision)
+        self._go_on({task for task, _ in loaded.instances}, budget)
         return decided
+
+    def _held_back(self, key: Key, held: bool) -> None:
+        """Whether the budget of its task keeps an instance from being ended."""
+        if held:
+            self._held.setdefault(key[0], {})[key] = None
+        else:
+            self._held.get(key[0], {}).pop(key, None)
+
+    def _go_on(self, tasks: AbstractSet[str], budget: Budget) -> None:
+        """As many of those that were held back as may be ended now are looked at again."""
+        for task in tasks & self._held.keys():
+            waiting = self._held[task]
+            for key in list(waiting)[: max(0, budget.left(task))]:
+                del waiting[key]
+                self._agenda.look_now([key])
+            if not waiting:
+                del self._held[task]
 
     def _rest_unanswered(self, decision: Decision) -> None:
         """Before a place is looked for: its node gets nothing new for a while."""

@@ -138,3 +138,21 @@ def refused(decided: Decision, reason: str, why: str | None) -> Decision:
             Line(task=after.task, instance=after.instance, state="unplaceable", reason=reason),
         )
     return replace(decided, after=after, lines=lines, place=None)
+
+
+def hold(decided: Decision, reason: str) -> Decision:
+    """The decision where it might leave its node, and may not yet: it stays as it is, and says why."""
+    after, lines = decided.after, decided.lines
+    if after is not None and decided.view.instance.reason != reason:
+        node = decided.view.grants[after.epoch].node
+        line = Line(
+            task=after.task,
+            instance=after.instance,
+            epoch=after.epoch,
+            node=node,
+            state="waiting",
+            reason=reason,
+        )
+        lines = (*lines, line)
+    after = None if after is None else replace(after, reason=reason)
+    return replace(decided, after=after, lines=lines, place=None)

@@ -36,6 +36,18 @@ class Listening:
             here_since_s=max(self._here_s.get(entry.name, 0.0), self._begun_s),
         )
 
+    def silent(self, node: str) -> bool:
+        entry = self._registry.get(node)
+        return entry is None or self.ear(entry).silent_since_s(self._now_s()) is not None
+
+    def overdue_s(self, node: str) -> float | None:
+        """When it will be silent if nothing is heard of it; now where it is already. None: unknown."""
+        entry = self._registry.get(node)
+        if entry is None:
+            return None
+        ear, now_s = self.ear(entry), self._now_s()
+        return now_s if ear.silent_since_s(now_s) is not None else ear.overdue_s()
+
     def sites(self) -> Sites:
         ears = {entry.name: self.ear(entry) for entry in self._registry.all()}
         return Sites(ears, self._now_s())

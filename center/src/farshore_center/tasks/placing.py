@@ -20,7 +20,7 @@ from farshore_center.placement import (
 from farshore_center.tasks.books import Books, Found, key_of
 from farshore_center.tasks.budget import Budget
 from farshore_center.tasks.claims import Claim, Claims, Victim, gave_way
-from farshore_center.tasks.decision import Decision, grant, leave, refused
+from farshore_center.tasks.decision import Decision, grant, hold, leave, refused
 from farshore_center.tasks.leases import Leases
 from farshore_center.tasks.records import Granted, Instance, Key, Task
 from farshore_center.tasks.rounds import TaskCounts
@@ -28,6 +28,8 @@ from farshore_center.tasks.settings import TaskSettings
 
 TRIES = 5
 """Searches for victims for one instance, each sparing those whose budget the one before would break."""
+
+DRAINED_LATER = "its node is drained; it waits until no more of its task is down than may be"
 
 
 class Placing:
@@ -79,7 +81,7 @@ class Placing:
                     for each in claim.victims
                 ]
             if place.why == "drained":
-                return leave(decision, instance.epoch, "drained")
+                return _drained(decision, instance.epoch, budget)
             return self._granted(decision, found, found.choice, now_ms)
         self.waiting[key] = task.spec.priority
         self._counts.unplaceable += 1
@@ -204,6 +206,14 @@ class Placing:
             priority=priority,
             victims=tuple(victims),
         )
+
+
+def _drained(decision: Decision, epoch: int, budget: Budget) -> Decision:
+    """It leaves its node, as soon as the budget permits; who does not run yet takes nothing of it."""
+    runs = decision.view.grants[epoch].state == "running"
+    if runs and not budget.take(decision.view.task.name):
+        return hold(decision, DRAINED_LATER)
+    return leave(decision, epoch, "drained")
 
 
 def _beyond(victims: tuple[Placement, ...], budget: Budget) -> set[str]:

@@ -205,13 +205,15 @@ class TaskRoom:
             self._delivery.want(nodes)
 
     def stats(self) -> dict[str, int]:
-        """Counts since the start; ``waiting`` is how many instances no node takes now."""
+        """Counts since the start; ``waiting`` and ``unheard`` are of now: instances that no node takes,
+        and nodes that will be looked at because they have not said that they have their document."""
         return {
             **asdict(self.runner.counts),
             **asdict(self._delivery.counts),
             "leases_answered": self.leases.answered,
             "leases_refused": self.leases.refused,
             "waiting": self.runner.waiting,
+            "unheard": self._delivery.waiting,
         }
 
     # For people

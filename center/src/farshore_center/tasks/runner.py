@@ -27,7 +27,7 @@ from farshore_center.tasks.leases import Leases
 from farshore_center.tasks.listening import Listening
 from farshore_center.tasks.placing import Placing
 from farshore_center.tasks.pruning import Pruning
-from farshore_center.tasks.records import Key
+from farshore_center.tasks.records import Granted, Key
 from farshore_center.tasks.resting import Resting
 from farshore_center.tasks.rounds import Decided, TaskCounts
 from farshore_center.tasks.settings import TaskSettings
@@ -89,7 +89,7 @@ class Runner:
         )
         self._balancing = Balancing(books, self._claims, rng, settings)
         self._pruning = Pruning(database, now_ms=now_ms, now_s=now_s, settings=settings)
-        self._settling = Settling(leases, delivery, self._agenda, self.counts)
+        self._settling = Settling(leases, delivery, self._agenda, self.counts, self._granted)
 
     # What happens elsewhere
 
@@ -182,7 +182,7 @@ class Runner:
             keys = [(name, number) for kind, name, number in due if kind == "instance"]
             tasks = [name for kind, name, _ in due if kind == "task"]
             for kind, name, _ in due:
-                if kind == "node":
+                if kind == "node" or (kind == "ear" and not self._hears(name)):
                     keys += self._node(name)
             try:
                 await self._begin(tasks)
@@ -202,16 +202,14 @@ class Runner:
 
     def _node(self, node: str) -> list[Key]:
         """The instances to look at because of what was heard, or not heard, of a node."""
-        sites = self._listening.sites()
-        ear = sites.ears.get(node)
-        silent = ear is None or ear.silent_since_s(sites.now_s) is not None
+        silent = self._listening.silent(node)
         refusal = self._deciding.refusal(node, online=not silent)
         opened = self._books.refuse(node, refusal) and not refusal
         if node not in self._books.pool:
             return []
         keys = self._books.on(node)
-        if ear is not None and not silent and keys:
-            self._agenda.put(("node", node, 0), ear.overdue_s())
+        if keys and not silent:
+            self._listen(node)
         if refusal and (until_s := self._resting.until_s(node)) is not None:
             self._agenda.put(("node", node, 0), until_s)
         if silent:
@@ -219,6 +217,24 @@ class Runner:
         elif opened or not keys:
             self.freed()
         return keys
+
+    def _listen(self, node: str) -> None:
+        """From now on its silence is listened for."""
+        if (due_s := self._listening.overdue_s(node)) is not None:
+            self._agenda.listen(node, due_s)
+
+    def _granted(self, grant: Granted) -> None:
+        """It was: its node is listened for, and looked at when it should have answered."""
+        self._listen(grant.node)
+        self._agenda.put(("instance", *grant.of), self._now_s() + self._settings.answer_s)
+
+    def _hears(self, node: str) -> bool:
+        """Whether it has spoken since its silence was waited for: then nothing there is looked at."""
+        if self._listening.silent(node):
+            return False
+        if node in self._books.pool and self._books.on(node):
+            self._listen(node)
+        return True
 
     # Occurrences
 

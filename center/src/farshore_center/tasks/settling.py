@@ -1,16 +1,17 @@
 """After the commit of a round: leases and documents follow, and who was outrun looks again."""
 
+from collections.abc import Callable
+
 import structlog
 
 from farshore_center.tasks.agenda import Agenda
 from farshore_center.tasks.decision import Decision
 from farshore_center.tasks.delivery import Delivery
 from farshore_center.tasks.leases import Leases
+from farshore_center.tasks.records import Granted
 from farshore_center.tasks.rounds import Decided, TaskCounts
 
 log = structlog.get_logger(__name__)
-
-_SOON_S = 0.001
 
 
 class Settling:
@@ -20,11 +21,13 @@ class Settling:
         delivery: Delivery,
         agenda: Agenda,
         counts: TaskCounts,
+        granted: Callable[[Granted], None],
     ) -> None:
         self._leases = leases
         self._delivery = delivery
         self._agenda = agenda
         self._counts = counts
+        self._granted = granted
 
     def settle(self, decided: Decided) -> None:
         lost = {decision.view.instance.key for decision in decided.lost}
@@ -50,8 +53,7 @@ class Settling:
             if grant.final:
                 self._leases.ended(grant.key)
             elif new and grant.epoch == getattr(decision.after, "epoch", 0):
-                # From now on its silence is listened for.
-                self._agenda.look_at_node(grant.node, _SOON_S)
+                self._granted(grant)
 
     def _renewable(self, decision: Decision) -> None:
         """The current grant as it is in the database now is the one that is renewed."""

@@ -31,7 +31,8 @@ log = logging.getLogger(__name__)
 class FleetSettings:
     """``data``: where the nodes keep their outboxes; None keeps them in memory.
 
-    ``starts_per_s``: how many nodes begin to connect in a second.
+    ``starts_per_s``: how many nodes begin to connect in a second. ``first``: the number of the first
+    node, for several fleets that are parts of one: names and places go on by it.
     """
 
     nodes: int
@@ -45,6 +46,7 @@ class FleetSettings:
     backoff_first_s: float = 2.0
     backoff_max_s: float = 30.0
     starts_per_s: float = 200.0
+    first: int = 1
 
 
 class Fleet:
@@ -62,8 +64,9 @@ class Fleet:
             self._node_settings(index, name)
 
     def names(self) -> list[str]:
-        width = len(str(self._settings.nodes))
-        return [f"{self._settings.prefix}-{i + 1:0{width}}" for i in range(self._settings.nodes)]
+        first, last = self._settings.first, self._settings.first + self._settings.nodes - 1
+        width = len(str(last))
+        return [f"{self._settings.prefix}-{i:0{width}}" for i in range(first, last + 1)]
 
     def connected(self) -> int:
         return sum(agent.connected for agent in self.agents)
@@ -156,8 +159,8 @@ class Fleet:
         flags = {
             "node": name,
             "center": fleet.center,
-            "group": place(index),
-            "labels": labels(index),
+            "group": place(self._settings.first - 1 + index),
+            "labels": labels(self._settings.first - 1 + index),
             "dev": True,
             "sample_interval_s": fleet.sample_interval_s,
             "batch_s": fleet.batch_s,
