@@ -17,10 +17,11 @@ from farshore_center.placement import (
     fits,
     preempt,
 )
-from farshore_center.tasks.books import Books, Found, key_of
+from farshore_center.tasks.books import Books, Found
 from farshore_center.tasks.budget import Budget
 from farshore_center.tasks.claims import Claim, Claims, Victim, gave_way
 from farshore_center.tasks.decision import Decision, grant, hold, leave, refused
+from farshore_center.tasks.holdings import key_of
 from farshore_center.tasks.leases import Leases
 from farshore_center.tasks.records import Granted, Instance, Key, Task
 from farshore_center.tasks.rounds import TaskCounts
