@@ -108,6 +108,10 @@ class Holdings:
         """Labels of grants that are told to end, and hold their place until they have."""
         return self._ending
 
+    def serves(self, task: str) -> bool:
+        """Whether it is a service, as far as anything of it runs."""
+        return task in self._services
+
     def services_below(self, priority: int) -> set[str]:
         """The services of which something runs at this priority or below."""
         weak = (held for held in self.pool.placements.values() if held.priority <= priority)
