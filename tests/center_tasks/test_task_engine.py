@@ -257,6 +257,20 @@ def test_no_place_is_asked_for_while_a_lease_may_hold(state: str) -> None:
         assert over.place is not None
 
 
+def test_a_restored_center_waits_for_leases_that_it_does_not_know() -> None:
+    leases = Leases(now_s=lambda: 100.0)
+    assert leases.forgotten_s(10.0) == float("-inf")
+    leases.restored = True
+    waiting = at_work(state="pending", epoch=0)
+    for kind, waits in (("stop", True), ("keep", False)):
+        view = seen(of=spec(disconnect=contract(kind)), instance=waiting)
+        held = decide(view, world(100.0, forgotten_s=leases.forgotten_s), RULES)
+        assert (held.place is None) == waits
+        assert held.look_s == (over_s(100.0, 10.0) if waits else None)
+        over = world(over_s(100.0, 10.0), forgotten_s=leases.forgotten_s)
+        assert decide(view, over, RULES).place is not None
+
+
 # Sites
 
 

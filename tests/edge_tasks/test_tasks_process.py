@@ -27,8 +27,11 @@ async def test_a_service_runs_with_its_environment_and_is_told(
     script = "echo $FARSHORE_TASK $FARSHORE_INSTANCE $FARSHORE_EPOCH $COLOR $FARSHORE_NODE; pwd; "
     script += "exec sleep 600"
     world.give(1, grant(argv=["sh", "-c", script], env={"COLOR": "red"}))
-    word = await world.comes("running")
-    assert [state for state, _ in word["via"]] == ["preparing", "starting"]
+    await world.comes("running")
+    # A slow machine tells them one by one.
+    passed = [[*word.get("via", []), [word["state"], 0]] for word in world.events()]
+    told = [state for states in passed for state, _ in states]
+    assert told == ["preparing", "starting", "running"]
     home = tmp_path / "tasks" / "web.0.10"
     await eventually(lambda: (home / "output.log").read_text().count("\n") == 2)
     assert (home / "output.log").read_text() == f"web 0 10 red n1\n{home / 'files'}\n"
@@ -36,6 +39,8 @@ async def test_a_service_runs_with_its_environment_and_is_told(
     [held] = world.words("rep/tasks")[-1]["held"]
     assert (held["state"], held["pid"]) == ("running", await world.pid())
     assert world.words("rep/tasks")[-1]["highest"] == {"web/0": 10}
+    assert world.agent is not None
+    assert world.agent.status()["tasks"]["limits"]["by"] in ("cgroup1", "cgroup2", "rlimits")
     await world.stop()
     assert of_tasks(tmp_path), "the agent's end ends no task"
     await world.up()

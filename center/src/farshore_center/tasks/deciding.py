@@ -98,6 +98,7 @@ class Deciding:
             now_s=now_s,
             sights=sites.sights(nodes, self._drains),
             lease_over_s=self._leases.over_s,
+            forgotten_s=self._leases.forgotten_s,
             may_disrupt=budget.take,
             push_on=self._claims.push_on,
             answer_s=self._settings.answer_s,

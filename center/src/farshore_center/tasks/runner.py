@@ -175,6 +175,7 @@ class Runner:
     async def round(self) -> None:
         """Everything that is due now."""
         if self._held():
+            self._leases.restored = True
             return
         self._delivery.want(await self._pruning.prune())
         while due := self._agenda.take_due(self._settings.batch):
