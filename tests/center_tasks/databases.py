@@ -207,3 +207,10 @@ async def make(tmp_path: Path) -> AsyncIterator[MakeStage]:
     yield stage
     for its in reversed(made):
         await its.database.stop()
+
+
+async def with_nodes(databases: Databases, make: MakeStage, *names: str) -> RealStage:
+    stage = await make(Database(databases.new("now")))
+    for name in names:
+        await stage.node(name)
+    return stage

@@ -63,8 +63,8 @@ async def test_two_that_decide_all_the_time_never_have_two_current_grants(
     for name in names:
         await first.put(name, count=4, requests={"cpu_cores": 0.1})
         second.room.runner.look_now([(name, number) for number in range(4)])
-        first.clock.now_s += 0.001
-        second.clock.now_s = first.clock.now_s
+        first.clock.now_s += 1.0
+        second.clock.now_s = first.clock.now_s + 0.007  # so that its grants are others
         await asyncio.gather(first.room.runner.round(), second.room.runner.round())
     for name in names:
         assert current(await first.grants(name)) == [0, 1, 2, 3], name
