@@ -114,7 +114,9 @@ class Books:
         entries = (
             self._registry.all()
             if stale is None
-            else [entry for name in stale if (entry := self._registry.get(name)) is not None]
+            else [
+                entry for name in sorted(stale) if (entry := self._registry.get(name)) is not None
+            ]
         )
         if stale is None or stale:
             self._links = await self._database.read(estimates.load_links)

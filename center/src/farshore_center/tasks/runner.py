@@ -177,8 +177,8 @@ class Runner:
         await self._books.refresh()
         for node in self._books.nodes():
             self._books.refuse(node, self._refusal(node, online=False))
-        self.look_now({grant.of for grant in live} | set(unsettled))
-        for node in {grant.node for grant in live}:
+        self.look_now(sorted({grant.of for grant in live} | set(unsettled)))
+        for node in sorted({grant.node for grant in live}):
             self.look_at_node(node)
         await self._take_over(live)
         for task, next_ms in occurrences:
@@ -414,7 +414,7 @@ class Runner:
         lost = {decision.view.instance.key for decision in decided.lost}
         if lost:
             self.counts.outrun += len(lost)
-            self.look_now(lost)
+            self.look_now(sorted(lost))
         placed = False
         for decision in decided.won:
             placed = self._settle_one(decision) or placed

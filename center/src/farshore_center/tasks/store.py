@@ -41,7 +41,7 @@ from farshore_center.tasks.records import (
     Task,
 )
 
-T = TypeVar("T")
+T = TypeVar("T", str, tuple[str, int], tuple[str, int, int])
 
 _CHUNK = 300
 
@@ -397,6 +397,6 @@ def _grant_columns(each: Granted) -> dict[str, Any]:
 
 
 def _chunks(keys: Iterable[T]) -> Iterator[list[T]]:
-    iterator = iter(dict.fromkeys(keys))
+    iterator = iter(sorted(set(keys)))  # so that a seed replays to the byte
     while chunk := list(itertools.islice(iterator, _CHUNK)):
         yield chunk
