@@ -215,6 +215,10 @@ def _plan(*faults: Fault, nodes: int = 2, task: Fault = LEASED) -> Plan:
     )
 
 
+def shims_begin_without_a_look_at_the_lease(patch: Patch) -> None:
+    patch.setattr(WorldWorkshop, "over", lambda _self, _name: False)
+
+
 PLANS: dict[Callable[[Patch], None], Plan] = {
     # The center dies and comes back while the node that has the lease can't be reached.
     leases_forgotten_by_a_center_that_begins: _plan(
@@ -225,6 +229,10 @@ PLANS: dict[Callable[[Patch], None], Plan] = {
     lease_counted_from_the_answer: _plan(
         Fault(at_s=100.0, kind="one_way", node=0, for_s=40.0, a=0.9, b=0.9),
         Fault(at_s=112.0, kind="one_way", node=0, for_s=200.0, a=0.1, b=0.9),
+    ),
+    # The agent has its lease and is frozen in the moment in which it begins the program.
+    shims_begin_without_a_look_at_the_lease: _plan(
+        Fault(at_s=30.22, kind="frozen", node=0, for_s=150.0, a=0.9)
     ),
     # Node-1 is drained, node-2 has the work and is cut off, the backup knows of neither.
     grants_of_the_lost_future_forgotten: _plan(
