@@ -185,13 +185,20 @@ async def _nothing_taken_up(self: Any) -> None:
         self._go_on(end)
 
 
-def _put(at_s: float, **wanted: object) -> Fault:
-    """A service of one instance with this contract."""
+def nowhere_rather_than_where_it_failed(patch: Patch) -> None:
+    patch.setattr("farshore_center.tasks.books.replace", lambda instance, **_changes: instance)
+
+
+def _put(
+    at_s: float, kind: str = "service", exit_code: int | None = None, **wanted: object
+) -> Fault:
+    """A task of one instance with this contract, and a program that ends so."""
     for number in range(1000):
         fault = Fault(at_s=at_s, kind="task", a=0.1, b=number / 1000)
         spec = spec_of(fault)
-        single = spec["kind"] == "service" and spec["count"] == 1
-        if single and wanted.items() <= spec["disconnect"].items():
+        single = spec["kind"] == kind and spec["count"] == 1 and "cron" not in spec
+        ends = spec["run"].get("exit_code") == exit_code
+        if single and ends and wanted.items() <= spec["disconnect"].items():
             return fault
     raise AssertionError(f"no task has {wanted}")
 
@@ -240,6 +247,10 @@ PLANS: dict[Callable[[Patch], None], Plan] = {
         Fault(at_s=139.0, kind="partition", node=1, for_s=200.0, a=0.1, b=0.9),
         Fault(at_s=140.0, kind="center_restored", for_s=35.0, a=0.1, b=0.01),
         nodes=3,
+    ),
+    # It fails on two nodes, and the third one is gone for good.
+    nowhere_rather_than_where_it_failed: _plan(
+        Fault(at_s=25.0, kind="retire", node=2), nodes=3, task=_put(30.0, "batch", 1)
     ),
     # A node that comes back goes on with what it had; this one does not.
     lost_work_not_replaced: _plan(Fault(at_s=100.0, kind="retire", node=0)),

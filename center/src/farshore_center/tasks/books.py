@@ -5,7 +5,7 @@ loop touches it.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from random import Random
 from typing import Any
 
@@ -223,6 +223,10 @@ class Books:
         demand = self.demand(task, instance, now_ms, runs)
         policy = policy_of(task.spec)
         choice = choose(self.pool, demand, policy, self._rng)
+        if instance.avoid and not isinstance(choice, Choice):
+            # The others are silent, drained or full: rather where it failed than nowhere.
+            demand = self.demand(task, replace(instance, avoid=()), now_ms, runs)
+            choice = choose(self.pool, demand, policy, self._rng)
         return Found(choice=choice, demand=demand, why=self._explained(choice, demand, policy))
 
     def _explained(self, choice: Choice | Unplaceable, demand: Demand, policy: Policy) -> str:
