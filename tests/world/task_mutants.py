@@ -185,6 +185,10 @@ async def _nothing_taken_up(self: Any) -> None:
         self._go_on(end)
 
 
+def what_was_begun_anew_forgotten_by_a_center_that_begins(patch: Patch) -> None:
+    patch.setattr(store, "begun_anew", lambda _conn: [])
+
+
 def nowhere_rather_than_where_it_failed(patch: Patch) -> None:
     patch.setattr("farshore_center.tasks.books.replace", lambda instance, **_changes: instance)
 
@@ -192,12 +196,12 @@ def nowhere_rather_than_where_it_failed(patch: Patch) -> None:
 def _put(
     at_s: float, kind: str = "service", exit_code: int | None = None, **wanted: object
 ) -> Fault:
-    """A task of one instance with this contract, and a program that ends so."""
+    """A task of one instance with this contract, and a program that ends so and soon."""
     for number in range(1000):
         fault = Fault(at_s=at_s, kind="task", a=0.1, b=number / 1000)
         spec = spec_of(fault)
         single = spec["kind"] == kind and spec["count"] == 1 and "cron" not in spec
-        ends = spec["run"].get("exit_code") == exit_code
+        ends = spec["run"].get("exit_code") == exit_code and spec["run"].get("run_s", 0.0) < 30
         if single and ends and wanted.items() <= spec["disconnect"].items():
             return fault
     raise AssertionError(f"no task has {wanted}")
@@ -247,6 +251,13 @@ PLANS: dict[Callable[[Patch], None], Plan] = {
         Fault(at_s=139.0, kind="partition", node=1, for_s=200.0, a=0.1, b=0.9),
         Fault(at_s=140.0, kind="center_restored", for_s=35.0, a=0.1, b=0.01),
         nodes=3,
+    ),
+    # A batch is begun anew while a restored center waits for a person, and the center dies before that.
+    what_was_begun_anew_forgotten_by_a_center_that_begins: _plan(
+        Fault(at_s=120.0, kind="center_restored", for_s=5.0, a=0.1, b=0.2),
+        Fault(at_s=150.0, kind="task_restart", a=0.1),
+        Fault(at_s=160.0, kind="center_crash", for_s=4.0, a=0.2, b=0.5),
+        task=_put(30.0, "batch", 0),
     ),
     # It fails on two nodes, and the third one is gone for good.
     nowhere_rather_than_where_it_failed: _plan(

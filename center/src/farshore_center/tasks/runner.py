@@ -171,10 +171,12 @@ class Runner:
                 if row.drained:
                     self._drains[row.node] = Drain(until_ms=row.drain_until_ms)
             live = store.all_live_grants(conn)
-            return live, store.unsettled(conn), store.next_occurrences(conn)
+            unsettled = store.unsettled(conn) + store.begun_anew(conn)
+            return live, unsettled, store.next_occurrences(conn)
 
         live, unsettled, occurrences = await self._database.read(load)
         await self._books.refresh()
+        self._leases.used = bool(self._books.nodes())
         for node in self._books.nodes():
             self._books.refuse(node, self._refusal(node, online=False))
         self.look_now(sorted({grant.of for grant in live} | set(unsettled)))
@@ -230,7 +232,6 @@ class Runner:
     async def round(self) -> None:
         """Everything that is due now."""
         if self._held():
-            self._leases.restored = True
             return
         await self._prune()
         while due := self._due.take_due(self._now_s(), self._settings.batch):

@@ -28,7 +28,7 @@ def _always(_task: str) -> bool:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
     """``lease_over_s``: when a grant's lease is surely over, on the monotonic clock; ``forgotten_s``: the
-    same of a grant that a restored center does not know, by the lease's length. ``may_disrupt``: whether
+    same of a grant that this center does not know, by the lease's length. ``may_disrupt``: whether
     one more instance of the task may be ended now; it counts."""
 
     now_ms: int
