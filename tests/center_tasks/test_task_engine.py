@@ -257,10 +257,10 @@ def test_no_place_is_asked_for_while_a_lease_may_hold(state: str) -> None:
         assert over.place is not None
 
 
-def test_a_restored_center_waits_for_leases_that_it_does_not_know() -> None:
+def test_a_center_that_begins_waits_for_leases_that_it_does_not_know() -> None:
     leases = Leases(now_s=lambda: 100.0)
     assert leases.forgotten_s(10.0) == float("-inf")
-    leases.restored = True
+    leases.used = True
     waiting = at_work(state="pending", epoch=0)
     for kind, waits in (("stop", True), ("keep", False)):
         view = seen(of=spec(disconnect=contract(kind)), instance=waiting)

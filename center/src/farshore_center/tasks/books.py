@@ -128,7 +128,9 @@ class Books(Holdings):
         entries = (
             self._registry.all()
             if stale is None
-            else [entry for name in stale if (entry := self._registry.get(name)) is not None]
+            else [
+                entry for name in sorted(stale) if (entry := self._registry.get(name)) is not None
+            ]
         )
         if stale is None or stale:
             self._links = await self._database.read(estimates.load_links)
@@ -210,6 +212,7 @@ class Books(Holdings):
         policy = policy_of(task.spec)
         choice = choose(self.pool, demand, policy, self._rng)
         if instance.avoid and not isinstance(choice, Choice):
+            # The others are silent, drained or full: rather where it failed than nowhere.
             demand = self.demand(task, replace(instance, avoid=()), now_ms, runs)
             choice = choose(self.pool, demand, policy, self._rng)
         why = explained(self.pool, choice, demand, policy)

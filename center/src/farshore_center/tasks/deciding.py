@@ -141,7 +141,7 @@ class Deciding:
 
     def _go_on(self, tasks: AbstractSet[str], budget: Budget) -> None:
         """As many of those that were held back as may be ended now are looked at again."""
-        for task in tasks & self._held.keys():
+        for task in sorted(tasks & self._held.keys()):
             waiting = self._held[task]
             for key in list(waiting)[: max(0, budget.left(task))]:
                 del waiting[key]
