@@ -3,6 +3,8 @@
 import os
 import pwd
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ import pytest
 from edge.edge_bench import eventually
 from edge_tasks.task_bench import World, grant, leased, of_tasks, with_pid
 from farshore_edge.commands.verbs.table import process
+from farshore_edge.tasks.drivers.process.starting import PACKAGES, SHIM
+from farshore_edge.tasks.drivers.shim.system import boot_id, boot_s
 
 pytestmark = pytest.mark.processes
 
@@ -371,8 +375,8 @@ async def test_a_killed_shim_takes_the_rest_with_it(world: World, tmp_path: Path
     await world.up()
     world.give(1, grant())
     first = await world.pid()
-    [shim] = of_tasks(tmp_path) - {first}
-    with_pid(shim, signal.SIGKILL)
+    [other] = of_tasks(tmp_path) - {first}
+    with_pid(other, signal.SIGKILL)
     word = await world.comes("backing_off")
     assert (word["code"], word["reason"]) == (
         "unseen",
@@ -380,3 +384,25 @@ async def test_a_killed_shim_takes_the_rest_with_it(world: World, tmp_path: Path
     )
     await world.comes("running", times=2)
     assert not lives(first)
+
+
+@pytest.mark.parametrize(("left_s", "begins"), [(-1.0, False), (600.0, True)])
+def test_a_shim_begins_nothing_whose_lease_has_ended(
+    tmp_path: Path, left_s: float, begins: bool
+) -> None:
+    """Its agent had a lease, and was frozen before it came to start the program."""
+    (tmp_path / "number").write_text("1")
+    end_s = boot_s() + left_s
+    lease, note = tmp_path / "lease", tmp_path / "note"
+    lease.write_text(f"{boot_id()} {end_s} {end_s} {end_s}\n")
+    options = [f"lease={lease}", f"output={tmp_path / 'output'}", f"cwd={tmp_path}", "mark=NONE=1"]
+    command = [sys.executable, "-I", "-S", "-c", SHIM, PACKAGES, str(tmp_path), "1", *options]
+    done = subprocess.run(
+        [*command, "--", "/bin/sh", "-c", f"echo began > {note}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.startswith("started " if begins else "over its lease has ended")
+    assert (note.exists(), (tmp_path / "exit").exists()) == (begins, begins)

@@ -185,13 +185,24 @@ async def _nothing_taken_up(self: Any) -> None:
         self._go_on(end)
 
 
-def _put(at_s: float, **wanted: object) -> Fault:
-    """A service of one instance with this contract."""
+def what_was_begun_anew_forgotten_by_a_center_that_begins(patch: Patch) -> None:
+    patch.setattr(store, "begun_anew", lambda _conn: [])
+
+
+def nowhere_rather_than_where_it_failed(patch: Patch) -> None:
+    patch.setattr("farshore_center.tasks.books.replace", lambda instance, **_changes: instance)
+
+
+def _put(
+    at_s: float, kind: str = "service", exit_code: int | None = None, **wanted: object
+) -> Fault:
+    """A task of one instance with this contract, and a program that ends so and soon."""
     for number in range(1000):
         fault = Fault(at_s=at_s, kind="task", a=0.1, b=number / 1000)
         spec = spec_of(fault)
-        single = spec["kind"] == "service" and spec["count"] == 1
-        if single and wanted.items() <= spec["disconnect"].items():
+        single = spec["kind"] == kind and spec["count"] == 1 and "cron" not in spec
+        ends = spec["run"].get("exit_code") == exit_code and spec["run"].get("run_s", 0.0) < 30
+        if single and ends and wanted.items() <= spec["disconnect"].items():
             return fault
     raise AssertionError(f"no task has {wanted}")
 
@@ -215,6 +226,10 @@ def _plan(*faults: Fault, nodes: int = 2, task: Fault = LEASED) -> Plan:
     )
 
 
+def shims_begin_without_a_look_at_the_lease(patch: Patch) -> None:
+    patch.setattr(WorldWorkshop, "over", lambda _self, _name: False)
+
+
 PLANS: dict[Callable[[Patch], None], Plan] = {
     # The center dies and comes back while the node that has the lease can't be reached.
     leases_forgotten_by_a_center_that_begins: _plan(
@@ -226,12 +241,27 @@ PLANS: dict[Callable[[Patch], None], Plan] = {
         Fault(at_s=100.0, kind="one_way", node=0, for_s=40.0, a=0.9, b=0.9),
         Fault(at_s=112.0, kind="one_way", node=0, for_s=200.0, a=0.1, b=0.9),
     ),
+    # The agent has its lease and is frozen in the moment in which it begins the program.
+    shims_begin_without_a_look_at_the_lease: _plan(
+        Fault(at_s=30.22, kind="frozen", node=0, for_s=150.0, a=0.9)
+    ),
     # Node-1 is drained, node-2 has the work and is cut off, the backup knows of neither.
     grants_of_the_lost_future_forgotten: _plan(
         Fault(at_s=110.0, kind="drain", node=0, for_s=1000.0, a=0.1),
         Fault(at_s=139.0, kind="partition", node=1, for_s=200.0, a=0.1, b=0.9),
         Fault(at_s=140.0, kind="center_restored", for_s=35.0, a=0.1, b=0.01),
         nodes=3,
+    ),
+    # A batch is begun anew while a restored center waits for a person, and the center dies before that.
+    what_was_begun_anew_forgotten_by_a_center_that_begins: _plan(
+        Fault(at_s=120.0, kind="center_restored", for_s=5.0, a=0.1, b=0.2),
+        Fault(at_s=150.0, kind="task_restart", a=0.1),
+        Fault(at_s=160.0, kind="center_crash", for_s=4.0, a=0.2, b=0.5),
+        task=_put(30.0, "batch", 0),
+    ),
+    # It fails on two nodes, and the third one is gone for good.
+    nowhere_rather_than_where_it_failed: _plan(
+        Fault(at_s=25.0, kind="retire", node=2), nodes=3, task=_put(30.0, "batch", 1)
     ),
     # A node that comes back goes on with what it had; this one does not.
     lost_work_not_replaced: _plan(Fault(at_s=100.0, kind="retire", node=0)),

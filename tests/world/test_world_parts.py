@@ -132,8 +132,10 @@ def test_every_kind_of_fault_can_be_made() -> None:
 
 
 def test_every_kind_is_drawn() -> None:
-    drawn = {fault.kind for seed in range(60) for fault in draw(seed, nodes=3, hours=1).faults}
-    assert drawn == set(KINDS)  # a part of these worlds has tasks
+    plans = [
+        draw(seed, nodes=3, hours=1, tasks=tasks) for seed in range(60) for tasks in (False, True)
+    ]
+    assert {fault.kind for plan in plans for fault in plan.faults} == set(KINDS)
 
 
 def test_a_file_that_holds_no_plan_is_named(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def _nobody(_key: Key, _epoch: int) -> Push | None:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
     """``lease_over_s``: when a grant's lease is surely over, on the monotonic clock; ``forgotten_s``: the
-    same of a grant that a restored center does not know, by the lease's length. ``may_disrupt``: whether
+    same of a grant that this center does not know, by the lease's length. ``may_disrupt``: whether
     one more instance of the task may be ended now; it counts. ``push_on``: why this grant is to end, if it
     is. ``answer_s``: what an online node has to say a word of a grant; ``slow_s``: a grant that takes longer
     to run is told of."""

@@ -7,7 +7,7 @@ code, in the transaction that it is about to commit.
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from farshore_protocol.tasks import TaskSpec
@@ -30,6 +30,28 @@ class SiteCut:
     until_s: float
     nodes: frozenset[str]
     well: frozenset[str]
+
+
+class Row(NamedTuple):
+    """An instance as the center has it, with its task's wish and its grant's node."""
+
+    task: str
+    instance: int
+    wanted: str
+    state: str
+    epoch: int
+    reason: str | None
+    node: str | None
+    at_node: str | None
+
+    @property
+    def key(self) -> Key:
+        return self.task, self.instance
+
+    def __str__(self) -> str:
+        why = f" ({self.reason})" if self.reason else ""
+        grant = f"epoch {self.epoch} at {self.node} is {self.at_node}" if self.node else "no grant"
+        return f"{self.task}/{self.instance} is {self.state}{why}, {grant}"
 
 
 class TaskInvariants:
@@ -202,27 +224,34 @@ class TaskInvariants:
     def unsettled(self) -> str | None:
         """I12: what is wanted runs, just once, and nothing else; why that is not so yet."""
         wanted: set[tuple[Key, int]] = set()
-        for row in self._store.rows(
-            "SELECT t.name, t.wanted, t.spec, i.instance, i.state, i.epoch, i.reason, g.node, g.state "
+        for *columns, text, new in self._store.rows(
+            "SELECT t.name, i.instance, t.wanted, i.state, i.epoch, i.reason, g.node, g.state, "
+            "t.spec, i.run < t.run "
             "FROM task t JOIN task_instance i ON i.task = t.name LEFT JOIN task_grant g "
-            "ON g.task = i.task AND g.instance = i.instance AND g.epoch = i.epoch ORDER BY 1, 4"
+            "ON g.task = i.task AND g.instance = i.instance AND g.epoch = i.epoch ORDER BY 1, 2"
         ):
-            name, wish, text, instance, state, epoch, _, node, at_node = row
-            key, spec = (name, instance), msgspec.json.decode(text, type=TaskSpec)
-            what = f"{name}/{instance}: {state} {row[6] or ''}, {epoch} at {node}: {at_node}"
-            if wish == "delete":
-                return f"{what}, which is deleted"
-            if wish == "stop" and state in ("pending", "active"):
-                return f"{what}, which is stopped"
-            if state == "active":
-                wanted.add((key, epoch))
-            if wish != "run" or spec.cron is not None or self._excused(spec, node, at_node):
-                continue
-            if spec.kind == "batch" and state in ("pending", "active", "stopped"):
-                return what
-            if spec.kind == "service" and not self._runs_once(key, epoch, state):
-                return f"{what}; running: {', '.join(map(str, self._here(key)))}"
+            row, spec = Row(*columns), msgspec.json.decode(text, type=TaskSpec)
+            if row.state == "active":
+                wanted.add((row.key, row.epoch))
+            why = self._lacks(row, spec, new=bool(new))
+            if why is not None:
+                return f"{row}: {why}"
         return self._unwanted(wanted)
+
+    def _lacks(self, row: Row, spec: TaskSpec, *, new: bool) -> str | None:
+        if row.wanted == "delete":
+            return "it is deleted"
+        if row.wanted == "stop":
+            return "it is stopped" if row.state in ("pending", "active") else None
+        if spec.cron is not None or self._excused(spec, row.node, row.at_node):
+            return None
+        if new:
+            return "it was begun anew"
+        if spec.kind == "batch":
+            return "it has no end" if row.state in ("pending", "active", "stopped") else None
+        if self._runs_once(row.key, row.epoch, row.state):
+            return None
+        return f"running are {', '.join(map(str, self._here(row.key))) or 'none'}"
 
     def _excused(self, spec: TaskSpec, node: str | None, at_node: str | None) -> bool:
         """It waits for a machine that is gone for good, as its contract has it; or there is none left."""

@@ -149,6 +149,11 @@ class WorldWorkshop:
     def names(self) -> list[str]:
         return list(self._current)
 
+    def over(self, name: str) -> bool:
+        """Whether its lease has ended, by the clock of its machine."""
+        lease = self.leases.find(name)
+        return lease is None or self._clock.monotonic_s() >= lease.kill_s
+
     def kill_all(self) -> None:
         """As SIGKILL from outside."""
         for run in self.running():
@@ -270,6 +275,8 @@ class WorldDriver:
             raise DriverError("no_program", "it can't be started, on purpose")
         rng = self._workshop.rng
         await asyncio.sleep(rng.uniform(0, SPAWN_S))
+        if work.lease is not None and self._workshop.over(work.id):
+            raise DriverError("not_started", "its lease has ended")  # as the shim looks at it
         run = self._workshop.begin(work)
         await asyncio.sleep(rng.uniform(0, SPAWN_S))
         return WorldRunning(self._workshop, run)

@@ -32,6 +32,8 @@ def main(words: list[str]) -> int:
         return say("busy")
     if read(f"{folder}/number").strip() != number:
         return say("late")  # the agent that started it died, and another one goes on
+    if "lease" in options.plain and boot_s() >= _lease(options.plain["lease"])[1]:
+        return say("over its lease has ended")  # the agent was frozen when it began this
     return _run(folder, number, options, argv)
 
 
