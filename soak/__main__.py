@@ -48,6 +48,11 @@ def options(argv: Sequence[str]) -> argparse.Namespace:
     )
     world.add_argument("--nodes", type=_count, help="in every world; default: a mix of sizes")
     world.add_argument("--hours", type=float, help="of every world; default: a mix of sizes")
+    world.add_argument(
+        "--tasks",
+        action=argparse.BooleanOptionalAction,
+        help="in every world or in none; default: as the seed has it",
+    )
     world.add_argument("--processes", type=_count, help="default: one for each core")
     kills = soaks.add_parser("kills", help="SIGKILL of agents and of the center, under load")
     kills.add_argument("--agent-kills", type=_count, default=KILLS.agent_kills)
@@ -162,6 +167,7 @@ def _world(chosen: argparse.Namespace) -> int:
         seeds=chosen.seeds,
         nodes=chosen.nodes,
         hours=chosen.hours,
+        tasks=chosen.tasks,
         processes=chosen.processes or WorldsSettings().processes,
     )
     code, began, tally = commit(WORLD_ON_TRIAL), datetime.now(UTC), Tally()

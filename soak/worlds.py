@@ -32,12 +32,13 @@ SEEDS_PER_PROCESS = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorldsSettings:
-    """``nodes``, ``hours``: of every world, in place of the mix."""
+    """``nodes``, ``hours``, ``tasks``: of every world, in place of what the seed says."""
 
     first: int = 0
     seeds: int = 1000
     nodes: int | None = None
     hours: float | None = None
+    tasks: bool | None = None
     processes: int = field(default_factory=lambda: os.cpu_count() or 1)
 
     def size(self, seed: int) -> Size:
@@ -46,7 +47,7 @@ class WorldsSettings:
 
     def told(self) -> dict[str, Any]:
         sizes = {str(size): weight for size, weight in MIX}
-        fixed = {"nodes": self.nodes, "hours": self.hours}
+        fixed = {"nodes": self.nodes, "hours": self.hours, "tasks": self.tasks}
         return {
             "first": self.first,
             "seeds": self.seeds,
@@ -63,16 +64,19 @@ class Lived:
     seed: int
     size: Size
     broker: str
+    tasks: bool
     faults: Mapping[str, int]
     virtual_s: float
     counts: Mapping[str, int]
     violations: tuple[Violation, ...]
 
 
-def live(task: tuple[int, Size]) -> Lived:
-    seed, size = task
-    plan = draw(seed, nodes=size.nodes, hours=size.hours)
+def live(task: tuple[int, Size, bool | None]) -> Lived:
+    seed, size, tasks = task
+    plan = draw(seed, nodes=size.nodes, hours=size.hours, tasks=tasks)
     where = f"farshore-sim world --seed {seed} --nodes {size.nodes} --hours {size.hours:g}"
+    if tasks is not None:
+        where += " --tasks" if tasks else " --no-tasks"
     virtual_s, counts = 0.0, dict[str, int]()
     try:
         outcome = run_plan(plan)
@@ -90,6 +94,7 @@ def live(task: tuple[int, Size]) -> Lived:
         seed=seed,
         size=size,
         broker=plan.broker,
+        tasks=plan.sites > 0,
         faults=Counter(fault.kind for fault in plan.faults),
         virtual_s=virtual_s,
         counts=counts,
@@ -103,6 +108,7 @@ class Tally:
 
     worlds: int = 0
     failed: int = 0
+    with_tasks: int = 0
     took_s: float = 0.0
     virtual_s: float = 0.0
     sizes: Counter[str] = field(default_factory=Counter)
@@ -115,6 +121,7 @@ class Tally:
     def add(self, lived: Lived) -> None:
         self.worlds += 1
         self.failed += bool(lived.violations)
+        self.with_tasks += lived.tasks
         self.virtual_s += round(lived.virtual_s, 3)  # as it is told, so that parts add up
         self.sizes[str(lived.size)] += 1
         self.brokers[lived.broker] += 1
@@ -127,6 +134,7 @@ class Tally:
         return {
             "worlds": self.worlds,
             "worlds_failed": self.failed,
+            "worlds_with_tasks": self.with_tasks,
             "took_s": round(self.took_s, 1),
             "worlds_a_second": round(self.worlds / self.took_s, 2) if self.took_s else 0.0,
             "virtual_s": round(self.virtual_s, 3),
@@ -143,6 +151,7 @@ class Tally:
         return cls(
             worlds=counts["worlds"],
             failed=counts["worlds_failed"],
+            with_tasks=counts.get("worlds_with_tasks", 0),
             took_s=counts["took_s"],
             virtual_s=counts["virtual_s"],
             sizes=Counter(counts["worlds_by_size"]),
@@ -167,7 +176,7 @@ def worlds(
     """
     start = settings.first + tally.worlds
     todo = range(start, settings.first + settings.seeds)
-    tasks = [(seed, settings.size(seed)) for seed in todo]
+    tasks = [(seed, settings.size(seed), settings.tasks) for seed in todo]
     began_s = told_s = time.monotonic()
     before_s = tally.took_s
     with (

@@ -22,7 +22,7 @@ LOOK_S = 0.1
 WITHIN_S = 120.0
 LANES = 2
 """Kinds at work at the same time: no more than there are cores to compute on."""
-EARLIER_RUNS = 3
+EARLIER_RUNS = 2
 
 
 class Driver:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 CORE = "core-1"
 SLOWNESS = 4
 """So many times as long as in the core computes a node of the edge."""
-MOST_MOVED_S = 4.0
+MOST_MOVED_S = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +67,11 @@ SITES = (
 )
 KINDS = tuple(
     Kind(name=name, core_s=core_s)
-    for name, core_s in (("count", 0.1), ("detect", 0.2), ("track", 0.4), ("encode", 0.6))
+    for name, core_s in (("count", 0.08), ("detect", 0.15), ("track", 0.25), ("encode", 0.4))
 )
 
 
-def whole(seed: int, jobs_of_a_kind: int = 10) -> Scenario:
+def whole(seed: int, jobs_of_a_kind: int = 9) -> Scenario:
     rng = random.Random(seed)  # noqa: S311 - replayable, not secret
     found: list[Job] = []
     for kind in KINDS:
@@ -79,7 +79,7 @@ def whole(seed: int, jobs_of_a_kind: int = 10) -> Scenario:
             site = SITES[(at + len(found)) % len(SITES)]
             # Even steps with some noise, so that few jobs cover the whole range.
             part = (at + rng.random()) / jobs_of_a_kind
-            found.append(job(len(found), kind, site, between(0.08, 4.0, part)))
+            found.append(job(len(found), kind, site, between(0.12, 6.0, part)))
     rng.shuffle(found)
     return Scenario(
         sites=SITES, kinds=KINDS, earlier=earlier(KINDS, SITES), jobs=tuple(found), rounds=2

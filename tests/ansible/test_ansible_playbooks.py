@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import pytest
-from system.programs import free_port
+from ports import free_port
 
 pytestmark = pytest.mark.processes
 

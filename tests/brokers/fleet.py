@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
-from link.brokers import Mosquitto, Nats, Program, free_port
+from link.brokers import Mosquitto, Nats, Program
+from ports import free_port
 
 DEADLINE_S = 25.0
 SAMPLE_S = 0.1

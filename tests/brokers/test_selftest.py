@@ -11,8 +11,9 @@ from farshore_center.broker.selftest import SelfTest, SelfTestSettings
 from farshore_protocol.clock import SystemClock
 from farshore_protocol.link import BackoffSettings, Link, Message, Session
 from farshore_protocol.link.memory import MemoryBus, MemoryLink
-from link.brokers import BROKERS, Broker, Mosquitto, free_port, mqtt_link
+from link.brokers import BROKERS, Broker, Mosquitto, mqtt_link
 from link.peer import Peer
+from ports import free_port
 
 QUICK = SelfTestSettings(within_s=0.3)
 PATIENT = SelfTestSettings(within_s=5.0)

@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import json
 import random
-import socket
 import time
 import uuid
 from collections.abc import Callable
@@ -18,17 +17,11 @@ from farshore_center.cli.center import _listen, _server
 from farshore_center.settings import Settings, read_settings
 from farshore_protocol.clock import Clock, SystemClock
 from paho.mqtt.enums import CallbackAPIVersion
+from ports import free_port
 
 DEADLINE_S = 45.0
 BOOT = "b00t"
 EPOCH = "ep0ch"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def until(condition: Callable[[], Any], what: str = "it") -> Any:

@@ -5,11 +5,12 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from center.running import free_port, until
+from center.running import until
 from farshore_center.settings import Address
 from farshore_center.uplink.external import INBOX_MESSAGES, ExternalUplink
 from farshore_protocol.clock import SystemClock
 from farshore_protocol.link import Message
+from ports import free_port
 
 Take = Callable[[str, bytes, str | None], Awaitable[None]]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from farshore_center.tasks import engine
+from farshore_center.tasks.claims import Push
 from farshore_center.tasks.engine import Decision, Rules, decide
 from farshore_center.tasks.hearing import hear
 from farshore_center.tasks.leases import Leases, over_s
@@ -143,6 +144,53 @@ def test_the_replacement_stays_by_default() -> None:
     ]
 
 
+PUSH = Push(
+    epoch=5, why="preempted", state="preempted", reason="high/0 needs it", document='{"by":1}'
+)
+
+
+def test_who_is_pushed_out_is_told_to_end_and_says_why() -> None:
+    found = decide(
+        seen(granted()), world(push_on=lambda _key, epoch: PUSH if epoch == 5 else None), RULES
+    )
+    assert [(each.want, each.why) for each in found.grants] == [("stop", "preempted")]
+    assert found.after is not None
+    assert (found.after.decision, found.after.reason) == (PUSH.document, PUSH.reason)
+    assert [line.state for line in found.lines] == ["preempted"]
+    ended = replace(found.grants[0], state="stopped")
+    again = decide(seen(ended, instance=found.after), world(), RULES)
+    assert again.place == engine.Place("placed")
+
+
+@pytest.mark.parametrize(
+    ("push", "waits"),
+    [(PUSH, True), (replace(PUSH, why="moved", state="rebalanced"), False)],
+    ids=["preempted", "moved"],
+)
+def test_nobody_gives_way_beyond_the_budget_of_its_service(push: Push, waits: bool) -> None:
+    more: dict[str, Any] = {
+        "push_on": lambda _key, _epoch: push,
+        "may_disrupt": lambda _task: False,
+    }
+    found = decide(seen(granted()), world(**more), RULES)
+    assert not found.grants
+    assert [line.state for line in found.lines] == (["waiting"] if waits else [])
+    batch = decide(seen(granted(), of=spec(kind="batch")), world(**more), RULES)
+    assert [each.want for each in batch.grants] == ["stop"]
+
+
+def test_a_grant_without_an_answer_is_lost_and_its_node_avoided() -> None:
+    grant = granted(state="granted", granted_ms=10_000)
+    here = {"n1": Sight(here_since_s=0.0)}
+    before = decide(seen(grant), world(99.9, here), RULES)
+    assert (before.grants, before.look_s) == ((), 100.0)
+    found = decide(seen(grant), world(100.0, here), RULES)
+    assert [each.state for each in found.grants] == ["lost"]
+    assert found.after is not None
+    assert found.after.avoid == ("n1",)
+    assert found.place == engine.Place("replaced")
+
+
 def test_a_node_that_is_drained_keeps_its_batch_until_the_deadline() -> None:
     drained = {"n1": Sight(drain=Drain(until_ms=200_000))}
     view = seen(granted(), of=spec(kind="batch"))
@@ -207,6 +255,20 @@ def test_no_place_is_asked_for_while_a_lease_may_hold(state: str) -> None:
         assert (held.place, held.look_s) == (None, 101.0)
         over = decide(view, world(101.0, sights, lease_over_s=lambda _g: 101.0), RULES)
         assert over.place is not None
+
+
+def test_a_center_that_begins_waits_for_leases_that_it_does_not_know() -> None:
+    leases = Leases(now_s=lambda: 100.0)
+    assert leases.forgotten_s(10.0) == float("-inf")
+    leases.used = True
+    waiting = at_work(state="pending", epoch=0)
+    for kind, waits in (("stop", True), ("keep", False)):
+        view = seen(of=spec(disconnect=contract(kind)), instance=waiting)
+        held = decide(view, world(100.0, forgotten_s=leases.forgotten_s), RULES)
+        assert (held.place is None) == waits
+        assert held.look_s == (over_s(100.0, 10.0) if waits else None)
+        over = world(over_s(100.0, 10.0), forgotten_s=leases.forgotten_s)
+        assert decide(view, over, RULES).place is not None
 
 
 # Sites

@@ -143,10 +143,51 @@ async def test_a_service_never_loses_more_than_its_budget_at_once(make_stage: Ma
     await stage.later(20)
     ending = [grant for grant in node.document.grants if grant.want == "stop"]  # type: ignore[union-attr]
     assert len(ending) == 1
-    # Four at once are more than it may lose, so nothing is pushed out for it.
+
+
+async def test_a_service_that_would_lose_too_many_is_spared(make_stage: MakeStage) -> None:
+    stage = await make_stage()
+    await stage.node("n1", cores=4)
+    await stage.put("low", priority=10, requests={"cpu_cores": 1.0}, count=4)
+    await stage.step()
     await stage.put("all", priority=95, requests={"cpu_cores": 4.0})
     await stage.step()
+    assert await stage.where("low") == [("n1", "running")] * 4
     assert "give way" not in (await stage.instances("all"))[0]["pending_reason"]
+    await stage.room.service.delete("all", "ada")
+    # Somebody else gives way, though its priority is higher.
+    await stage.node("n2", cores=4)
+    await stage.put("report", kind="batch", priority=60, requests={"cpu_cores": 4.0})
+    await stage.step()
+    await stage.put("all", priority=95, requests={"cpu_cores": 4.0})
+    await stage.step()
+    assert await stage.where("low") == [("n1", "running")] * 4
+    assert await stage.where("all") == [("n2", "running")]
+    assert await stage.where("report") == [(None, "pending")]
+
+
+async def test_nobody_is_pushed_out_where_a_place_becomes_free_anyway(
+    make_stage: MakeStage,
+) -> None:
+    stage = await make_stage()
+    node = await stage.node("n1")
+    await stage.put("ends", priority=90, requests=FULL)
+    await stage.step()
+    await stage.node("n2")
+    await stage.put("low", priority=10, requests=FULL)
+    await stage.step()
+    node.slow = True
+    await stage.room.service.stop("ends", "ada")
+    await stage.step()
+    await stage.put("high", priority=90, requests=FULL)
+    await stage.step()
+    await stage.later(20)
+    assert await stage.where("low") == [("n2", "running")]
+    (ending,) = [grant for grant in node.document.grants if grant.want == "stop"]  # type: ignore[union-attr]
+    await stage.say("n1", node.say(ending, "stopped"))
+    await stage.step()
+    assert await stage.where("high") == [("n1", "running")]
+    assert await stage.where("low") == [("n2", "running")]
 
 
 async def test_a_victim_on_a_lease_runs_elsewhere_only_after_its_end(make_stage: MakeStage) -> None:

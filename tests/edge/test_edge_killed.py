@@ -12,8 +12,9 @@ from typing import Any
 import orjson
 import pytest
 from edge.edge_bench import eventually
-from edge.test_edge_process import Agents, _free_port
+from edge.test_edge_process import Agents
 from farshore_protocol.stream import RangeSet
+from ports import free_port
 
 pytestmark = pytest.mark.processes
 
@@ -33,7 +34,7 @@ async def agents(tmp_path: Path) -> AsyncIterator[Agents]:
 
 def _center(agents: Agents, mqtt: int) -> subprocess.Popen[bytes]:
     argv = [str(Path(sys.executable).with_name("farshore-center")), "run", "--dev"]
-    argv += ["--data", str(agents.data / "center"), "--http", f"127.0.0.1:{_free_port()}"]
+    argv += ["--data", str(agents.data / "center"), "--http", f"127.0.0.1:{free_port()}"]
     argv += ["--mqtt", f"127.0.0.1:{mqtt}"]
     with agents.log.open("ab") as log:
         process = subprocess.Popen(argv, stdout=log, stderr=log)
@@ -83,7 +84,7 @@ async def _one_life(agents: Agents, mqtt: int) -> subprocess.Popen[bytes]:
 async def test_after_kill_9_the_books_at_the_center_add_up_and_little_is_lost(
     agents: Agents,
 ) -> None:
-    mqtt = _free_port()
+    mqtt = free_port()
     _center(agents, mqtt)
     await eventually(lambda: _metrics(agents) is not None or _is_made(agents), deadline_s=30)
     for _ in range(3):

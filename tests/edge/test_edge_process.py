@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from broker.conftest import bench, make_bench
 from broker.workbench import Bench
 from edge.edge_bench import eventually
 from farshore_protocol.telemetry import inflate
+from ports import free_port
 
 __all__ = ["bench", "make_bench"]
 
@@ -87,15 +87,9 @@ async def agents(tmp_path: Path) -> AsyncIterator[Agents]:
         process.wait()
 
 
-def _free_port() -> int:
-    with closing(socket.socket()) as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
-
-
 @pytest.fixture
 def dead_port() -> int:
-    return _free_port()
+    return free_port()
 
 
 def _words(bench: Bench, kind: str) -> list[dict[str, Any]]:
@@ -195,7 +189,7 @@ async def test_it_is_one_small_process(agents: Agents, bench: Bench) -> None:
 async def test_a_real_center_that_is_killed_gets_everything_when_it_is_back(
     agents: Agents, tmp_path: Path
 ) -> None:
-    mqtt, http = _free_port(), _free_port()
+    mqtt, http = free_port(), free_port()
     held = "SELECT count(*) FROM record WHERE stream = 'metrics'"
     head = "SELECT max(seq) FROM record WHERE stream = 'metrics'"
 

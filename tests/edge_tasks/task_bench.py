@@ -192,7 +192,7 @@ class FakeDriver:
     name = "process"
 
     def __init__(self, **troubles: tuple[str, int]) -> None:
-        from farshore_edge.tasks.drivers.process import ProcessSettings
+        from farshore_protocol.tasks.settings import ProcessSettings
 
         self.settings = ProcessSettings
         self.troubles = dict(troubles)

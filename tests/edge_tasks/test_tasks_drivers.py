@@ -1,27 +1,37 @@
 """A driver that hangs, fails or breaks at any of its verbs keeps neither the node nor the task for ever."""
 
+import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from edge.edge_bench import FailingDatabase, eventually
 from edge_tasks.task_bench import FakeDriver, World, grant
-from farshore_edge.tasks import keeper
+from farshore_edge.tasks import checking
+from farshore_edge.tasks.drivers.model import Capacity
 from farshore_edge.tasks.lease_files import MemoryLeases
 from farshore_edge.tasks.parts import Deadlines, TaskParts
+from farshore_protocol.tasks.spec import HealthCheck
 
 SHORT = Deadlines(
-    available_s=0.2, prepare_s=0.2, start_s=0.2, adopt_s=0.2, stop_s=0.2, sweep_s=0.2, remove_s=0.2
+    available_s=0.2,
+    prepare_s=0.2,
+    start_s=0.2,
+    adopt_s=0.2,
+    stop_s=0.2,
+    sweep_s=0.2,
+    remove_s=0.2,
+    facts_s=0.2,
+    again_s=0.05,
+    again_max_s=0.1,
 )
 QUICK = {"delay_s": 0.01, "delay_max_s": 0.02}
 
 
 def parts(driver: FakeDriver) -> TaskParts:
     return TaskParts(drivers=(driver,), deadlines=SHORT, leases=MemoryLeases())
-
-
-@pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper, "AGAIN_S", (0.05, 0.1))
 
 
 @pytest.mark.parametrize(
@@ -122,4 +132,117 @@ async def test_waiting_for_its_turn_or_its_image_it_can_be_stopped() -> None:
     world.give(2, grant(want="stop", reason="drained"))
     assert (await world.comes("stopped"))["code"] == "drained"
     assert "start" not in driver.calls
+    await world.stop()
+
+
+def held_of(world: World, task: str) -> dict[str, Any]:
+    """As the node's newest report has it, which is what the center shows."""
+    reports = world.words("rep/tasks")
+    found = {each["task"]: each for each in reports[-1]["held"]} if reports else {}
+    return dict(found.get(task, {}))
+
+
+async def test_while_one_hangs_the_center_is_told_and_the_others_are_served() -> None:
+    driver = FakeDriver(prepare=("hang", 1))
+    world = World(replace(parts(driver), deadlines=replace(SHORT, prepare_s=600, slow_s=0.1)))
+    await world.up()
+    world.give(1, grant("slow"))
+    await eventually(lambda: "prepare" in driver.calls)
+    world.give(2, grant("slow"), grant())
+    await world.comes("running")
+    await eventually(lambda: "reason" in held_of(world, "slow"))
+    held = held_of(world, "slow")
+    assert held["state"] == "preparing"
+    assert held["reason"] == "prepare: no answer for 0.1 s; it is given up after 600 s"
+    await world.stop()
+
+
+async def test_what_cant_be_ended_is_told_and_the_others_are_served() -> None:
+    driver = FakeDriver(stop=("hang", 1_000_000))
+    world = World(parts(driver))
+    await world.up()
+    world.give(1, grant("deaf", stop_grace_s=0))
+    await world.comes("running", "deaf")
+    world.give(2, grant("deaf", stop_grace_s=0, want="stop"), grant())
+    await world.comes("running")
+    await eventually(lambda: "reason" in held_of(world, "deaf"))
+    held = held_of(world, "deaf")
+    assert held["state"] == "stopping"
+    assert "could not be ended: stop: the driver has not answered within 0.2 s" in held["reason"]
+    before = driver.calls.count("stop")
+    await eventually(lambda: driver.calls.count("stop") > before + 1)
+    driver.troubles["stop"] = ("hang", 0)
+    assert (await world.comes("stopped", "deaf"))["reason"] == "it was asked to stop"
+    await world.stop()
+
+
+class Mute:
+    """Of a service that takes every question and answers none, and of a probe that waits for ever."""
+
+    async def problem(self, check: HealthCheck, folder: Path, env: Mapping[str, str]) -> str | None:
+        await asyncio.Event().wait()
+        return None
+
+
+async def test_a_health_check_that_hangs_is_a_failed_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checking, "EAGER_S", 0.05)
+    driver = FakeDriver()
+    world = World(replace(parts(driver), probe=Mute()))
+    await world.up()
+    check = {"command": ["x"], "timeout_s": 0.1, "interval_s": 0.05, "failures": 2, "start_s": 0.1}
+    world.give(1, grant("mute", health=check, restart=QUICK), grant())
+    word = await world.comes("backing_off", "mute")
+    assert word["code"] == "unhealthy"
+    assert "2 times in a row: health check: the driver has not answered within" in word["reason"]
+    await world.comes("running")
+    await world.comes("backing_off", "mute", times=2)
+    assert driver.calls.count("stop") == 2, "what is not well is ended before it is begun again"
+    await world.stop()
+
+
+async def test_a_cluster_whose_driver_hangs_costs_the_facts_nothing() -> None:
+    class Cluster(FakeDriver):
+        async def capacity(self) -> Capacity | None:
+            await asyncio.Event().wait()
+            return None
+
+    world = World(parts(Cluster()))
+    agent = await world.up()
+    assert await agent._supervisor.cluster() is None
+    await world.stop()
+
+
+async def test_a_gpu_is_not_given_twice() -> None:
+    """By a center that does not know any more what it has given."""
+    driver = FakeDriver()
+    world = World(parts(driver))
+    await world.up()
+    needs: dict[str, Any] = {"requests": {"gpu": {"count": 1}}, "restart": QUICK}
+    first, second = ({**grant(name, **needs), "gpus": [0]} for name in ("first", "second"))
+    world.give(1, first)
+    await world.comes("running", "first")
+    world.give(2, first, second)
+    word = await world.comes("backing_off", "second", times=2)
+    assert word["code"] == "no_gpus"
+    assert word["reason"] == "gpus: of GPU 0 1000 thousandths are in use; asked for are 1000"
+    assert driver.alive == 1
+    world.give(3, second)
+    await world.comes("running", "second")
+    assert not world.events("second", state="stopped")
+    await world.stop()
+
+
+async def test_what_is_asked_to_end_while_it_is_looked_for_ends() -> None:
+    driver = FakeDriver()
+    world = World(parts(driver))
+    await world.up()
+    world.give(1, grant())
+    await world.comes("running")
+    await world.stop()
+    driver.troubles["adopt"], driver.alive = ("hang", 2), 0
+    await world.up()
+    await eventually(lambda: driver.calls.count("adopt") == 1)
+    world.give(2, grant(want="stop"))
+    await world.comes("stopped")
+    assert driver.calls.count("start") == 1
     await world.stop()

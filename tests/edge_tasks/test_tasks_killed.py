@@ -13,7 +13,7 @@ from broker.conftest import bench, make_bench
 from broker.workbench import Bench
 from edge.edge_bench import eventually
 from edge.test_edge_process import Agents, _say, agents
-from edge_tasks.task_bench import grant, kill_tasks, of_tasks, with_pid
+from edge_tasks.task_bench import grant, kill_tasks, leased, of_tasks, with_pid
 from farshore_edge.commands.verbs.table import process, processes
 
 __all__ = ["agents", "bench", "make_bench"]
@@ -35,8 +35,10 @@ def kept(agents: Agents, task: str = "web") -> dict[str, Any]:
     return next((orjson.loads(body) for name, body in rows if name.startswith(f"{task}.")), {})
 
 
-async def given(agents: Agents, bench: Bench, *grants: dict[str, Any]) -> subprocess.Popen[bytes]:
-    agent = agents.start(bench.broker.port)
+async def given(
+    agents: Agents, bench: Bench, *grants: dict[str, Any], flags: tuple[str, ...] = ()
+) -> subprocess.Popen[bytes]:
+    agent = agents.start(bench.broker.port, *flags)
     await eventually(lambda: any(p.topic.endswith("/birth") for p in bench.ingested))
     await _say(bench, "desired/tasks", {"rev": 1, "grants": list(grants)})
     await eventually(lambda: kept(agents).get("state") == "running")
@@ -130,3 +132,49 @@ async def test_an_orderly_stop_leaves_tasks_alone(
     before = of_tasks(tmp_path)
     assert await agents.ended(agent, signal.SIGTERM) == 0
     assert of_tasks(tmp_path) == before
+
+
+async def test_an_agent_that_starts_itself_anew_leaves_tasks_alone(
+    agents: Agents, bench: Bench, tmp_path: Path
+) -> None:
+    """As ``restart-agent`` does, and whoever brings the agent's files up to date."""
+    note = tmp_path / "starts"
+    script = f"echo $$ >> {note}; exec sleep 600"
+    agent = await given(agents, bench, grant(argv=["sh", "-c", script]), flags=("--dev",))
+    before, began = of_tasks(tmp_path), kept(agents)["at_ms"]
+    other = await bench.client("other")
+    word = {"id": "c1", "args": {"reason": "a test"}, "timeout_s": 60}
+    await other.publish("fs1/down/n1/cmd/restart-agent", orjson.dumps(word))
+    log = tmp_path / "agent.log"
+    await eventually(lambda: "a task is taken up" in log.read_text())
+    assert agent.poll() is None, "it is the same process"
+    assert (of_tasks(tmp_path), note.read_text().count("\n")) == (before, 1)
+    assert (kept(agents)["state"], kept(agents)["at_ms"]) == ("running", began)
+    # It is looked after as before.
+    os.kill(kept(agents)["pid"], signal.SIGKILL)
+    await eventually(lambda: note.read_text().count("\n") == 2)
+    await eventually(lambda: kept(agents)["restarts"] == 1)
+
+
+async def test_after_a_reboot_what_needs_a_lease_waits_for_one(
+    agents: Agents, bench: Bench, tmp_path: Path
+) -> None:
+    """The lease of another boot is none, however much of it seems to be left."""
+    agent = agents.start(bench.broker.port)
+    await eventually(lambda: any(p.topic.endswith("/birth") for p in bench.ingested))
+    note = tmp_path / "starts"
+    word = leased(600, argv=["sh", "-c", f"echo $$ >> {note}; exec sleep 600"])
+    await _say(bench, "desired/tasks", {"rev": 1, "grants": [word, grant("free")]})
+    await eventually(lambda: kept(agents).get("state") == "preparing")
+    await eventually(lambda: kept(agents, "free").get("state") == "running")
+    await agents.ended(agent, signal.SIGKILL)
+    for pid in of_tasks(tmp_path, "free"):
+        with_pid(pid, signal.SIGKILL)
+    await eventually(lambda: not of_tasks(tmp_path, "free") & processes().keys())
+    (tmp_path / "tasks/free.0.10/state/started").unlink()
+    (tmp_path / "tasks/free.0.10/state/exit").unlink(missing_ok=True)
+    (tmp_path / "tasks/web.0.10/lease").write_text("another-boot 9e9 9e9 9e9\n")
+    agents.start(NOWHERE)
+    await eventually(lambda: kept(agents, "free").get("runs") == 2)
+    assert kept(agents)["state"] == "preparing"
+    assert not note.exists()

@@ -3,6 +3,8 @@
 import os
 import pwd
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ import pytest
 from edge.edge_bench import eventually
 from edge_tasks.task_bench import World, grant, leased, of_tasks, with_pid
 from farshore_edge.commands.verbs.table import process
+from farshore_edge.tasks.drivers.process.starting import PACKAGES, SHIM
+from farshore_edge.tasks.drivers.shim.system import boot_id, boot_s
 
 pytestmark = pytest.mark.processes
 
@@ -27,8 +31,11 @@ async def test_a_service_runs_with_its_environment_and_is_told(
     script = "echo $FARSHORE_TASK $FARSHORE_INSTANCE $FARSHORE_EPOCH $COLOR $FARSHORE_NODE; pwd; "
     script += "exec sleep 600"
     world.give(1, grant(argv=["sh", "-c", script], env={"COLOR": "red"}))
-    word = await world.comes("running")
-    assert [state for state, _ in word["via"]] == ["preparing", "starting"]
+    await world.comes("running")
+    # A slow machine tells them one by one.
+    passed = [[*word.get("via", []), [word["state"], 0]] for word in world.events()]
+    told = [state for states in passed for state, _ in states]
+    assert told == ["preparing", "starting", "running"]
     home = tmp_path / "tasks" / "web.0.10"
     await eventually(lambda: (home / "output.log").read_text().count("\n") == 2)
     assert (home / "output.log").read_text() == f"web 0 10 red n1\n{home / 'files'}\n"
@@ -36,6 +43,8 @@ async def test_a_service_runs_with_its_environment_and_is_told(
     [held] = world.words("rep/tasks")[-1]["held"]
     assert (held["state"], held["pid"]) == ("running", await world.pid())
     assert world.words("rep/tasks")[-1]["highest"] == {"web/0": 10}
+    assert world.agent is not None
+    assert world.agent.status()["tasks"]["limits"]["by"] in ("cgroup1", "cgroup2", "rlimits")
     await world.stop()
     assert of_tasks(tmp_path), "the agent's end ends no task"
     await world.up()
@@ -360,8 +369,8 @@ async def test_a_killed_shim_takes_the_rest_with_it(world: World, tmp_path: Path
     await world.up()
     world.give(1, grant())
     first = await world.pid()
-    [shim] = of_tasks(tmp_path) - {first}
-    with_pid(shim, signal.SIGKILL)
+    [other] = of_tasks(tmp_path) - {first}
+    with_pid(other, signal.SIGKILL)
     word = await world.comes("backing_off")
     assert (word["code"], word["reason"]) == (
         "unseen",
@@ -369,3 +378,25 @@ async def test_a_killed_shim_takes_the_rest_with_it(world: World, tmp_path: Path
     )
     await world.comes("running", times=2)
     assert not lives(first)
+
+
+@pytest.mark.parametrize(("left_s", "begins"), [(-1.0, False), (600.0, True)])
+def test_a_shim_begins_nothing_whose_lease_has_ended(
+    tmp_path: Path, left_s: float, begins: bool
+) -> None:
+    """Its agent had a lease, and was frozen before it came to start the program."""
+    (tmp_path / "number").write_text("1")
+    end_s = boot_s() + left_s
+    lease, note = tmp_path / "lease", tmp_path / "note"
+    lease.write_text(f"{boot_id()} {end_s} {end_s} {end_s}\n")
+    options = [f"lease={lease}", f"output={tmp_path / 'output'}", f"cwd={tmp_path}", "mark=NONE=1"]
+    command = [sys.executable, "-I", "-S", "-c", SHIM, PACKAGES, str(tmp_path), "1", *options]
+    done = subprocess.run(
+        [*command, "--", "/bin/sh", "-c", f"echo began > {note}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.startswith("started " if begins else "over its lease has ended")
+    assert (note.exists(), (tmp_path / "exit").exists()) == (begins, begins)

@@ -1,8 +1,9 @@
 """Real agents on bad disks: they live on, wait, and nothing is lost when the disk is well again."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,19 @@ class Bench:
     async def accepted(self) -> int:
         metrics = (await self.books()).get("metrics")
         return metrics["accepted"] if metrics else 0
+
+    async def arrived(self) -> int:
+        """Metrics accepted, once those that are on the disk have arrived."""
+        with closing(
+            sqlite3.connect(f"file:{self.agent.data / 'agent.db'}?mode=ro", uri=True)
+        ) as db:
+            ((head,),) = db.execute("SELECT head FROM stream WHERE name = 'metrics'")
+
+        async def look() -> bool:
+            return bool(await self.accepted() >= head)
+
+        await until(look, f"{head} records of {self.agent.name} on its disk")
+        return await self.accepted()
 
     async def at_work(self) -> None:
         self.agent.start()
@@ -119,7 +133,7 @@ async def refused_for_a_while(bench: Bench, fault: DiskFault | None) -> None:
                 bad.callback(small.free)
             command = await bench.command()
             await until(lambda: "can't be written" in bench.agent.text(), "a failed write")
-            accepted = await bench.accepted()
+            accepted = await bench.arrived()
             await until(lambda: "outbox can't be written" in bench.agent.text(), "a failed record")
             assert process.poll() is None, bench.agent.text()
             assert await bench.accepted() == accepted, "nothing is sent that is not durable"

@@ -79,18 +79,20 @@ def test_power_that_fails_again_while_a_database_is_put_right_loses_nothing(
     folder, marks = tmp_path / "data", tmp_path / "marks"
     folder.mkdir()
     first = record(subject.argv(folder, marks), folder=folder, names=subject.files, marks=marks)
-    point = max(n for n, event in enumerate(first.events) if isinstance(event, Mark)) - 5
-    [(_, files)] = replay(
-        first,
-        [PowerLoss(point=point, survival=Survival.TORN, unit_bytes=SECTOR_BYTES, seed=1)],
-    )
-    again = tmp_path / "again"
-    again.mkdir()
-    for name, content in files.items():
-        (again / name).write_bytes(content)
-    opens = [sys.executable, "-c", _OPENS, str(again / FILE)]
-    second = record(opens, folder=again, names=subject.files, marks=tmp_path / "none")
-    assert second.initial == files
+    marks_at = [n for n, event in enumerate(first.events) if isinstance(event, Mark)]
+    # Where a log has just been started anew there is nothing to put right: then an earlier point.
+    for turn, point in enumerate(marks_at[-5::-9]):
+        loss = PowerLoss(point=point, survival=Survival.TORN, unit_bytes=SECTOR_BYTES, seed=1)
+        [(_, files)] = replay(first, [loss])
+        again = tmp_path / f"again{turn}"
+        again.mkdir()
+        for name, content in files.items():
+            (again / name).write_bytes(content)
+        opens = [sys.executable, "-c", _OPENS, str(again / FILE)]
+        second = record(opens, folder=again, names=subject.files, marks=tmp_path / "none")
+        assert second.initial == files
+        if len(second.events) > 5:
+            break
     assert len(second.events) > 5
     resumed = Resumed(load, first.marks(point))
     assert asyncio.run(judge(second, resumed, states=60, seed=1)).violations == []

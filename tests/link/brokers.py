@@ -9,7 +9,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -28,6 +27,7 @@ from farshore_protocol.clock import SystemClock
 from farshore_protocol.link import BackoffSettings, Link
 from farshore_protocol.link.memory import MemoryBus, MemoryLink
 from farshore_protocol.link.mqtt import MqttLink, MqttSettings
+from ports import free_port
 
 QUICK = BackoffSettings(first_s=0.05, max_s=0.2)
 START_S = 10.0
@@ -220,13 +220,6 @@ def mqtt_link(port: int, *, host: str = "127.0.0.1", connect_timeout_s: float = 
         clock=SystemClock(),
         rng=random.Random(1),
     )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def until_it_answers(port: int) -> None:

@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 from farshore_protocol.link import Message, Session
-from link.brokers import Mosquitto, free_port, mqtt_link
+from link.brokers import Mosquitto, mqtt_link
 from link.peer import PATIENCE_S, Peer
 from link.wire import Wire, accepted_ones_are_made
+from ports import free_port
 
 CONNACK = b"\x20\x02\x00\x00"
 SUBACK = b"\x90\x03\x00\x01\x01"

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,21 +11,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+from ports import free_ports
 
 T = TypeVar("T")
 
-DEADLINE_S = 60
+DEADLINE_S = 120
 BIN = Path(sys.executable).parent
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [int(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 async def until(look: Callable[[], Awaitable[T | None]], what: str) -> T:

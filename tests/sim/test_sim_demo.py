@@ -16,15 +16,23 @@ from sim.started import BIN, Started, started, when
 
 pytestmark = pytest.mark.processes
 
-SHORT = ("demo", "--exit", "--cut-s", "4", "--nodes", "3")
-CHAPTERS = (
-    "1. A center starts",
-    "2. This machine is a real node",
-    "3. A command to all",
-    "4. The link of this-machine is cut",
-    "5. What the streams' books say",
-    "6. Try it yourself",
+SHORT = ("demo", "--exit", "--cut-s", "4", "--nodes", "3", "--no-work")
+ALL = ("demo", "--exit", "--cut-s", "2", "--nodes", "3")
+STAYS = ("demo", "--cut-s", "2", "--nodes", "1", "--no-work")
+STORY = (
+    "A center starts",
+    "This machine is a real node",
+    "A command to all",
+    "The link of this-machine is cut",
+    "What the streams' books say",
 )
+WORK = (
+    "Work is placed: a service on the edge, twice",
+    "A batch over large data stays where the data lies",
+    "A heavy one goes to the core",
+    "A node dies; its work appears elsewhere",
+)
+LAST = "Try it yourself"
 MEASURING = "saw it go offline"
 
 
@@ -55,14 +63,34 @@ def taken(*ports: int) -> Iterator[None]:
         yield
 
 
+def told(text: str) -> list[str]:
+    """The titles of its chapters, as far as one line holds them."""
+    return re.findall(r"^\d+\. (.+)$", text, re.M)
+
+
+def of_tasks(folder: Path) -> list[int]:
+    """Whoever lives of a task of an agent whose data lie below the folder."""
+    mark = f"FARSHORE_TASK_MARK={folder}/".encode()
+    found = []
+    for each in psutil.process_iter():
+        with contextlib.suppress(OSError):
+            if mark in Path(f"/proc/{each.pid}/environ").read_bytes():
+                found.append(each.pid)
+    return found
+
+
 async def test_two_at_once_tell_every_chapter_beside_taken_ports(tmp_path: Path) -> None:
     with taken(8080, 1883):
-        async with demo(tmp_path / "a", *SHORT) as one, demo(tmp_path / "b", *SHORT) as two:
+        async with demo(tmp_path / "a", *ALL) as one, demo(tmp_path / "b", *SHORT) as two:
+            await one.says(WORK[1])
+            assert of_tasks(tmp_path / "a"), "the service runs"
             codes = await asyncio.gather(one.ends(), two.ends())
     assert list(codes) == [0, 0], one.text + two.text
-    for program in (one, two):
-        places = [program.text.index(chapter) for chapter in CHAPTERS]
-        assert places == sorted(places)
+    assert not of_tasks(tmp_path), "its tasks have ended with it"
+    for program, chapters in ((one, (*STORY, *WORK, LAST)), (two, (*STORY, LAST))):
+        titles = told(program.text)
+        assert len(titles) == len(chapters), titles
+        assert all(map(str.startswith, titles, chapters)), titles
         assert "Everything that was told was true." in program.text
         assert "not true" not in program.text
         assert "4 nodes are online" in program.text
@@ -124,8 +152,7 @@ async def test_ctrl_c_while_it_starts_stops_everything(tmp_path: Path) -> None:
 
 
 async def test_without_exit_it_stays_and_its_commands_can_be_copied(tmp_path: Path) -> None:
-    arguments = ("demo", "--cut-s", "2", "--nodes", "1")
-    async with demo(tmp_path, *arguments, COLUMNS="50") as program:
+    async with demo(tmp_path, *STAYS, COLUMNS="50") as program:
         await program.says("until you press Ctrl-C")
         processes = children(program)
         lines = [line.strip() for line in program.text.splitlines()]
@@ -142,7 +169,7 @@ async def test_without_exit_it_stays_and_its_commands_can_be_copied(tmp_path: Pa
 
 
 async def test_a_program_that_dies_while_it_stays_is_told(tmp_path: Path) -> None:
-    async with demo(tmp_path, "demo", "--cut-s", "2", "--nodes", "1") as program:
+    async with demo(tmp_path, *STAYS) as program:
         await program.says("until you press Ctrl-C")
         processes = children(program)
         processes["farshore-agent"].kill()

@@ -4,7 +4,8 @@ import resource
 from pathlib import Path
 
 import pytest
-from sim.started import center, free_ports, started
+from ports import free_ports
+from sim.started import center, started
 
 pytestmark = pytest.mark.processes
 

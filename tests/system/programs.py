@@ -14,18 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from ports import free_port
 
 DEADLINE_S = 60.0
 START_S = 90.0
 """Of a program: half a second of computing, on a machine that may have much else to do."""
 BIN = Path(sys.executable).parent
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def until(condition: Callable[[], Any], what: str, within_s: float = DEADLINE_S) -> Any:
@@ -122,6 +116,13 @@ class CenterProgram(Program):
             return set(names) <= {item["name"] for item in found["items"]}
 
         await until(look, f"{names} online", START_S)
+
+    async def offline(self, *names: str, within_s: float = DEADLINE_S) -> None:
+        async def look() -> bool:
+            found = await self.get("/nodes", state="offline")
+            return set(names) <= {item["name"] for item in found["items"]}
+
+        await until(look, f"{names} offline", within_s)
 
     async def command(self, node: str, verb: str, args: Any = None, **more: Any) -> dict[str, Any]:
         response = await self.http.post(

@@ -120,6 +120,7 @@ async def test_a_restored_center(
     await center.online(*agents)
     await more_accepted(center, "pi-1", 3)
     assert agents["pi-3"].end() == 0
+    await center.offline("pi-3")  # or the command is sent to nobody
     journal = tmp_path / "journal"
     queued = await center.command("pi-3", "exec", appending(journal, "queued"), ttl_s=600)
     go_on = tmp_path / "go-on"

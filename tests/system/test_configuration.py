@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from system.programs import AgentProgram, CenterProgram, free_port, until
+from ports import free_port
+from system.programs import AgentProgram, CenterProgram, until
 from system.test_center_restored import back_up, put_back
 
 pytestmark = pytest.mark.processes

@@ -116,14 +116,9 @@ async def test_what_cant_be_followed_says_why(
     assert (status, said["code"]) == (409, "outside_roots")
     assert (await problem("pi-1", unit="-x"))[0] == 422
     agent.kill()
-    await until(lambda: _offline(center), "offline")
+    await center.offline("pi-1")
     status, said = await problem("pi-1", path="/etc/shadow")
     assert (status, said["title"]) == (409, "The node is offline")
-
-
-async def _offline(center: CenterProgram) -> bool:
-    found = await center.get("/nodes", state="offline")
-    return bool(found["items"])
 
 
 async def test_on_the_command_line_it_is_taken_up_after_the_agents_death(

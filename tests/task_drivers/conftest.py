@@ -2,12 +2,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from task_drivers.rigs import ContainerRig, Podman, ProcessRig, PythonRig, Rig, podman
+from task_drivers.podman import Podman, podman
+from task_drivers.rigs import ContainerRig, ProcessRig, PythonRig, Rig
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a machine that is busy with all other tests an engine may take long to answer."""
+    monkeypatch.setattr("farshore_edge.tasks.drivers.container.driver.GREET_S", 120.0)
+    monkeypatch.setattr("farshore_edge.tasks.drivers.container.running.KILLED_S", 120.0)
+    monkeypatch.setattr("farshore_edge.tasks.drivers.container.keeping.STARTED_S", 120.0)
 
 
 @pytest.fixture(scope="session")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
-    yield from podman(tmp_path_factory.mktemp("podman"))
+def engine() -> Iterator[Podman]:
+    yield from podman()
 
 
 def _container(request: pytest.FixtureRequest, data: Path) -> Rig:

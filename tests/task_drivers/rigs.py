@@ -2,26 +2,20 @@
 
 import dataclasses
 import os
-import shutil
 import signal
-import socket
-import subprocess
-import time
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 from farshore_edge.tasks.drivers.limits.choice import host_cages
 from farshore_edge.tasks.drivers.model import Driver, Work
-from farshore_edge.tasks.drivers.process import ProcessDriver, ProcessSettings
+from farshore_edge.tasks.drivers.process import ProcessDriver
 from farshore_edge.tasks.drivers.python.driver import PythonDriver
 from farshore_edge.tasks.drivers.python.environments import Environments
-from farshore_edge.tasks.drivers.python.settings import PythonSettings
+from farshore_protocol.tasks.settings import ProcessSettings, PythonSettings
 from farshore_protocol.tasks.spec import Limits, Requests
-from left_out import leave_out
+from task_drivers.podman import Podman
 
-START_S = 30.0
 NO_LIMITS = Limits()
 
 
@@ -75,138 +69,6 @@ def work(folder: Path, run: Any, *, id: str = "suite.0.7", **more: Any) -> Work:
     return dataclasses.replace(made, **more)
 
 
-# Podman
-
-
-CONF = """\
-[containers]
-default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
-[engine]
-cgroup_manager = "cgroupfs"
-events_logger = "file"
-runtime = "runc"
-"""
-"""The limits are for a machine whose root may not raise any; their halves are equal because Podman 4.3
-takes the one for the other."""
-APPLETS = (
-    "sh",
-    "sleep",
-    "cat",
-    "echo",
-    "env",
-    "id",
-    "dd",
-    "tail",
-    "true",
-    "kill",
-    "setsid",
-    "nc",
-    "wget",
-)
-
-
-class Podman:
-    """A real Podman with ``runc``, its storage and its service in a folder of the test's, and an image
-    that is made here from a static BusyBox."""
-
-    image = "localhost/busybox:suite"
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.socket = folder / "api.sock"
-        self._service: subprocess.Popen[bytes] | None = None
-
-    @staticmethod
-    def missing() -> str | None:
-        if os.geteuid() != 0:
-            return "containers are tested as root"
-        for program in ("podman", "runc", "busybox"):
-            if shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None:
-                return f"containers are not tested: no {program} here (make system installs it)"
-        return None
-
-    def begin(self) -> None:
-        (self._folder / "containers.conf").write_text(CONF)
-        self._command("import", str(self._rootfs()), self.image)
-        self.serve()
-
-    def serve(self) -> None:
-        with (self._folder / "service.log").open("ab") as log:
-            self._service = subprocess.Popen(
-                [*self._argv(), "system", "service", "--time", "0", f"unix://{self.socket}"],
-                env=self._env(),
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-                start_new_session=True,
-            )
-        until_s = time.monotonic() + START_S
-        while not self._answers():
-            assert self._service.poll() is None, (self._folder / "service.log").read_text()
-            assert time.monotonic() < until_s, "podman's service does not answer"
-            time.sleep(0.05)
-
-    def _answers(self) -> bool:
-        with socket.socket(socket.AF_UNIX) as client:
-            try:
-                client.connect(str(self.socket))
-            except OSError:
-                return False
-        return True
-
-    def kill_service(self) -> None:
-        assert self._service is not None
-        self._service.kill()
-        self._service.wait(START_S)
-        self.socket.unlink(missing_ok=True)
-
-    def close(self) -> None:
-        self._command("rm", "--all", "--force", "--time", "0")
-        self.kill_service()
-        self._command("system", "reset", "--force")
-
-    def containers(self) -> list[str]:
-        return self._command("ps", "--all", "--quiet").split()
-
-    def _rootfs(self) -> Path:
-        root = self._folder / "rootfs"
-        for each in ("bin", "etc", "proc", "sys", "dev", "tmp"):
-            (root / each).mkdir(parents=True)
-        program = shutil.which("busybox")
-        assert program is not None
-        shutil.copy(program, root / "bin/busybox")
-        for applet in APPLETS:
-            (root / "bin" / applet).symlink_to("busybox")
-        (root / "etc/passwd").write_text("root:x:0:0::/:/bin/sh\nguest:x:1000:1000::/:/bin/sh\n")
-        archive = shutil.make_archive(str(self._folder / "rootfs"), "tar", root)
-        return Path(archive)
-
-    def _argv(self) -> list[str]:
-        folders = {"--root": "storage", "--runroot": "run", "--tmpdir": "tmp"}
-        return [
-            "podman",
-            *(
-                word
-                for option, name in folders.items()
-                for word in (option, str(self._folder / name))
-            ),
-        ]
-
-    def _env(self) -> dict[str, str]:
-        path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-        return {
-            "PATH": path,
-            "HOME": "/root",
-            "CONTAINERS_CONF": str(self._folder / "containers.conf"),
-        }
-
-    def _command(self, *words: str) -> str:
-        done = subprocess.run(
-            [*self._argv(), *words], env=self._env(), capture_output=True, text=True, timeout=120
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-
 class ContainerRig:
     name = "container"
     holds = frozenset({"cpu_cores", "memory_bytes", "pids"})
@@ -222,7 +84,7 @@ class ContainerRig:
         return ContainerDriver(self._data, [self._podman.socket])
 
     def run(self, script: str) -> Any:
-        from farshore_edge.tasks.drivers.container.settings import ContainerSettings
+        from farshore_protocol.tasks.settings import ContainerSettings
 
         return ContainerSettings(
             image=self._podman.image, command=["/bin/sh", "-c", script], network="none"
@@ -303,16 +165,6 @@ def make_wheel(path: Path, module: str, text: str, requires: str = "") -> None:
     with zipfile.ZipFile(path, "w") as packed:
         for name, body in members.items():
             packed.writestr(zipfile.ZipInfo(name), body)
-
-
-def podman(folder: Path) -> Iterator[Podman]:
-    """Leaves the test out where there is none."""
-    if (why := Podman.missing()) is not None:
-        leave_out(why)
-    made = Podman(folder)
-    made.begin()
-    yield made
-    made.close()
 
 
 def living(argument: str) -> list[int]:

@@ -19,15 +19,15 @@ from edge.test_edge_agent import World
 from farshore_edge.app import Agent
 from farshore_edge.settings import load
 from farshore_edge.tasks.drivers.dask.driver import DaskDriver, read_capacity
-from farshore_edge.tasks.drivers.dask.settings import DaskSettings
 from farshore_edge.tasks.drivers.model import DriverError, Exit, Work
 from farshore_edge.tasks.drivers.process import ProcessDriver
 from farshore_edge.tasks.parts import TaskParts
 from farshore_protocol.clock import SystemClock
 from farshore_protocol.link.memory import MemoryLink
+from farshore_protocol.tasks.settings import DaskSettings
 from task_drivers.rigs import make_wheel, work
 
-DEADLINE_S = 120.0
+DEADLINE_S = 240.0
 GIB = 1024**3
 WHEEL = "dask_suite-1.0-py3-none-any.whl"
 MODULE = """\
@@ -68,6 +68,15 @@ class Cluster:
                 subprocess.Popen(argv, cwd=self._folder, stdout=file, stderr=file)
             )
 
+    def ready(self) -> "Cluster":
+        """Once its worker has said that the scheduler knows it."""
+        until_s = time.monotonic() + DEADLINE_S
+        while "Registered to:" not in (self._folder / "dask_worker.log").read_text():
+            assert not any(each.poll() for each in self._programs), self.log()
+            assert time.monotonic() < until_s, self.log()
+            time.sleep(0.05)
+        return self
+
     def log(self) -> str:
         return "".join(each.read_text() for each in self._folder.glob("*.log"))
 
@@ -80,8 +89,10 @@ class Cluster:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     made = Cluster(tmp_path_factory.mktemp("dask"))
-    yield made
-    made.kill()
+    try:
+        yield made.ready()
+    finally:
+        made.kill()
 
 
 class Bench:
@@ -95,7 +106,9 @@ class Bench:
         return self.driver
 
     def work(self, entry: str, *args: Any, **more: Any) -> Work:
-        settings = DaskSettings(entry=f"dask_suite:{entry}", args=args, wheel=WHEEL)
+        settings = DaskSettings(
+            entry=f"dask_suite:{entry}", args=args, wheel=WHEEL, wait_s=DEADLINE_S
+        )
         made = work(self.folder, replace(settings, **more))
         made = replace(made, env={**made.env, "FARSHORE_EPOCH": "7"})
         make_wheel(made.folder / WHEEL, "dask_suite", MODULE)
@@ -123,8 +136,8 @@ async def until(true: Callable[[], bool]) -> None:
 
 async def test_the_node_has_the_capacity_of_its_cluster(bench: Bench) -> None:
     async with asyncio.timeout(DEADLINE_S):
-        while (found := await bench.driver.capacity()) is None or not found.cpu_cores:
-            assert found is None or found.facts["workers"] == 0, bench.cluster.log()
+        while (found := await bench.driver.capacity()) is None:  # it took too long to answer
+            pass
     assert (found.cpu_cores, found.memory_bytes) == (2, GIB)
     assert found.facts == {"scheduler": bench.cluster.address, "workers": 1}
     assert await bench.driver.available() is None
@@ -144,7 +157,7 @@ async def test_the_agent_tells_of_it_in_its_facts(bench: Bench) -> None:
         tasks=TaskParts(drivers=(bench.driver,)),
     )
     running = asyncio.create_task(agent.run())
-    await eventually(lambda: node.words("rep/facts"))
+    await eventually(lambda: node.words("rep/facts"), DEADLINE_S)
     [word] = node.words("rep/facts")
     cluster = word["facts"]["cluster"]
     assert (cluster["driver"], cluster["cpu_cores"], cluster["memory_bytes"]) == ("dask", 2, GIB)
@@ -201,7 +214,7 @@ async def test_it_goes_on_without_the_agent(bench: Bench) -> None:
 async def test_a_cluster_that_is_lost_is_told(tmp_path: Path) -> None:
     lost = Cluster(tmp_path)
     try:
-        bench = Bench(lost, tmp_path)
+        bench = Bench(lost.ready(), tmp_path)
         made = bench.work("slow", str(tmp_path))
         running = await bench.driver.start(made)
         await until((tmp_path / "began").exists)

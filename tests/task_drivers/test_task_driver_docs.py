@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 from farshore_edge.tasks.drivers import container
-from farshore_edge.tasks.drivers.container.settings import ContainerSettings
-from farshore_edge.tasks.drivers.dask.settings import DaskSettings
 from farshore_edge.tasks.drivers.host import GROUP, Site, host_drivers, host_site
 from farshore_edge.tasks.drivers.lacking import Lacking
+from farshore_edge.tasks.drivers.limits.model import OpenCages
 from farshore_edge.tasks.drivers.model import Driver, DriverError
-from farshore_edge.tasks.drivers.process import ProcessSettings
-from farshore_edge.tasks.drivers.python.settings import PythonSettings
+from farshore_protocol.tasks.settings import (
+    ContainerSettings,
+    DaskSettings,
+    ProcessSettings,
+    PythonSettings,
+)
 from task_drivers.rigs import work
 
 PAGE = (Path(__file__).parents[2] / "docs/task-drivers.md").read_text()
@@ -39,7 +42,10 @@ def test_the_page_has_every_setting_and_no_other(driver: str) -> None:
 
 
 def test_a_real_machine_has_them_all(tmp_path: Path) -> None:
-    drivers = {each.name: each.settings for each in host_drivers(host_site(tmp_path, tmp_path))}
+    drivers = {
+        each.name: each.settings
+        for each in host_drivers(host_site(tmp_path, tmp_path, OpenCages()))
+    }
     assert drivers == SETTINGS
     assert list(tmp_path.iterdir()) == [], "nothing is made before the first task"
     assert GROUP in PAGE
@@ -80,7 +86,7 @@ async def test_packages_bring_along_further_ones(
         return points
 
     monkeypatch.setattr("importlib.metadata.entry_points", entry_points)
-    found = host_drivers(host_site(tmp_path, tmp_path))
+    found = host_drivers(host_site(tmp_path, tmp_path, OpenCages()))
     assert len(found) == len(SETTINGS) + 2, "the second of a name and the broken one are left out"
     (lacking,) = (each for each in found if isinstance(each, Lacking))
     assert "slurm" in str(await lacking.available())

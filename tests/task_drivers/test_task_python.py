@@ -15,7 +15,11 @@ from farshore_edge.tasks.drivers.model import DriverError, Exit, Work
 from farshore_edge.tasks.drivers.process import ProcessDriver
 from farshore_edge.tasks.drivers.python.driver import PythonDriver
 from farshore_edge.tasks.drivers.python.environments import Environments
-from farshore_edge.tasks.drivers.python.settings import PythonSettings, Recipe, pip_arguments
+from farshore_edge.tasks.drivers.python.settings import (
+    Recipe,
+    pip_arguments,
+)
+from farshore_protocol.tasks.settings import PythonSettings
 from hypothesis import given
 from hypothesis import strategies as st
 from task_drivers.rigs import make_wheel, work

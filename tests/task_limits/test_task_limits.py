@@ -13,7 +13,7 @@ from farshore_edge.tasks.drivers.limits import cgroup_v1, cgroup_v2
 from farshore_edge.tasks.drivers.limits.bounds import Bounds
 from farshore_edge.tasks.drivers.limits.cgroup_v1 import LegacyCages
 from farshore_edge.tasks.drivers.limits.cgroup_v2 import UnifiedCages
-from farshore_edge.tasks.drivers.limits.choice import agent_name, host_cages
+from farshore_edge.tasks.drivers.limits.choice import ChosenLate, agent_name, host_cages
 from farshore_edge.tasks.drivers.limits.layout import Layout, read_layout
 from farshore_edge.tasks.drivers.limits.model import Cage, Cages
 from farshore_edge.tasks.drivers.limits.rlimits import ProcessLimits
@@ -154,6 +154,19 @@ def test_a_machine_whose_groups_can_t_be_made_has_limits_of_processes(tmp_path: 
         V2.replace(" /sys/fs/cgroup ", f" {str(file).replace(' ', chr(92) + '040')} ")
     )
     assert host_cages(tmp_path, mountinfo=mountinfo).kind == "rlimits"
+
+
+def test_what_can_t_be_held_without_control_groups_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cages = ChosenLate(tmp_path, mountinfo=tmp_path / "none")
+    assert cages.told() is None, "nothing is made before a task needs it"
+    cages.find("service.0.7")
+    told = cages.told()
+    assert told is not None
+    assert (told["by"], told["controllers"]) == ("rlimits", [])
+    assert "number of processes can't be limited" in told["lacks"]
+    assert told["lacks"] in caplog.text
 
 
 # On this machine's kernel

@@ -9,6 +9,7 @@ import pytest
 from farshore_edge.tasks.assignment import (
     HostAssigner,
     choose_cpus,
+    gpus_present,
     gpus_problem,
     read_cores,
     wanted_cpus,
@@ -167,6 +168,13 @@ def test_a_gpu_is_not_given_twice(
 ) -> None:
     found = gpus_problem(wanted, given, held, present=2)
     assert found is None if problem is None else problem in str(found)
+
+
+def test_the_kernel_s_gpus_are_counted(tmp_path: Path) -> None:
+    assert gpus_present(tmp_path) is None
+    for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / name).touch()
+    assert gpus_present(tmp_path) == 2
 
 
 # Health

@@ -18,6 +18,7 @@ from farshore_sim.world.injector import _OF_ALL, _OF_NODES
 from farshore_sim.world.invariants import _fits
 from farshore_sim.world.loop import Owner, StandstillError, VirtualLoop
 from farshore_sim.world.shrink import shrink
+from farshore_sim.world.task_faults import _FAULTS
 from farshore_sim.world.witness import Witness
 from world.mutants import MUTANTS, RARE
 
@@ -125,13 +126,16 @@ def test_a_seed_draws_one_plan() -> None:
 
 
 def test_every_kind_of_fault_can_be_made() -> None:
-    assert set(KINDS) == {*_OF_NODES, *_OF_ALL}
+    assert set(KINDS) == {*_OF_NODES, *_OF_ALL, *_FAULTS}
+    assert {name for name, kind in KINDS.items() if kind.tasks} == set(_FAULTS)
     assert all(KINDS[name].node for name in _OF_NODES)
 
 
 def test_every_kind_is_drawn() -> None:
-    drawn = {fault.kind for seed in range(60) for fault in draw(seed, nodes=3, hours=1).faults}
-    assert drawn == set(KINDS)
+    plans = [
+        draw(seed, nodes=3, hours=1, tasks=tasks) for seed in range(60) for tasks in (False, True)
+    ]
+    assert {fault.kind for plan in plans for fault in plan.faults} == set(KINDS)
 
 
 def test_a_file_that_holds_no_plan_is_named(tmp_path: Path) -> None:

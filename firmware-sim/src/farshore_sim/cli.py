@@ -70,13 +70,16 @@ def demo(
     ] = False,
     nodes: Annotated[int, typer.Option(min=1, max=500, help="simulated nodes")] = 12,
     cut_s: Annotated[float, typer.Option(min=2, help="how long the link is cut")] = 20.0,
+    no_work: Annotated[
+        bool, typer.Option("--no-work", help="without the chapters of tasks, and their three nodes")
+    ] = False,
 ) -> None:
     """A fleet on this machine, narrated: center, this machine as a node, simulated nodes beside it."""
     from farshore_sim.demo import DemoSettings, play
 
     with _errors():
         _raise_open_files()
-        settings = DemoSettings(nodes=nodes, cut_s=cut_s, stay=not exit_)
+        settings = DemoSettings(nodes=nodes, cut_s=cut_s, work=not no_work, stay=not exit_)
         true = asyncio.run(_until_asked(play(settings)))
     if true is None:
         raise typer.Exit(INTERRUPTED)
@@ -88,6 +91,9 @@ def world(
     seed: Annotated[int, typer.Option(help="what happens is drawn from it")] = 1,
     nodes: Annotated[int, typer.Option(min=1, max=200, help="how many nodes")] = 5,
     hours: Annotated[float, typer.Option(min=0.01, help="virtual hours of faults")] = 1.0,
+    tasks: Annotated[
+        bool | None, typer.Option(help="whether tasks run in it; default: as the seed has it")
+    ] = None,
     schedule: Annotated[
         Path | None, typer.Option(help="a plan from a file, in place of one from the seed")
     ] = None,
@@ -106,6 +112,7 @@ def world(
             seed=seed,
             nodes=nodes,
             hours=hours,
+            tasks=tasks,
             schedule=schedule,
             trace=trace,
             shrinks=shrink,

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 from random import Random
 
 from farshore_center.placement import POLICIES, Brakes, Demand, Policy, rebalance
-from farshore_center.tasks.books import Books, key_of, label_of
+from farshore_center.tasks.books import Books
 from farshore_center.tasks.claims import Claim, Claims, Victim
 from farshore_center.tasks.explaining import policy_of
+from farshore_center.tasks.holdings import key_of, label_of
 from farshore_center.tasks.records import Granted, Key
 from farshore_center.tasks.rounds import Loaded
 from farshore_center.tasks.settings import TaskSettings

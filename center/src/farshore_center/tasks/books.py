@@ -4,7 +4,7 @@ The database is the truth: an instance's grants are taken over from there at eac
 loop touches it.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
@@ -29,25 +29,18 @@ from farshore_center.placement import (
 from farshore_center.selectors import SelectorError
 from farshore_center.tasks import estimates
 from farshore_center.tasks.capacity import capacity_of
+from farshore_center.tasks.claims import label_of as claim_label
 from farshore_center.tasks.demands import demand_of, selectors_of
-from farshore_center.tasks.documents import Documents, text_of
+from farshore_center.tasks.documents import text_of
 from farshore_center.tasks.explaining import candidates_of, explained, policy_of
-from farshore_center.tasks.records import Granted, Instance, Key, Task
+from farshore_center.tasks.holdings import Holdings
+from farshore_center.tasks.records import Granted, Instance, Task
 
 Members = Callable[[str], Awaitable[frozenset[str]]]
 Charges = Callable[[Iterable[str]], Awaitable[Mapping[str, float]]]
 """Of these nodes, the percent of those that run on a battery."""
 
 _CHUNK = 400
-
-
-def label_of(grant: Granted) -> str:
-    return f"{grant.task}/{grant.instance}/{grant.epoch}"
-
-
-def key_of(label: str) -> Key:
-    task, instance, _ = label.rsplit("/", 2)
-    return task, int(instance)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +61,7 @@ async def on_mains(_nodes: Iterable[str]) -> Mapping[str, float]:
     return {}
 
 
-class Books:
+class Books(Holdings):
     """``members``: the nodes that a selector means now; ``charges``: of their batteries."""
 
     def __init__(
@@ -89,17 +82,12 @@ class Books:
         self._now_s = now_s
         self._charged_s = float("-inf")
         self._charges: Mapping[str, float] = {}
-        self.pool = Pool()
-        self.documents = Documents()
+        super().__init__(Pool())
         self._facts: dict[str, tuple[str | None, dict[str, Any]]] = {}
         self._links: dict[str, Link] = {}
         self._refusals: dict[str, str] = {}
         self._stale: set[str] | None = None
         self._known: dict[str, frozenset[str] | None] = {}
-        self._labels: dict[Key, dict[int, str]] = {}
-        self._of_task: dict[str, set[Key]] = {}
-        self._services: set[str] = set()
-        self._ending: set[str] = set()
 
     @property
     def members(self) -> Mapping[str, frozenset[str] | None]:
@@ -140,7 +128,9 @@ class Books:
         entries = (
             self._registry.all()
             if stale is None
-            else [entry for name in stale if (entry := self._registry.get(name)) is not None]
+            else [
+                entry for name in sorted(stale) if (entry := self._registry.get(name)) is not None
+            ]
         )
         if stale is None or stale:
             self._links = await self._database.read(estimates.load_links)
@@ -163,99 +153,10 @@ class Books:
             )
         gone = [name for name in self.nodes() if self._registry.get(name) is None]
         for name in gone:
-            self.documents.drop(name)
-            for placement in self.pool.drop_node(name):
-                self._ending.discard(placement.task)
-                self._labels.get(key_of(placement.task), {}).pop(
-                    int(placement.task.rsplit("/", 1)[1]), None
-                )
+            self.drop(name)
 
     def nodes(self) -> list[str]:
         return list(self.pool.columns.names)
-
-    # Grants
-
-    def on(self, node: str) -> list[Key]:
-        """The instances that have something there."""
-        return [key_of(held.task) for held in self.pool.on(node)]
-
-    def where(self, key: Key) -> str | None:
-        """The node of its newest grant."""
-        held = self._labels.get(key)
-        return None if not held else self.pool.placement(held[max(held)]).node
-
-    def nodes_of(self, task: str) -> list[str]:
-        """Where its instances are, one entry for each."""
-        found = []
-        for key in self._of_task.get(task, ()):
-            for label in self._labels.get(key, {}).values():
-                found.append(self.pool.placement(label).node)
-        return found
-
-    def follow(
-        self,
-        key: Key,
-        grants: Iterable[Granted],
-        specs: Mapping[int, TaskSpec],
-        priority: int | None = None,
-    ) -> bool:
-        """Takes over an instance's grants that have not ended; whether something became free.
-
-        ``specs``: by revision. ``priority``: of the task as it is now.
-        """
-        live = {grant.epoch: grant for grant in grants if not grant.final}
-        held = self._labels.setdefault(key, {})
-        gone = [epoch for epoch in held if epoch not in live]
-        for epoch in gone:
-            self._release(held.pop(epoch))
-        for epoch, grant in live.items():
-            spec = specs.get(grant.revision)
-            if spec is not None and priority is not None:
-                spec = replace(spec, priority=priority)
-            if epoch in held and self.pool.placement(held[epoch]).priority != priority is not None:
-                self._release(held.pop(epoch))
-            if epoch not in held and spec is not None and grant.node in self.pool:
-                self._hold(grant, demand_of(spec, members={}), spec)
-            self.note(grant)
-        if held:
-            self._of_task.setdefault(key[0], set()).add(key)
-        else:
-            del self._labels[key]
-            self._of_task.get(key[0], set()).discard(key)
-        return bool(gone)
-
-    def _hold(self, grant: Granted, demand: Demand, spec: TaskSpec) -> None:
-        label = label_of(grant)
-        self.pool.adopt(label, demand, grant.node, grant.gpus)
-        self.documents.add(grant.node, label, text_of(grant.task, spec))
-        self._labels.setdefault(grant.of, {})[grant.epoch] = label
-        self._of_task.setdefault(grant.task, set()).add(grant.of)
-        if spec.kind == "service":
-            self._services.add(grant.task)
-        else:
-            self._services.discard(grant.task)
-
-    def _release(self, label: str) -> None:
-        self.documents.remove(self.pool.remove(label).node, label)
-        self._ending.discard(label)
-
-    def note(self, grant: Granted) -> None:
-        """Whether it is told to end: what it holds will be free."""
-        label = label_of(grant)
-        if grant.want == "stop" and label in self.pool.placements:
-            self._ending.add(label)
-        else:
-            self._ending.discard(label)
-
-    @property
-    def ending(self) -> Set[str]:
-        """Labels of grants that are told to end, and hold their place until they have."""
-        return self._ending
-
-    def services_below(self, priority: int) -> set[str]:
-        """The services of which something runs at this priority or below."""
-        weak = (held for held in self.pool.placements.values() if held.priority <= priority)
-        return {key_of(held.task)[0] for held in weak} & self._services
 
     # Places
 
@@ -311,6 +212,7 @@ class Books:
         policy = policy_of(task.spec)
         choice = choose(self.pool, demand, policy, self._rng)
         if instance.avoid and not isinstance(choice, Choice):
+            # The others are silent, drained or full: rather where it failed than nowhere.
             demand = self.demand(task, replace(instance, avoid=()), now_ms, runs)
             choice = choose(self.pool, demand, policy, self._rng)
         why = explained(self.pool, choice, demand, policy)
@@ -323,8 +225,8 @@ class Books:
         self, task: Task, instance: Instance, now_ms: int, runs: Mapping[str, RunTime]
     ) -> list[dict[str, Any]]:
         """On every node as of now, as if this instance had nothing."""
-        held = self._labels.get(instance.key, {})
-        pool = self.pool.without(*held.values())
+        held = [*self._labels.get(instance.key, {}).values(), claim_label(instance.key)]
+        pool = self.pool.without(*(label for label in held if label in self.pool.placements))
         demand = self.demand(task, instance, now_ms, runs)
         return candidates_of(explain(pool, demand, policy_of(task.spec)))
 

@@ -22,6 +22,9 @@ class Budget:
             for task, (wanted, up) in standing.items()
         }
 
+    def knows(self, task: str) -> bool:
+        return task in self._left
+
     def left(self, task: str) -> int:
         """How many more may be ended now; any number of a task that has no budget, as a batch."""
         return self._left.get(task, ANY)

@@ -17,7 +17,7 @@ from farshore_center.tasks.decision import Decision
 from farshore_center.tasks.leases import Leases
 from farshore_center.tasks.listening import Listening
 from farshore_center.tasks.placing import Placing
-from farshore_center.tasks.records import Key
+from farshore_center.tasks.records import Instance, Key
 from farshore_center.tasks.resting import Resting
 from farshore_center.tasks.rounds import Decided, Loaded
 from farshore_center.tasks.settings import TaskSettings
@@ -80,7 +80,7 @@ class Deciding:
             (
                 loaded.tasks[key[0]].spec.priority
                 for key, each in loaded.instances.items()
-                if each.state == "pending"
+                if each.state == "pending" or _needs_place(loaded, each)
             ),
             default=-1,
         )
@@ -98,6 +98,7 @@ class Deciding:
             now_s=now_s,
             sights=sites.sights(nodes, self._drains),
             lease_over_s=self._leases.over_s,
+            forgotten_s=self._leases.forgotten_s,
             may_disrupt=budget.take,
             push_on=self._claims.push_on,
             answer_s=self._settings.answer_s,
@@ -140,7 +141,7 @@ class Deciding:
 
     def _go_on(self, tasks: AbstractSet[str], budget: Budget) -> None:
         """As many of those that were held back as may be ended now are looked at again."""
-        for task in tasks & self._held.keys():
+        for task in sorted(tasks & self._held.keys()):
             waiting = self._held[task]
             for key in list(waiting)[: max(0, budget.left(task))]:
                 del waiting[key]
@@ -181,6 +182,12 @@ class Deciding:
             if sight.known and sight.cut:
                 sites = sites or self._listening.sites()
                 self._listening.await_([peer.node for peer in sites.peers(node)], node)
+
+
+def _needs_place(loaded: Loaded, instance: Instance) -> bool:
+    """Whether it is at work as far as its row says, and has nothing at work any more."""
+    grant = loaded.grants.get(instance.key, {}).get(instance.epoch)
+    return instance.state == "active" and (grant is None or not grant.alive)
 
 
 def _heard(world: World, node: str) -> bool:

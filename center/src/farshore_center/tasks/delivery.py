@@ -78,7 +78,7 @@ class Delivery:
     def want(self, nodes: Iterable[str]) -> None:
         """These are looked at now, as if nothing had been sent."""
         now_s = self._now_s()
-        for node in nodes:
+        for node in sorted(nodes):
             self._sends.pop(node, None)
             self._due.put(node, now_s)
         self._woken.set()

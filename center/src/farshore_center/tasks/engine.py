@@ -139,7 +139,7 @@ def _pending(work: Work) -> Place | None:
         work.look_at_ms(work.instance.due_ms)
         return None
     # Never two grants of which one may still hold a lease.
-    if [each for each in work.live() if not work.free(each)]:
+    if [each for each in work.live() if not work.free(each)] or not work.known():
         return None
     if deadline_ms is not None:
         work.look_at_ms(deadline_ms)

@@ -33,6 +33,12 @@ class Leases:
         self._open: dict[Key, tuple[str, int]] = {}
         self._answered_s: dict[GrantKey, float] = {}
         self.answered = self.refused = 0
+        self.used = False
+        """Whether a center was here before: the database may be a backup that lacks what it granted."""
+
+    def forgotten_s(self, lease_s: float) -> float:
+        """Until when a grant that nobody here knows of may still hold such a lease."""
+        return over_s(self._start_s, lease_s) if self.used else _NEVER
 
     def granted(self, grant: Granted) -> None:
         """It was granted by this center in this life: its node runs nothing before its first answer."""

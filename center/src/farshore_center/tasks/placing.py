@@ -17,10 +17,11 @@ from farshore_center.placement import (
     fits,
     preempt,
 )
-from farshore_center.tasks.books import Books, Found, key_of
+from farshore_center.tasks.books import Books, Found
 from farshore_center.tasks.budget import Budget
 from farshore_center.tasks.claims import Claim, Claims, Victim, gave_way
 from farshore_center.tasks.decision import Decision, grant, hold, leave, refused
+from farshore_center.tasks.holdings import key_of
 from farshore_center.tasks.leases import Leases
 from farshore_center.tasks.records import Granted, Instance, Key, Task
 from farshore_center.tasks.rounds import TaskCounts
@@ -182,11 +183,25 @@ class Placing:
                 distance=self._settings.preempt_distance,
                 spared=spared,
             )
-            beyond = set() if least is None else _beyond(least.victims, budget)
+            beyond = set() if least is None else self._beyond(least.victims, budget)
             if not beyond:
                 return least
             spared |= beyond
         return None
+
+    def _beyond(self, victims: tuple[Placement, ...], budget: Budget) -> set[str]:
+        """Labels of those that are too many of their task, as far as its standing is known."""
+        left: dict[str, int] = {}
+        beyond = set()
+        for held in victims:
+            (task, _), epoch = key_of(held.task), int(held.task.rsplit("/", 1)[1])
+            if not epoch:
+                continue
+            may = budget.left(task) if budget.knows(task) or not self._books.serves(task) else 0
+            left[task] = left.get(task, may) - 1
+            if left[task] < 0:
+                beyond.add(held.task)
+        return beyond
 
     def _claimed(self, key: Key, priority: int, least: Preemption) -> Claim:
         """A place that is kept for somebody weaker is given up at once, and nothing ends for that."""
@@ -214,17 +229,3 @@ def _drained(decision: Decision, epoch: int, budget: Budget) -> Decision:
     if runs and not budget.take(decision.view.task.name):
         return hold(decision, DRAINED_LATER)
     return leave(decision, epoch, "drained")
-
-
-def _beyond(victims: tuple[Placement, ...], budget: Budget) -> set[str]:
-    """Labels of those that are too many of their task."""
-    left: dict[str, int] = {}
-    beyond = set()
-    for held in victims:
-        (task, _), epoch = key_of(held.task), int(held.task.rsplit("/", 1)[1])
-        if not epoch:
-            continue
-        left[task] = left.get(task, budget.left(task)) - 1
-        if left[task] < 0:
-            beyond.add(held.task)
-    return beyond

@@ -128,7 +128,7 @@ class TaskRoom:
     def heard(self, node: str) -> None:
         """Any message of a node."""
         if self._listening.awaits:
-            for silent in self._listening.heard(node):
+            for silent in sorted(self._listening.heard(node)):
                 self.runner.look_at_node(silent)
 
     def stood(self, node: str, online: bool, told: bool) -> None:
@@ -199,7 +199,7 @@ class TaskRoom:
             self._books.changed(nodes)
         if self._look:
             keys, self._look = self._look, set()
-            self.runner.look_now(keys)
+            self.runner.look_now(sorted(keys))
         if self._send:
             nodes, self._send = self._send, set()
             self._delivery.want(nodes)

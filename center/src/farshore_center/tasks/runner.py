@@ -149,10 +149,11 @@ class Runner:
         of = await found(self._database)
         self._drains.update(of.drains)
         await self._books.refresh()
+        self._leases.used = bool(self._books.nodes())
         for node in self._books.nodes():
             self._books.refuse(node, self._deciding.refusal(node, online=False))
-        self.look_now({grant.of for grant in of.live} | set(of.unsettled))
-        for node in {grant.node for grant in of.live}:
+        self.look_now(sorted({grant.of for grant in of.live} | set(of.unsettled)))
+        for node in sorted({grant.node for grant in of.live}):
             self.look_at_node(node)
         await take_over(self._database, self._books, self._leases, self._placing, of, self._now_ms)
         for task, next_ms in of.occurrences:
@@ -277,7 +278,7 @@ class Runner:
         decided = self._deciding.decide(loaded)
         await self._keep(decided)
         self._settling.settle(decided)
-        self.look_now(self._placing.take_pushed())
+        self.look_now(sorted(self._placing.take_pushed()))
         if self._placing.waiting and any(map(_placed, decided.won)):
             self.freed()
 

@@ -33,7 +33,7 @@ class Settling:
         lost = {decision.view.instance.key for decision in decided.lost}
         if lost:
             self._counts.outrun += len(lost)
-            self._agenda.look_now(lost)
+            self._agenda.look_now(sorted(lost))
         for decision in decided.won:
             self._won(decision)
         for decision in decided.decisions:

@@ -35,7 +35,7 @@ async def found(database: Database) -> Found:
                 if row.drained
             },
             live=store.all_live_grants(conn),
-            unsettled=store.unsettled(conn),
+            unsettled=store.unsettled(conn) + store.begun_anew(conn),
             occurrences=store.next_occurrences(conn),
         )
 

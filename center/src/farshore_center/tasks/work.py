@@ -18,7 +18,7 @@ class View:
     grants: Mapping[int, Granted] = field(default_factory=dict)
 
 
-def _never(_grant: Granted) -> float:
+def _never(_of: object) -> float:
     return float("-inf")
 
 
@@ -32,15 +32,17 @@ def _nobody(_key: Key, _epoch: int) -> Push | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """``lease_over_s``: when a grant's lease is surely over, on the monotonic clock. ``may_disrupt``:
-    whether one more instance of the task may be ended now; it counts. ``push_on``: why this grant is to end,
-    if it is. ``answer_s``: what an online node has to say a word of a grant; ``slow_s``: a grant that takes
-    longer to run is told of."""
+    """``lease_over_s``: when a grant's lease is surely over, on the monotonic clock; ``forgotten_s``: the
+    same of a grant that this center does not know, by the lease's length. ``may_disrupt``: whether
+    one more instance of the task may be ended now; it counts. ``push_on``: why this grant is to end, if it
+    is. ``answer_s``: what an online node has to say a word of a grant; ``slow_s``: a grant that takes longer
+    to run is told of."""
 
     now_ms: int
     now_s: float
     sights: Mapping[str, Sight] = field(default_factory=dict)
     lease_over_s: Callable[[Granted], float] = _never
+    forgotten_s: Callable[[float], float] = _never
     may_disrupt: Callable[[str], bool] = _always
     push_on: Callable[[Key, int], Push | None] = _nobody
     answer_s: float = 90.0
@@ -104,6 +106,17 @@ class Work:
     def free(self, grant: Granted) -> bool:
         """Whether its instance may be granted anew without two of them at work where that would harm."""
         return not self.leased(grant)
+
+    def known(self) -> bool:
+        """Whether no grant that was forgotten may still be at work on its lease."""
+        contract = self.view.task.spec.disconnect
+        if contract.on_disconnect != "stop":
+            return True
+        over_s = self.world.forgotten_s(contract.lost_after_s)
+        if self.world.now_s >= over_s:
+            return True
+        self.look_at_s(over_s)
+        return False
 
     # The instance
 

@@ -15,6 +15,7 @@ from farshore_protocol.tasks.spec import Gpus
 
 from farshore_edge.tasks.drivers.model import DriverError
 
+DEVICES = Path("/dev")
 TOPOLOGY = Path("/sys/devices/system/cpu")
 WHOLE_MILLI = 1000
 
@@ -73,6 +74,11 @@ def gpus_problem(
         if milli + share > WHOLE_MILLI:
             return f"gpus: of GPU {gpu} {milli} thousandths are in use; asked for are {share}"
     return None
+
+
+def gpus_present(devices: Path = DEVICES) -> int | None:
+    """How many GPUs of NVIDIA the kernel has; None where it has none: of others it is not known here."""
+    return sum(1 for _ in devices.glob("nvidia[0-9]*")) or None
 
 
 def read_cores(online: Iterable[int], siblings: Callable[[int], str | None]) -> tuple[Core, ...]:

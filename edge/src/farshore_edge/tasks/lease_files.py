@@ -2,7 +2,7 @@
 
 Not in the database: a lease is worth nothing after the machine's next boot, so it need not be synced,
 and it is renewed every few seconds. It is read by whoever ends the run where no agent lives
-(``drivers/shim.py``).
+(``drivers/shim``).
 """
 
 import contextlib

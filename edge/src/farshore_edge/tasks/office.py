@@ -4,11 +4,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, fields
+from math import inf
 from typing import Any, TypeVar
 
 import msgspec
 from farshore_protocol.tasks import Grant
+from farshore_protocol.tasks.spec import Gpus
 
+from farshore_edge.tasks.assignment import gpus_problem
 from farshore_edge.tasks.drivers.model import Driver, DriverError, Work
 from farshore_edge.tasks.folders import Folders
 from farshore_edge.tasks.lease_files import Leases
@@ -27,7 +30,8 @@ INHERITED = ("PATH", "LANG", "LC_ALL", "TZ")
 class Office:
     """``tell``: makes an instance durable and says an event; ``changed``: a report is due.
     ``boot_s``: the clock of leases. ``config``: the node's effective configuration. ``taken``:
-    processors that are given to some instance alone. ``environ``: of the agent."""
+    processors that are given to some instance alone. ``gpus``: what those have that are at work, but for
+    the one of that id. ``environ``: of the agent."""
 
     node: str
     parts: TaskParts
@@ -40,7 +44,15 @@ class Office:
     boot_s: Callable[[], float]
     config: Callable[[], Mapping[str, Any]]
     taken: Callable[[], frozenset[int]]
+    gpus: Callable[[str], list[tuple[Gpus, tuple[int, ...]]]]
     environ: Mapping[str, str]
+
+    def check_gpus(self, kept: Kept) -> None:
+        """A center that was restored may give a GPU twice. Raises DriverError."""
+        wanted, given = kept.grant.spec.requests.gpu, kept.grant.gpus
+        problem = gpus_problem(wanted, given, self.gpus(kept.id), self.parts.gpus_present())
+        if problem is not None:
+            raise DriverError("no_gpus", problem)
 
     def work(self, grant: Grant, cpus: tuple[int, ...]) -> Work:
         """Raises DriverError for what can't be put together."""
@@ -92,12 +104,25 @@ def settings_of(driver: Driver, run: Mapping[str, Any]) -> Any:
         raise DriverError("bad_settings", why, permanent=True) from exc
 
 
-async def called(work: Coroutine[Any, Any, T], within_s: float, what: str) -> T:
-    """What a driver answers; one that hangs, or breaks, is a DriverError as well."""
+async def called(
+    work: Coroutine[Any, Any, T],
+    within_s: float,
+    what: str,
+    note: Callable[[str], None] | None = None,
+    slow_s: float = inf,
+) -> T:
+    """What a driver answers; one that hangs, or breaks, is a DriverError as well. ``note`` is told once it
+    has not answered for ``slow_s``, and is waited for further."""
     task = asyncio.ensure_future(work)
     task.add_done_callback(_heard)
     try:
-        await asyncio.wait({task}, timeout=within_s)
+        if note is not None and slow_s < within_s:
+            await asyncio.wait({task}, timeout=slow_s)
+            if not task.done():
+                note(f"{what}: no answer for {slow_s:g} s; it is given up after {within_s:g} s")
+                await asyncio.wait({task}, timeout=within_s - slow_s)
+        else:
+            await asyncio.wait({task}, timeout=within_s)
     except asyncio.CancelledError:
         task.cancel()
         raise

@@ -9,6 +9,7 @@ from farshore_protocol.tasks import Grant, TaskSpec
 from farshore_protocol.tasks.spec import Artifact, HealthCheck
 
 from farshore_edge.tasks.drivers.model import Driver, DriverError
+from farshore_edge.tasks.folders import Folders
 from farshore_edge.tasks.lease_files import Leases
 
 
@@ -73,7 +74,10 @@ def plain_environ(grant: Grant, config: Mapping[str, Any]) -> dict[str, str]:  #
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadlines:
-    """Seconds after which a driver that hangs is given up; ``stop`` beside the task's own grace."""
+    """Seconds after which a driver that hangs is given up; ``stop_s`` beside the task's own grace.
+    ``slow_s``: after which it is said that it has not answered. ``again_s``, which doubles up to
+    ``again_max_s``: between two attempts at what has to come about, to end something or to know whether
+    it runs."""
 
     available_s: float = 10.0
     prepare_s: float = 1800.0
@@ -82,19 +86,27 @@ class Deadlines:
     stop_s: float = 20.0
     sweep_s: float = 60.0
     remove_s: float = 60.0
+    facts_s: float = 60.0
+    slow_s: float = 30.0
+    again_s: float = 1.0
+    again_max_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskParts:
     """``folder``: where instances have their directories; None: there are none (a simulated node).
+    ``folders``: in place of them.
 
     ``leases``: None for files below ``folder``, which are of the machine's boot ``machine_boot``.
     ``boot_s``: seconds on a clock that counts on while the machine sleeps, and begins with its boot;
-    None: the agent's monotonic clock. ``inherited``: the agent's environment.
+    None: the agent's monotonic clock. ``inherited``: the agent's environment. ``limits``: by what tasks
+    are held on this machine, for ``status``; None before the first one needed it. ``gpus_present``: how
+    many there are; None: not known.
     """
 
     drivers: tuple[Driver, ...] = ()
     folder: Path | None = None
+    folders: Folders | None = None
     probe: Probe = field(default_factory=NoProbe)
     artifacts: Artifacts = field(default_factory=NoArtifacts)
     assigner: Assigner = field(default_factory=NoAssigner)
@@ -104,3 +116,5 @@ class TaskParts:
     machine_boot: str = "-"
     boot_s: Callable[[], float] | None = None
     inherited: Mapping[str, str] = field(default_factory=dict)
+    limits: Callable[[], Mapping[str, Any] | None] = lambda: None
+    gpus_present: Callable[[], int | None] = lambda: None

@@ -56,7 +56,7 @@ class Renewing:
                 next_s = now_s + min(renew_every_s(each.kept.grant.spec) for each in held)
             self._due.clear()
             for keeper in held:
-                if keeper.lease is not None and self._boot_s() >= keeper.lease.stop_s:
+                if keeper.orders.lease is not None and self._boot_s() >= keeper.orders.lease.stop_s:
                     self._over(keeper)
             await self._pause(held, next_s)
 
@@ -64,7 +64,7 @@ class Renewing:
         if not held:
             await self._due.wait()
             return
-        ends = [each.lease.stop_s for each in held if each.lease is not None]
+        ends = [each.orders.lease.stop_s for each in held if each.orders.lease is not None]
         left_s = min([next_s, *ends]) - self._boot_s()
         try:
             async with asyncio.timeout(max(0.01, min(left_s, LOOK_S))):
@@ -75,7 +75,7 @@ class Renewing:
     def _over(self, keeper: Keeper) -> None:
         """What runs ends; what waits for its lease goes on waiting, unless it has run before."""
         if keeper.kept.runs or keeper.kept.pid is not None:
-            keeper.stop("lease_over")
+            keeper.orders.stop("lease_over")
 
     def _ask(self, held: list[Keeper], now_s: float) -> None:
         up_ms = int(now_s * 1000)
@@ -96,8 +96,8 @@ class Renewing:
         for keeper in self._keepers():
             name = _name(keeper)
             if name in renewed:
-                keeper.renew(lease_of(keeper.kept.grant.spec, answer.up_ms / 1000))
-            elif name in asked and keeper.lease is not None:
+                keeper.orders.renew(lease_of(keeper.kept.grant.spec, answer.up_ms / 1000))
+            elif name in asked and keeper.orders.lease is not None:
                 log.warning("the center does not renew a lease", extra={"task": keeper.kept.id})
                 self._over(keeper)
 

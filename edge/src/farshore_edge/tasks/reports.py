@@ -48,7 +48,9 @@ def report(rev: int, kept: Iterable[Kept], highest: Mapping[str, int]) -> dict[s
     held = list(kept)
     keys = {each.key for each in held}
     others = sorted(highest.items(), key=lambda pair: -pair[1])[: HIGHEST_TOLD + len(keys)]
-    told = {key: highest[key] for key in keys if key in highest} | dict(others[:HIGHEST_TOLD])
+    told = {key: highest[key] for key in sorted(keys) if key in highest} | dict(
+        others[:HIGHEST_TOLD]
+    )
     return {"rev": rev, "held": [_plain(each.held()) for each in held], "highest": told}
 
 

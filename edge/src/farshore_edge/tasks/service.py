@@ -10,21 +10,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import msgspec
 from farshore_protocol.link import Link
-from farshore_protocol.tasks import Grant
+from farshore_protocol.tasks.spec import Gpus
 
-from farshore_edge.database import Change, Database, TaskBooks, TaskChange
-from farshore_edge.errors import DatabaseError, RecordError
+from farshore_edge.database import Database, TaskChange
+from farshore_edge.errors import DatabaseError
 from farshore_edge.outbox import Outbox
 from farshore_edge.tasks import documents, engine, reports
+from farshore_edge.tasks.admission import admitted
 from farshore_edge.tasks.documents import Document
-from farshore_edge.tasks.drivers.model import Capacity, Driver, DriverError, Running
+from farshore_edge.tasks.drivers.model import Running
+from farshore_edge.tasks.drivers_here import DriversHere
 from farshore_edge.tasks.folders import Folders
-from farshore_edge.tasks.keeper import WHY, Keeper
+from farshore_edge.tasks.keeper import Keeper
 from farshore_edge.tasks.lease_files import FileLeases, Leases
-from farshore_edge.tasks.model import Books, Kept, kept_of
-from farshore_edge.tasks.office import Office, called, settings_of
+from farshore_edge.tasks.ledger import Ledger
+from farshore_edge.tasks.model import Books, Kept
+from farshore_edge.tasks.office import Office
 from farshore_edge.tasks.parts import TaskParts
 from farshore_edge.tasks.renewing import Renewing
 
@@ -34,6 +36,7 @@ RETRY_S = 5.0
 REPORT_S = 0.3
 """After a change: what else changes meanwhile travels in the same report."""
 TRIM_S = 60.0
+AT_WORK = ("starting", "running", "stopping")
 
 
 class TaskService:
@@ -54,13 +57,10 @@ class TaskService:
         """``boot_s``: the clock of leases. ``unheard(topic, code, detail)`` notes what was not
         understood. The database may not be there yet: ``begin`` says when it is."""
         self._parts = parts
-        self._database = database
-        self._outbox = outbox
         self._now_ms = now_ms
         self._unheard = unheard
-        self._drivers: dict[str, Driver] = {}
-        self._missing: dict[str, str] = {}
-        self._books = Books()
+        self._ledger = Ledger(database, outbox)
+        self._here = DriversHere(parts.drivers, parts.deadlines)
         self._named: frozenset[str] | None = None
         self._refused: set[str] = set()
         self._keepers: dict[str, Keeper] = {}
@@ -69,22 +69,23 @@ class TaskService:
         self._wake = asyncio.Event()
         self._there = asyncio.Event()
         self._report_due = asyncio.Event()
-        self._folders = Folders(parts.folder)
+        self._folders = parts.folders or Folders(parts.folder)
         self._renewing = Renewing(
             node=node, boot=boot, link=link, boot_s=boot_s, keepers=lambda: self._keepers.values()
         )
         self._office = Office(
             node=node,
             parts=parts,
-            drivers=self._drivers,
+            drivers=self._here.usable,
             folders=self._folders,
             leases=self._lease_book(),
-            tell=self._told,
+            tell=self._ledger.tell,
             changed=self._report_due.set,
             now_ms=now_ms,
             boot_s=boot_s,
             config=config,
             taken=self._taken,
+            gpus=self._gpus,
             environ=parts.inherited,
         )
 
@@ -97,31 +98,21 @@ class TaskService:
 
     def drivers(self) -> tuple[str, ...]:
         """For the birth: those that this machine can use."""
-        return tuple(sorted(self._drivers))
+        return self._here.names()
 
     async def cluster(self) -> dict[str, Any] | None:
-        """What a driver adds to this node that hands work to a cluster; None where there is none. Then
-        the node's own processors and memory do not count for that driver's tasks."""
-        for driver in self._drivers.values():
-            asked = getattr(driver, "capacity", None)
-            capacity: Capacity | None = None if asked is None else await asked()
-            if capacity is not None:
-                return {
-                    "driver": driver.name,
-                    "cpu_cores": capacity.cpu_cores,
-                    "memory_bytes": capacity.memory_bytes,
-                    **capacity.facts,
-                }
-        return None
+        """For the facts, see ``DriversHere.cluster``."""
+        return await self._here.cluster()
 
     def revisions(self) -> dict[str, int]:
-        return {"tasks": self._books.rev} if self._books.rev else {}
+        return {"tasks": self._ledger.books.rev} if self._ledger.books.rev else {}
 
     def status(self) -> dict[str, Any]:
         return {
-            "rev": self._books.rev,
+            "rev": self._ledger.books.rev,
             "drivers": list(self.drivers()),
-            "unusable": dict(self._missing),
+            "unusable": dict(self._here.missing),
+            "limits": self._parts.limits(),
             "held": [reports.in_short(kept) for kept in self._all()],
         }
 
@@ -134,14 +125,22 @@ class TaskService:
         }
 
     def _all(self) -> list[Kept]:
-        return [self._now(name) for name in self._books.kept]
+        return [self._now(name) for name in self._ledger.books.kept]
 
     def _now(self, name: str) -> Kept:
         keeper = self._keepers.get(name)
-        return self._books.kept[name] if keeper is None else keeper.kept
+        return self._ledger.books.kept[name] if keeper is None else keeper.kept
 
     def _taken(self) -> frozenset[int]:
         return frozenset(n for kept in self._all() if not kept.ended for n in kept.cpus)
+
+    def _gpus(self, but: str) -> list[tuple[Gpus, tuple[int, ...]]]:
+        """Of those that are at work."""
+        return [
+            (kept.grant.spec.requests.gpu, kept.grant.gpus)
+            for kept in self._all()
+            if kept.id != but and kept.state in AT_WORK and kept.grant.gpus
+        ]
 
     # What it is told
 
@@ -152,7 +151,7 @@ class TaskService:
     def link_up(self) -> None:
         """The birth is said: the center is told what is here, and leases are asked for."""
         self._renewing.hurry()
-        if self._books.rev:
+        if self._ledger.books.rev:
             self._report_due.set()
 
     def take(self, payload: bytes) -> None:
@@ -170,26 +169,13 @@ class TaskService:
 
     async def prepare(self) -> None:
         """Before the birth: which drivers can be used here."""
-        limit_s = self._parts.deadlines.available_s
-
-        async def ask(driver: Driver) -> None:
-            try:
-                why = await called(driver.available(), limit_s, f"driver {driver.name}")
-            except DriverError as exc:
-                why = exc.detail
-            if why is None:
-                self._drivers[driver.name] = driver
-            else:
-                self._missing[driver.name] = why
-                log.info("a driver can't be used", extra={"driver": driver.name, "reason": why})
-
-        await asyncio.gather(*map(ask, self._parts.drivers))
+        await self._here.prepare()
 
     async def run(self) -> None:
         await self._there.wait()
-        self._load(await self._read())
+        await self._ledger.load()
         await self._sweep()
-        for kept in list(self._books.kept.values()):
+        for kept in list(self._ledger.books.kept.values()):
             if not kept.ended:
                 self._keep(kept, recovered=True)
         async with asyncio.TaskGroup() as group:
@@ -198,40 +184,12 @@ class TaskService:
             group.create_task(self._report())
             group.create_task(self._trim())
 
-    async def _read(self) -> TaskBooks:
-        while True:
-            try:
-                return self._database.tasks()
-            except DatabaseError as exc:
-                log.error("the tasks can't be read", extra={"error": str(exc)})
-            await asyncio.sleep(RETRY_S)
-
-    def _load(self, books: TaskBooks) -> None:
-        kept = {}
-        for row in books.rows:
-            try:
-                kept[row.id] = kept_of(row)
-            except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-                # It is ended below as nobody's, and the center sends the document again.
-                log.error("a task can't be read", extra={"task": row.id, "error": str(exc)})
-        whole = len(kept) == len(books.rows)
-        rev = max(self._books.rev, books.rev if whole else 0)
-        self._books = Books(rev=rev, highest=dict(books.epochs), kept=kept)
-
     async def _sweep(self) -> None:
         """Ends what runs and belongs to nobody, and lets go of its folder."""
-        live = frozenset(n for n, kept in self._books.kept.items() if not kept.ended)
-        for driver in self._drivers.values():
-            try:
-                limit_s = self._parts.deadlines.sweep_s
-                ended = await called(driver.sweep(live), limit_s, f"driver {driver.name}: sweep")
-            except DriverError as exc:
-                log.error("what belongs to nobody could not be ended", extra={"error": exc.detail})
-                continue
-            if ended:
-                log.warning("ended what belongs to no task", extra={"processes": ", ".join(ended)})
+        kept = self._ledger.books.kept
+        await self._here.sweep(frozenset(name for name, each in kept.items() if not each.ended))
         for name in self._folders.names():
-            if name not in self._books.kept:
+            if name not in kept:
                 await asyncio.to_thread(self._folders.remove, name)
 
     async def stop(self) -> None:
@@ -268,24 +226,31 @@ class TaskService:
     async def _consider(self, document: Document) -> None:
         """Load, decide, persist, act. Raises DatabaseError, and then nothing was done."""
         unread = {Kept(grant=grant).id: (grant, why) for grant, why in document.unread}
-        books = replace(self._books, kept={name: self._now(name) for name in self._books.kept})
+        books = replace(
+            self._ledger.books, kept={name: self._now(name) for name in self._ledger.books.kept}
+        )
         plan = engine.plan(books, document.rev, document.grants, frozenset(unread))
         if plan.older:
             log.warning("an older document of tasks is ignored", extra={"rev": document.rev})
             self._report_due.set()
             return
-        taken = {kept.id: kept for kept in map(self._admitted, plan.take)}
+        taken = {
+            kept.id: kept
+            for kept in (admitted(grant, self._here, self._now_ms()) for grant in plan.take)
+        }
         stops = {
             name: replace(books.kept[name], stop=books.kept[name].stop or reason)
             for name, reason in plan.stop
         }
         rows = [kept.row() for kept in (*taken.values(), *stops.values())]
-        await self._persist(
+        await self._ledger.write(
             TaskChange(rev=plan.rev, epochs=plan.highest(), gone=plan.forget, rows=rows)
         )
-        kept = {name: each for name, each in self._books.kept.items() if name not in plan.forget}
-        highest = {**self._books.highest, **plan.highest()}
-        self._books = Books(rev=plan.rev, highest=highest, kept={**kept, **taken})
+        kept = {
+            name: each for name, each in self._ledger.books.kept.items() if name not in plan.forget
+        }
+        highest = {**self._ledger.books.highest, **plan.highest()}
+        self._ledger.books = Books(rev=plan.rev, highest=highest, kept={**kept, **taken})
         self._named = frozenset((*(Kept(grant=g).id for g in document.grants), *unread))
         await self._act(plan, taken)
         await self._complain(plan, document)
@@ -296,10 +261,10 @@ class TaskService:
             await asyncio.to_thread(self._folders.remove, name)
         for name, reason in plan.stop:
             if name in self._keepers:
-                self._keepers[name].stop(reason)
+                self._keepers[name].orders.stop(reason)
         for kept in taken.values():
             if kept.ended:
-                await self._told(kept)
+                await self._ledger.tell(kept)
         self._start_waiting()
 
     async def _complain(self, plan: engine.Plan, document: Document) -> None:
@@ -307,36 +272,18 @@ class TaskService:
         refused = [*plan.refuse, *((grant, "bad_grant", why) for grant, why in document.unread)]
         for grant, code, why in refused:
             name = Kept(grant=grant).id
-            if name not in self._refused and name not in self._books.kept:
+            if name not in self._refused and name not in self._ledger.books.kept:
                 self._refused.add(name)
-                await self._say(reports.refusal(grant, self._now_ms(), code, why[:900]))
+                await self._ledger.say(reports.refusal(grant, self._now_ms(), code, why[:900]))
         for why in document.nameless:
             self._unheard("desired/tasks", "bad_message", why)
-
-    def _admitted(self, grant: Grant) -> Kept:
-        kept, now_ms = Kept(grant=grant, at_ms=self._now_ms()), self._now_ms()
-        if grant.want == "stop":
-            reason = grant.reason or "asked"
-            return kept.moved("stopped", now_ms, code=reason, reason=WHY[reason])
-        driver = self._drivers.get(grant.spec.driver)
-        if driver is None:
-            here = ", ".join(self.drivers()) or "none"
-            why = f"driver {grant.spec.driver}: this node has {here}"
-            if (missing := self._missing.get(grant.spec.driver)) is not None:
-                why = f"driver {grant.spec.driver} can't be used here: {missing}"
-            return kept.moved("rejected", now_ms, code="no_driver", reason=why)
-        try:
-            settings_of(driver, grant.spec.run)
-        except DriverError as exc:
-            return kept.moved("rejected", now_ms, code=exc.code, reason=exc.detail[:900])
-        return kept
 
     # Keepers
 
     def _start_waiting(self) -> None:
         """A grant is begun once no other of its instance is at work here."""
         busy = {keeper.kept.key for keeper in self._keepers.values()}
-        for name, kept in self._books.kept.items():
+        for name, kept in self._ledger.books.kept.items():
             if name not in self._keepers and not kept.ended and kept.key not in busy:
                 busy.add(kept.key)
                 self._keep(kept)
@@ -357,51 +304,20 @@ class TaskService:
             log.critical("the keeper of a task broke", exc_info=life.exception())
             return
         del self._keepers[name], self._lives[name]
-        if name in self._books.kept:
-            self._books = replace(self._books, kept={**self._books.kept, name: keeper.kept})
-            if self._named is not None and name not in self._named:
-                self._forget(name)
+        if name in self._ledger.books.kept:
+            self._ledger.put(keeper.kept)
+            if self._named is not None and name not in self._named:  # nobody asks for it
+                self._ledger.forget(name)
+                self._folders.remove(name)
         self._start_waiting()
         self._report_due.set()
-
-    def _forget(self, name: str) -> None:
-        """Nobody asks for it, and it has ended."""
-        kept = {each: value for each, value in self._books.kept.items() if each != name}
-        self._books = replace(self._books, kept=kept)
-        self._outbox.note(Change(tasks=(TaskChange(gone=(name,)),)))
-        self._folders.remove(name)
-
-    # Persisting and telling
-
-    async def _persist(self, change: TaskChange) -> None:
-        """Durable when it returns. What waits in memory would be written over it: none of that then."""
-        if (outage := self._outbox.outage()) is not None:
-            raise DatabaseError(outage.error)
-        await self._database.commit(Change(tasks=(change,)))
-
-    async def _told(self, kept: Kept) -> None:
-        """The state and its event are durable together, or wait in memory together."""
-        row = TaskChange(rows=(kept.spoken().row(),))
-        await self._say(reports.event(kept), row)
-
-    async def _say(self, body: dict[str, Any], *tasks: TaskChange) -> None:
-        try:
-            await self._outbox.append("events", "evt/task", body, tasks=tasks)
-        except RecordError as exc:
-            log.error("an event of a task can't travel", extra={"error": str(exc)})
-            if tasks:
-                self._outbox.note(Change(tasks=tasks))
 
     async def _report(self) -> None:
         while True:
             await self._report_due.wait()
             await asyncio.sleep(REPORT_S)
             self._report_due.clear()
-            body = reports.report(self._books.rev, self._all(), self._books.highest)
-            try:
-                await self._outbox.append("reports", "rep/tasks", body)
-            except RecordError as exc:
-                log.error("the report of tasks can't travel", extra={"error": str(exc)})
+            await self._ledger.report(self._all())
 
     async def _trim(self) -> None:
         while True:

@@ -46,7 +46,8 @@ async def _tell(stage: Stage, narrator: Narrator) -> None:
     await _command_all(stage, narrator)
     await cut_and_heal(stage, narrator)
     await _show_books(stage, narrator)
-    await place_work(stage, narrator)
+    if stage.settings.work:
+        await place_work(stage, narrator)
     _check_fleet(stage)
     _invite(stage, narrator)
 
@@ -178,7 +179,8 @@ def _invite(stage: Stage, narrator: Narrator) -> None:
     narrator.say("command line")
     narrator.verbatim(f"  {farshore} --url {url} nodes")
     narrator.verbatim(f"  {farshore} --url {url} run {HERE} exec -- uptime")
-    narrator.verbatim(f"  {farshore} --url {url} task explain {SHOP}")
+    if stage.settings.work:
+        narrator.verbatim(f"  {farshore} --url {url} task explain {SHOP}")
     narrator.verbatim(f"  {farshore} --url {url} pool")
     narrator.say("MQTT (mosquitto-clients)")
     narrator.verbatim(f"  mosquitto_sub -p {port} -v -t 'fs1/up/{HERE}/res/+' &")

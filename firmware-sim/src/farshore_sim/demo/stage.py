@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from farshore_edge.tasks.drivers.process import ProcessDriver
 from farshore_protocol.clock import SystemClock
 
 from farshore_sim.demo.center import CenterApi
@@ -26,10 +27,12 @@ MQTT_PORT = 1883
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoSettings:
-    """``stay``: whether to go on until Ctrl-C when the story is told."""
+    """``work``: whether the chapters of tasks are told. ``stay``: whether to go on until Ctrl-C when the
+    story is told."""
 
     nodes: int = 12
     cut_s: float = 20.0
+    work: bool = True
     stay: bool = True
 
 
@@ -100,6 +103,8 @@ async def set_up(settings: DemoSettings) -> AsyncIterator[Stage]:
         down.push_async_callback(api.close)
         proxy = TcpProxy("127.0.0.1", mqtt.port)
         down.push_async_callback(proxy.stop)
+        # An agent's end ends no task; the demonstration's does.
+        down.push_async_callback(_end_tasks, data)
         down.push_async_callback(_stop_all, programs)
         fleet = Fleet(
             FleetSettings(
@@ -127,3 +132,9 @@ async def _stop_all(programs: list[Program]) -> None:
     async with contextlib.AsyncExitStack() as down:
         for program in programs:
             down.push_async_callback(program.stop)
+
+
+async def _end_tasks(data: Path) -> None:
+    """Of every agent, whatever it has begun and is no more there to end."""
+    for node in WORKERS:
+        await ProcessDriver(data / node / "tasks").sweep(frozenset())

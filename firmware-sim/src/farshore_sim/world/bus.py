@@ -35,22 +35,27 @@ class End(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Wire:
-    """The line of one client; it can't be used before ``blocked_until_s``."""
+    """The line of one client; it can't be used before ``blocked_until_s``. What it sends, or is sent,
+    does not arrive before ``up_held_s``, ``down_held_s``: one direction of it is cut."""
 
     blocked_until_s: float = 0.0
     delay_s: tuple[float, float] = (0.002, 0.04)
     slow_until_s: float = 0.0
     slow_s: float = 0.0
     doubles_until_s: float = 0.0
+    up_held_s: float = 0.0
+    down_held_s: float = 0.0
 
 
 @dataclass(slots=True, eq=False)
 class Connection:
-    """``open``: the broker believes in it. ``broken``: nothing travels on it any more."""
+    """``open``: the broker believes in it. ``broken``: nothing travels on it any more. ``since_s``:
+    when it was made."""
 
     end: End
     session: Session
     wire: Wire
+    since_s: float = 0.0
     open: bool = True
     broken: bool = False
     up_s: float = 0.0
@@ -82,10 +87,14 @@ class WorldBus:
 
     def connected(self, wire: str) -> bool:
         """Whether the broker holds a whole connection over this wire."""
-        return any(
-            each.end.wire == wire and each.open and not each.broken
-            for each in self._connections.values()
-        )
+        return self.connected_since_s(wire) is not None
+
+    def connected_since_s(self, wire: str) -> float | None:
+        """Of that connection."""
+        for each in self._connections.values():
+            if each.end.wire == wire and each.open and not each.broken:
+                return each.since_s
+        return None
 
     def _later(self, wait_s: float, call: Callable[..., object], *args: object) -> None:
         self._loop.call_at(self._loop.time() + wait_s, call, *args, context=self._context)
@@ -99,7 +108,9 @@ class WorldBus:
     # What clients do
 
     def reachable(self, wire: str) -> bool:
-        return self.up and self._loop.time() >= self.wire(wire).blocked_until_s
+        line = self.wire(wire)
+        usable_s = max(line.blocked_until_s, line.up_held_s, line.down_held_s)
+        return self.up and self._loop.time() >= usable_s
 
     async def connect(self, end: End, session: Session) -> Connection | None:
         """A connection with its subscriptions, None where there is no way."""
@@ -114,7 +125,7 @@ class WorldBus:
         before = self._connections.get(session.client_id)
         if before is not None:
             self._take_over(before)
-        connection = Connection(end, session, self.wire(end.wire))
+        connection = Connection(end, session, self.wire(end.wire), self._loop.time())
         self._connections[session.client_id] = connection
         self._routes.clear()
         for topic in sorted(self._retained):
@@ -139,7 +150,7 @@ class WorldBus:
         if connection.broken:
             return
         arrival_s = self._loop.time() + self._delay_s(connection.wire)
-        connection.up_s = max(connection.up_s, arrival_s)
+        connection.up_s = max(connection.up_s, arrival_s, connection.wire.up_held_s)
         connection.under_way.append(message)
         self._loop.call_at(connection.up_s, self._arrive, connection, context=self._context)
 
@@ -186,7 +197,7 @@ class WorldBus:
         doubled = message.qos > 0 and self._loop.time() < connection.wire.doubles_until_s
         for _ in range(2 if doubled and self._rng.random() < 0.3 else 1):
             arrival_s = self._loop.time() + self._delay_s(connection.wire)
-            connection.down_s = max(connection.down_s, arrival_s)
+            connection.down_s = max(connection.down_s, arrival_s, connection.wire.down_held_s)
             connection.coming.append(message)
             self._loop.call_at(connection.down_s, self._deliver, connection, context=self._context)
 

@@ -91,6 +91,7 @@ class SimulatedCenter:
         self._outside = copy_context()
         self._stopping = False
         self.restored = False
+        self.since_s = 0.0
         self.now: WorldCenter | None = None
         self.owner: Owner | None = None
         self.owners: list[Owner] = []
@@ -107,6 +108,7 @@ class SimulatedCenter:
         if self.now is not None or self._stopping:
             return
         self._life += 1
+        self.since_s = self._witness.time_s()
         self._witness.counts.center_lives += 1
         self._witness.note("center starts", self._life)
         owner = self.owner = Owner(f"center/{self._life}")

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 EPOCH_MS = 1_763_800_000_000
 """The true wall clock at the world's beginning."""
+BOOT_S = 20.0
+"""What a machine takes from its boot to the start of its agent."""
 
 
 class WorldClock:
@@ -18,6 +20,12 @@ class WorldClock:
         self._monotonic_s = 1000.0
         self._wall_ms = EPOCH_MS + self._since_s * 1000 + off_ms
         self._rate = 1.0
+        self.watchers: list[Callable[[], None]] = []
+        """Told when the monotonic clock goes on otherwise than it was to."""
+
+    @property
+    def rate(self) -> float:
+        return self._rate
 
     def _elapsed_s(self) -> float:
         return (self._time_s() - self._since_s) * self._rate
@@ -37,6 +45,17 @@ class WorldClock:
     def drift(self, rate: float) -> None:
         self._settle()
         self._rate = rate
+        self._tell()
+
+    def boot(self) -> None:
+        """The machine begins anew, and its monotonic clock with it."""
+        self._settle()
+        self._monotonic_s = BOOT_S
+        self._tell()
+
+    def _tell(self) -> None:
+        for watcher in self.watchers:
+            watcher()
 
     def jump(self, by_ms: float) -> None:
         """The wall clock is set; the monotonic clock goes on."""

@@ -7,7 +7,7 @@ what needs its absence). What a kind does stands in ``injector.py``.
 import math
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +24,9 @@ IN_A_ROW = 0.6
 FIRST_COPY_S = 2.0
 NEAR_S = (0.3, 3.0, 15.0)
 """How closely, on average: within a command's first moments, a commit, a reconnection."""
+WITH_TASKS = 0.12
+"""In how many worlds tasks run as well."""
+HEARTBEATS_S = (5.0, 10.0, 30.0)
 
 
 class PlanError(SimError):
@@ -49,7 +52,8 @@ class Fault:
 class Plan:
     """A whole world: the same plan always runs the same way, to the byte.
 
-    ``memory_first``: samples stay in memory while the link is good.
+    ``memory_first``: samples stay in memory while the link is good. ``sites``: the groups that the nodes
+    are in, by turns; 0: no group, and no tasks.
     """
 
     seed: int
@@ -59,6 +63,12 @@ class Plan:
     quota_bytes: int | None = None
     memory_first: bool = False
     faults: tuple[Fault, ...] = ()
+    sites: int = 0
+    heartbeat_s: float = 30.0
+
+    def site(self, node: int) -> str:
+        """The group of the node with this index."""
+        return f"site-{node % self.sites + 1}" if self.sites else ""
 
     @property
     def end_s(self) -> float:
@@ -75,7 +85,8 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """``for_s``: the shortest and the longest; ``load``: no fault, and in every world."""
+    """``for_s``: the shortest and the longest; ``load``: no fault, and in every world. ``tasks``: where
+    tasks run alone."""
 
     summary: str
     weight: int = 4
@@ -83,6 +94,7 @@ class Kind:
     for_s: tuple[float, float] = (1.0, 600.0)
     brokers: tuple[Broker, ...] = BROKERS
     load: bool = False
+    tasks: bool = False
 
 
 KINDS: Mapping[str, Kind] = {
@@ -125,13 +137,48 @@ KINDS: Mapping[str, Kind] = {
         node=False,
         brokers=("external",),
     ),
+    "task": Kind(summary="a task is made or changed", weight=7, node=False, tasks=True, load=True),
+    "task_stop": Kind(summary="a task is stopped, and started again", node=False, tasks=True),
+    "task_restart": Kind(summary="a task is begun anew", node=False, tasks=True),
+    "task_delete": Kind(summary="a task is deleted", weight=2, node=False, tasks=True),
+    "drain": Kind(summary="a node is drained, and takes work again", tasks=True),
+    "program_dies": Kind(summary="a node's programs are killed", weight=6, tasks=True),
+    "reboot": Kind(summary="a machine loses its power, and begins anew", weight=6, tasks=True),
+    "frozen": Kind(
+        summary="an agent is stopped without a word, and goes on", for_s=(0.3, 300.0), tasks=True
+    ),
+    "site_cut": Kind(summary="no node of a site can be reached", weight=5, tasks=True),
+    "one_way": Kind(
+        summary="one direction of a line is cut, and what was sent arrives late",
+        weight=5,
+        for_s=(1.0, 120.0),
+        tasks=True,
+    ),
 }
 
 
-def draw(seed: int, *, nodes: int, hours: float) -> Plan:
+def draw(seed: int, *, nodes: int, hours: float, tasks: bool | None = None) -> Plan:
+    """``tasks``: whether tasks run in it; None: as the seed has it."""
     rng = random.Random(f"{seed}/plan")  # noqa: S311 # replayable, no secret
     broker = rng.choice(BROKERS)
-    names = [name for name, kind in KINDS.items() if broker in kind.brokers]
+    faults = _drawn(rng, broker, nodes=nodes, hours=hours)
+    plan = Plan(
+        seed=seed,
+        nodes=nodes,
+        hours=hours,
+        broker=broker,
+        quota_bytes=SMALL_QUOTA_BYTES if rng.random() < 0.15 else None,
+        memory_first=rng.random() < 0.5,
+        faults=_in_order(faults),
+    )
+    # Drawn apart: what happens in a world without tasks does not depend on them.
+    rng = random.Random(f"{seed}/tasks")  # noqa: S311 # replayable, no secret
+    chosen = rng.random() < WITH_TASKS
+    return _with_tasks(plan, rng) if (chosen if tasks is None else tasks) else plan
+
+
+def _drawn(rng: random.Random, broker: Broker, *, nodes: int, hours: float) -> list[Fault]:
+    names = [name for name, kind in KINDS.items() if broker in kind.brokers and not kind.tasks]
     allowed = [name for name in names if KINDS[name].load or rng.random() < 0.45]
     weights = [KINDS[name].weight for name in allowed]
     count = rng.randint(10, 10 + round(40 * math.sqrt(hours)))
@@ -139,15 +186,39 @@ def draw(seed: int, *, nodes: int, hours: float) -> Plan:
     for name in rng.choices(allowed, weights, k=count):
         near = faults[-1] if faults and rng.random() < IN_A_ROW else None
         faults.append(_fault(rng, name, near, nodes=nodes, end_s=hours * 3600))
-    return Plan(
-        seed=seed,
-        nodes=nodes,
-        hours=hours,
-        broker=broker,
-        quota_bytes=SMALL_QUOTA_BYTES if rng.random() < 0.15 else None,
-        memory_first=rng.random() < 0.5,
-        faults=tuple(sorted(faults, key=lambda fault: fault.at_s)),
+    return faults
+
+
+def _with_tasks(plan: Plan, rng: random.Random) -> Plan:
+    """The same world with tasks from its first minutes on, and what happens to them and to their
+    machines, often close to what happens anyway."""
+    end_s = plan.end_s
+    faults = [
+        Fault(
+            at_s=round(rng.uniform(20, min(180.0, end_s)), 3),
+            kind="task",
+            a=round(rng.random(), 3),
+            b=round(rng.random(), 3),
+        )
+        for _ in range(rng.randint(2, 4))
+    ]
+    names = [name for name, kind in KINDS.items() if kind.tasks]
+    allowed = [name for name in names if KINDS[name].load or rng.random() < 0.5]
+    weights = [KINDS[name].weight for name in allowed]
+    count = rng.randint(8, 8 + round(25 * math.sqrt(plan.hours)))
+    for name in rng.choices(allowed, weights, k=count):
+        near = rng.choice((*plan.faults, *faults)) if rng.random() < IN_A_ROW else None
+        faults.append(_fault(rng, name, near, nodes=plan.nodes, end_s=end_s))
+    return replace(
+        plan,
+        faults=_in_order([*plan.faults, *faults]),
+        sites=rng.randint(1, max(1, plan.nodes - 1)),
+        heartbeat_s=rng.choice(HEARTBEATS_S),
     )
+
+
+def _in_order(faults: list[Fault]) -> tuple[Fault, ...]:
+    return tuple(sorted(faults, key=lambda fault: fault.at_s))
 
 
 def _fault(rng: random.Random, name: str, near: Fault | None, *, nodes: int, end_s: float) -> Fault:

@@ -12,11 +12,13 @@ from farshore_sim.world.bus import WorldBus
 from farshore_sim.world.center import SimulatedCenter
 from farshore_sim.world.clock import EPOCH_MS, WorldClock
 from farshore_sim.world.disk import DiskCopy
-from farshore_sim.world.faults import Fault
+from farshore_sim.world.faults import KINDS, Fault
 from farshore_sim.world.loop import Owner
 from farshore_sim.world.node import SimulatedNode
 from farshore_sim.world.restores import Restores
 from farshore_sim.world.store import CenterStore
+from farshore_sim.world.task_faults import TaskFaults
+from farshore_sim.world.task_invariants import TaskInvariants
 from farshore_sim.world.uplinks import CENTER_WIRE
 from farshore_sim.world.witness import Witness
 
@@ -41,6 +43,7 @@ class Injector:
         center_clock: WorldClock,
         owner: Owner,
         restores: Restores,
+        tasks: TaskInvariants,
         witness: Witness,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -58,11 +61,23 @@ class Injector:
         self._told = 0
         self._newest: str | None = None
         self.over = False
+        self._task_invariants = tasks
+        self._tasks = TaskFaults(
+            bus=bus,
+            nodes=nodes,
+            center=center,
+            store=store,
+            invariants=tasks,
+            witness=witness,
+            after=self._after,
+        )
 
     def perform(self, fault: Fault) -> None:
         self._witness.note("fault", fault)
         node = self._nodes[fault.node] if fault.node >= 0 else None
-        if node is not None and fault.kind in _OF_NODES:
+        if KINDS[fault.kind].tasks:
+            self._tasks.perform(fault)
+        elif node is not None and fault.kind in _OF_NODES:
             _OF_NODES[fault.kind](self, node, fault)
         else:
             _OF_ALL[fault.kind](self, fault)
@@ -72,6 +87,7 @@ class Injector:
         self.over = True
         for wire in self._bus.wires.values():
             wire.blocked_until_s = wire.slow_until_s = wire.doubles_until_s = 0.0
+            wire.up_held_s = wire.down_held_s = 0.0
         for node in self._nodes:
             # Not zero: that a disk has failed once excuses what its node says long after.
             node.disk.failing_until_s = min(node.disk.failing_until_s, self._witness.time_s())
@@ -84,6 +100,7 @@ class Injector:
             self._bus.go_up()
         self._center.start()
         self.resume()
+        self._tasks.heal()
 
     def copy(self, fault: Fault) -> None:
         """Of what the fault goes back to later."""
@@ -166,6 +183,8 @@ class Injector:
     def wipe(self, node: SimulatedNode, fault: Fault) -> None:
         node.crash(_broker_s(fault))
         node.disk.wipe()
+        node.workshop.lose_files()
+        self._task_invariants.forgot(node.name)
         self._after(fault.for_s, node.start)
 
     def rewound(self, node: SimulatedNode, fault: Fault) -> None:
@@ -178,6 +197,9 @@ class Injector:
                 await node.stop()
             node.crash(_broker_s(fault))
             node.disk.set_back(copy)
+            if fault.a < 0.5:
+                node.power_off()
+            self._task_invariants.forgot(node.name)
             self._witness.note("rewound", node.name)
             await asyncio.sleep(fault.a * 30)
             if not self.over:
@@ -187,6 +209,7 @@ class Injector:
 
     def retire(self, node: SimulatedNode, fault: Fault) -> None:
         node.crash(_broker_s(fault))
+        node.power_off()
         node.retired = True
 
     def clock_jump(self, node: SimulatedNode, fault: Fault) -> None:
@@ -222,6 +245,7 @@ class Injector:
         self._center.crash(_broker_s(fault))
         said = fault.b < SAID
         self._restores.set_back(copy, said=said)
+        self._task_invariants.set_back()
         self._center.restored = said
         self._after(fault.a * 30, self._center.start)
         self._after(fault.a * 30 + fault.b * RESUMED_S, self.resume)

@@ -35,6 +35,9 @@ EXPECTED_ERRORS: dict[str, tuple[str, ...]] = {
     "configurations can't be computed now": ("center_disk",),
     "configurations can't be sent now": ("center_disk",),
     "telemetry history could not be tidied": ("center_disk",),
+    "tasks can't be decided now": ("center_disk",),
+    "tasks can't be sent now": ("center_disk",),
+    "tasks can't be taken, the disk fails": ("failing_disk",),
 }
 """What may be said at ERROR, and the faults that bring it."""
 

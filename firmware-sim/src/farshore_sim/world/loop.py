@@ -40,6 +40,7 @@ class Owner:
         self.context.run(_OWNER.set, self)
         self._tasks: list[asyncio.Task[Any]] = []
         self._prune_at = _PRUNE_AT
+        self._put_off: list[asyncio.Handle] | None = None
 
     def spawn(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
         return asyncio.get_running_loop().create_task(work, name=name, context=self.context)
@@ -57,6 +58,28 @@ class Owner:
 
     def kill(self) -> None:
         self.dead = True
+        self._put_off = None
+
+    def freeze(self) -> None:
+        """As SIGSTOP: what would run now runs when it is thawed."""
+        if not self.dead and self._put_off is None:
+            self._put_off = []
+
+    def thaw(self) -> None:
+        """Goes on, with what came meanwhile in its order."""
+        put_off, self._put_off = self._put_off or [], None
+        loop: Any = asyncio.get_running_loop()
+        loop._ready.extend(put_off)
+
+    @property
+    def frozen(self) -> bool:
+        return self._put_off is not None
+
+    def takes(self, handle: asyncio.Handle) -> bool:
+        """Whether it runs now."""
+        if self._put_off is not None:
+            self._put_off.append(handle)
+        return not self.dead and self._put_off is None
 
     def bury(self) -> None:
         """At the world's end: lets go of what never came to its end."""
@@ -77,9 +100,9 @@ class Owner:
 _OWNER: ContextVar[Owner | None] = ContextVar("owner", default=None)
 
 
-def _runs(context: Context) -> bool:
-    owner = context.get(_OWNER)
-    return owner is None or not owner.dead
+def _runs(handle: "_Handle | _TimerHandle") -> bool:
+    owner = handle._context.get(_OWNER)
+    return owner is None or owner.takes(handle)
 
 
 class _Handle(asyncio.Handle):
@@ -88,7 +111,7 @@ class _Handle(asyncio.Handle):
     _context: Context
 
     def _run(self) -> None:
-        if _runs(self._context):
+        if _runs(self):
             super()._run()
 
 
@@ -98,7 +121,7 @@ class _TimerHandle(asyncio.TimerHandle):
     _context: Context
 
     def _run(self) -> None:
-        if _runs(self._context):
+        if _runs(self):
             super()._run()
 
 

@@ -13,13 +13,13 @@ from farshore_edge.telemetry.sampler import Collector
 from farshore_protocol.commands import CommandError, Output
 from farshore_protocol.commands.catalogue import ExecArgs
 
-from farshore_sim.fleet.tasks import Workshop
 from farshore_sim.world.bus import WorldBus
 from farshore_sim.world.clock import WorldClock
 from farshore_sim.world.disk import Disk, DiskDatabase
 from farshore_sim.world.link import WorldLink
 from farshore_sim.world.loop import Owner
 from farshore_sim.world.witness import Witness
+from farshore_sim.world.workshop import WorldWorkshop
 
 SERIES = "w.n"
 """Each sample of a node has a number of its own in this series."""
@@ -39,17 +39,19 @@ class Numbers:
 
 
 class Machine:
-    """The hardware: nothing but what invariants need."""
+    """The hardware: nothing but what invariants need. ``roomy``: all tasks together fit on it."""
 
-    def __init__(self, node: str) -> None:
+    def __init__(self, node: str, *, roomy: bool) -> None:
         self._node = node
+        self._roomy = roomy
         self._numbers = Numbers()
 
     def collectors(self) -> Sequence[Collector]:
         return (self._numbers,)
 
     def facts(self) -> dict[str, Any]:
-        return {"hostname": self._node}
+        room = {"cpu": {"cores_logical": 64}, "mem": {"total_bytes": 2**38}} if self._roomy else {}
+        return {"hostname": self._node, **room}
 
 
 class Effects:
@@ -80,6 +82,7 @@ class SimulatedNode:
         bus: WorldBus,
         disk: Disk,
         clock: WorldClock,
+        workshop: WorldWorkshop,
         *,
         seed: int,
         settings: Settings,
@@ -92,14 +95,15 @@ class SimulatedNode:
         self._seed = seed
         self._settings = settings
         self._witness = witness
-        self._machine = Machine(name)
-        self.workshop = Workshop(clock.monotonic_s, remember=True)
+        self.site = settings.group
+        self._machine = Machine(name, roomy=bool(settings.group))
+        self.workshop = workshop
         self._life = 0
         self._stopping = False
         self.retired = False
         self.agent: Agent | None = None
         self.owner: Owner | None = None
-        self.owners: list[Owner] = []
+        self.owners: list[Owner] = [workshop.owner]
 
     def start(self) -> None:
         if self.agent is not None or self.retired:
@@ -143,6 +147,26 @@ class SimulatedNode:
         self.owner.kill()
         self.agent = None
         self._bus.cut(self.name, broker_s=broker_s, client_s=None)
+
+    def power_off(self) -> None:
+        """The machine, and with it all that runs there; its clock begins anew."""
+        self._witness.note("power off", self.name)
+        self.workshop.power_off()
+        self.clock.boot()
+
+    @property
+    def frozen(self) -> bool:
+        return self.owner is not None and self.owner.frozen
+
+    def freeze(self) -> None:
+        """The agent, not what runs beside it."""
+        if self.agent is not None and self.owner is not None:
+            self.owner.freeze()
+
+    def thaw(self) -> None:
+        if self.owner is not None and self.owner.frozen:
+            self._witness.note("thawed", self.name)
+            self.owner.thaw()
 
     async def stop(self) -> None:
         """Orderly, as on SIGTERM; a crash in the middle of it ends it."""

@@ -16,13 +16,15 @@ def show(
     seed: int,
     nodes: int,
     hours: float,
+    tasks: bool | None,
     schedule: Path | None,
     trace: Path | None,
     shrinks: bool,
     as_json: bool,
 ) -> bool:
     """Whether everything held."""
-    plan = read(schedule) if schedule is not None else draw(seed, nodes=nodes, hours=hours)
+    drawn = draw(seed, nodes=nodes, hours=hours, tasks=tasks)
+    plan = drawn if schedule is None else read(schedule)
     outcome = run_plan(plan, keep_trace=trace is not None)
     if trace is not None:
         trace.write_text("\n".join(outcome.trace) + "\n")
@@ -56,11 +58,24 @@ def _text(outcome: Outcome) -> str:
         f"{counts.records} records, {counts.messages} messages, {counts.commands} commands with "
         f"{counts.effects} effects, {counts.agent_lives} lives of agents, "
         f"{counts.center_lives} of the center",
+        *_work(outcome),
         *(str(violation) for violation in outcome.violations),
         f"trace {outcome.digest}: "
         + (f"{len(outcome.violations)} violations" if outcome.violations else "everything held"),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _work(outcome: Outcome) -> tuple[str, ...]:
+    """A line about tasks, where there are any."""
+    plan, counts = outcome.plan, outcome.counts
+    if not plan.sites:
+        return ()
+    return (
+        f"tasks on {plan.sites} sites: {counts.tasks} puts, {counts.task_runs} runs, "
+        f"{counts.task_runs_leased} of them on a lease, {counts.task_results} ends of batches "
+        f"accepted, {counts.task_moves} replacements",
+    )
 
 
 def _json(outcome: Outcome) -> str:

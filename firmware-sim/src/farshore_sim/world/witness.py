@@ -20,7 +20,7 @@ StreamKey = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Violation:
-    """``invariant``: I1 … I8, see docs/world.md."""
+    """``invariant``: I1 … I13, see docs/world.md."""
 
     at_s: float
     invariant: str
@@ -40,6 +40,11 @@ class Counts:
     center_commits: int = 0
     agent_lives: int = 0
     center_lives: int = 0
+    tasks: int = 0
+    task_runs: int = 0
+    task_runs_leased: int = 0
+    task_results: int = 0
+    task_moves: int = 0
 
 
 @dataclass(slots=True)

@@ -25,7 +25,10 @@ from farshore_sim.world.loop import Owner, StandstillError, VirtualLoop
 from farshore_sim.world.node import SimulatedNode
 from farshore_sim.world.restores import Restores
 from farshore_sim.world.store import CenterStore
+from farshore_sim.world.task_invariants import TaskInvariants
+from farshore_sim.world.uplinks import CENTER_WIRE
 from farshore_sim.world.witness import Counts, Violation, Witness
+from farshore_sim.world.workshop import WorldWorkshop
 
 SETTLE_S = 3600.0
 """How long a healed world may take until nothing is left to do."""
@@ -54,7 +57,9 @@ class World:
         reasons |= {DISK} if plan.has("failing_disk") else set()
         reasons |= {LOST_BY_THE_CENTER, NOT_KEPT} if plan.has("center_restored") else set()
         reasons |= {REWOUND, RENUMBERED} if plan.has("rewound") else set()
-        dies = plan.has("crash", "rewound") or (plan.has("restart") and plan.has("failing_disk"))
+        dies = plan.has("crash", "rewound", "reboot") or (
+            plan.has("restart") and plan.has("failing_disk")
+        )
         reasons |= {DIED} if plan.memory_first and dies else set()
         self.witness = Witness(
             time_s=loop.time, justified=frozenset(reasons), keep_trace=keep_trace
@@ -76,6 +81,9 @@ class World:
         )
         self._nodes = [self._node(index) for index in range(plan.nodes)]
         self.invariants = Invariants(self._store, self._nodes, self.witness, self._restores)
+        self.tasks = TaskInvariants(
+            self._store, self._nodes, self.witness, broken_until_s=self._broken_until_s
+        )
         self._bus.up = plan.broker == "external"
         self._bus.tap = self._tapped
         self._injector = Injector(
@@ -86,8 +94,18 @@ class World:
             center_clock=self._center_clock,
             owner=self._owner,
             restores=self._restores,
+            tasks=self.tasks,
             witness=self.witness,
         )
+
+    def _broken_until_s(self) -> float:
+        """When the center, or its way to all nodes, was not there for the last time."""
+        now_s, center = self._loop.time(), self._center.now
+        if center is None or not all(center.checks().values()) or center.identity.restored:
+            return now_s
+        wire = self._bus.wire(CENTER_WIRE)
+        store_s = max(self._store.failing_until_s, self._store.slow_until_s)
+        return max(self._center.since_s, wire.blocked_until_s, wire.slow_until_s, store_s)
 
     def _rng(self, name: str) -> random.Random:
         return random.Random(f"{self._plan.seed}/{name}")  # noqa: S311 # replayable, no secret
@@ -112,15 +130,25 @@ class World:
             batch_s=60.0,
             spill_after_s=30.0 if self._plan.memory_first else 0.0,
             link_every_s=0,
+            group=self._plan.site(index),
+            heartbeat_s=self._plan.heartbeat_s,
         )
         if quota is not None:
             settings = replace(settings, outbox_max_bytes=quota)
         clock = WorldClock(self._loop.time, off_ms=rng.uniform(-5_000, 5_000))
+        workshop = WorldWorkshop(
+            name,
+            clock,
+            rng=self._rng(f"{name}/programs"),
+            began=lambda run: self.tasks.began(run),
+            ended=lambda run: self.tasks.ended(run),
+        )
         return SimulatedNode(
             name,
             self._bus,
             disk,
             clock,
+            workshop,
             seed=self._plan.seed,
             settings=settings,
             witness=self.witness,
@@ -129,11 +157,15 @@ class World:
     def _committed(self) -> None:
         self.witness.counts.center_commits += 1
         self.witness.note("committed", self._store.raw.total_changes)
+        if self._plan.sites:
+            self.tasks.committed()
 
     def _tapped(self, client: str, message: Any) -> None:
         self.witness.counts.messages += 1
         self.witness.note("message", client, message.topic, message.payload)
         self.invariants.published(message)
+        if client and not message.topic.endswith("/state"):
+            self.tasks.heard(client)
 
     def logged(self, message: str) -> None:
         """Something was said at ERROR or above."""
@@ -177,6 +209,9 @@ class World:
                 missing = self.invariants.incomplete()
                 if missing is not None:
                     self.witness.violated("I1", missing)
+                work = self.tasks.unsettled() if self._plan.sites else None
+                if work is not None:
+                    self.witness.violated("I12", work)
                 self.invariants.final()
                 return False
 
@@ -199,7 +234,8 @@ class World:
                 return f"{node.name} keeps {unsent}"
         if self._online() != self._here():
             return f"presence of {', '.join(sorted(self._online() ^ self._here()))}"
-        return self._open_commands() or self.invariants.incomplete()
+        work = self.tasks.unsettled() if self._plan.sites else None
+        return work or self._open_commands() or self.invariants.incomplete()
 
     def _open_commands(self) -> str | None:
         for command_id, node, state in self._store.rows(

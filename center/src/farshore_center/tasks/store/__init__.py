@@ -12,6 +12,7 @@ from farshore_center.tasks.store.grants import (
 )
 from farshore_center.tasks.store.instances import (
     add_instances,
+    begun_anew,
     instances_of,
     load_instances,
     remove_instances,
@@ -44,6 +45,7 @@ __all__ = [
     "add_task",
     "all_live_grants",
     "all_nodes",
+    "begun_anew",
     "bump",
     "ended_on",
     "grants_on",

@@ -9,12 +9,13 @@ from sqlalchemy import (
     delete,
     insert,
     literal_column,
+    or_,
     select,
     tuple_,
     update,
 )
 
-from farshore_center.tasks.model import instances
+from farshore_center.tasks.model import instances, tasks
 from farshore_center.tasks.records import Instance, Key
 from farshore_center.tasks.store.rows import (
     INSTANCE_SET,
@@ -49,6 +50,16 @@ def instances_of(conn: Connection, names: Sequence[str]) -> dict[str, list[Insta
 def unsettled(conn: Connection) -> list[Key]:
     """Instances that are to be looked at when a center begins."""
     question = select(instances.c.task, instances.c.instance).where(_UNSETTLED)
+    return [(row.task, row.instance) for row in conn.execute(question)]
+
+
+def begun_anew(conn: Connection) -> list[Key]:
+    """Those whose run is over, and that are to run again or to go: a center may have died in between."""
+    question = (
+        select(instances.c.task, instances.c.instance)
+        .join(tasks, tasks.c.name == instances.c.task)
+        .where(or_(instances.c.run < tasks.c.run, tasks.c.wanted == "delete"))
+    )
     return [(row.task, row.instance) for row in conn.execute(question)]
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from farshore_edge.tasks.drivers import container, dask
 from farshore_edge.tasks.drivers.lacking import Lacking
-from farshore_edge.tasks.drivers.limits.choice import ChosenLate
 from farshore_edge.tasks.drivers.limits.model import Cages
 from farshore_edge.tasks.drivers.model import Driver
 from farshore_edge.tasks.drivers.process import ProcessDriver
@@ -33,8 +32,7 @@ class Site:
     dask_scheduler: str = ""
 
 
-def host_site(data: Path, folder: Path, dask_scheduler: str = "") -> Site:
-    cages = ChosenLate(data)
+def host_site(data: Path, folder: Path, cages: Cages, dask_scheduler: str = "") -> Site:
     return Site(
         data=data,
         folder=folder,

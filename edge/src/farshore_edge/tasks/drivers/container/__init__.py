@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from farshore_edge.tasks.drivers.container.settings import ContainerSettings
+from farshore_protocol.tasks.settings import ContainerSettings
+
 from farshore_edge.tasks.drivers.lacking import Lacking
 from farshore_edge.tasks.drivers.model import Driver
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from farshore_protocol.tasks.settings import ContainerSettings
+
 from farshore_edge.tasks.drivers.container.engine import Engine, EngineError, EngineGoneError
 from farshore_edge.tasks.drivers.container.keeping import begin_keeping
 from farshore_edge.tasks.drivers.container.kernel_log import tells_of
@@ -21,7 +23,6 @@ from farshore_edge.tasks.drivers.container.settings import (
     AGENT_LABEL,
     OUTPUT_LABEL,
     WORK_LABEL,
-    ContainerSettings,
     create_body,
     pull_failed,
     start_failed,
@@ -32,7 +33,8 @@ from farshore_edge.tasks.drivers.model import DriverError, Work
 
 log = logging.getLogger(__name__)
 
-PING_S = 5.0
+GREET_S = 8.0
+"""Podman starts two programs to tell its version, on a machine that may just be starting itself."""
 LIVES = ("running", "paused", "restarting", "stopping")
 
 
@@ -67,7 +69,7 @@ class ContainerDriver:
         for socket in self._sockets:
             engine = Engine(socket)
             try:
-                await engine.ask("GET", "/version", timeout_s=PING_S)
+                await engine.greet(GREET_S)
             except (EngineError, EngineGoneError) as exc:
                 reasons.append(f"{exc}")
             else:

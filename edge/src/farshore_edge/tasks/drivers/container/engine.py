@@ -41,6 +41,16 @@ class Engine:
         self.socket = socket
         self._version: str | None = None
 
+    async def greet(self, timeout_s: float) -> None:
+        """Whether it is there, and which version of the API is spoken with it. Raises EngineError,
+        EngineGoneError."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._negotiated()
+        except TimeoutError as exc:
+            message = f"{self.socket}: no answer to GET /version within {timeout_s:g} s"
+            raise EngineGoneError(message) from exc
+
     async def ask(
         self,
         method: str,

@@ -37,62 +37,99 @@ class Frames:
             self._rest = self._rest[end:]
 
 
-_copying: dict[Path, asyncio.Task[None]] = {}
+class Copying:
+    """One container's output on its way. ``begins_at``: bytes of the file that are older than the
+    container."""
+
+    def __init__(self, engine: Engine, container: str, output: Path, begins_at: int) -> None:
+        self._engine = engine
+        self._path = f"/containers/{container}/logs"
+        self._output = output
+        self._begins_at = begins_at
+        self._written = 0
+        self._task = asyncio.create_task(self._follow(), name=f"output of {container[:12]}")
+
+    def give_up(self) -> None:
+        self._task.cancel()
+
+    async def finish(self, follow_s: float, rest_s: float) -> None:
+        """Once the container has ended: all of it is written. A follower that does not come to the end
+        within ``follow_s`` is given up, and the rest is asked for at once, ``rest_s`` at most."""
+        await asyncio.wait([self._task], timeout=follow_s)
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        if not self._task.cancelled():
+            return  # it came to the end, or has said why it could not
+        try:
+            async with asyncio.timeout(rest_s):
+                await self._copy({"follow": "0"}, skip=self._written)
+        except (TimeoutError, EngineError, EngineGoneError, OSError) as exc:
+            log.warning(
+                "the end of a task's output is missing",
+                extra={"file": str(self._output), "why": str(exc)},
+            )
+
+    async def _follow(self) -> None:
+        """An engine that goes away is asked again."""
+        while True:
+            try:
+                await self._begin()
+                await self._copy({"follow": "1"}, skip=0)
+            except EngineGoneError as exc:
+                log.info("the output of a container was interrupted", extra={"why": str(exc)})
+                await asyncio.sleep(AGAIN_S)
+            except EngineError as exc:
+                log.info("the output of a container can't be had", extra={"why": exc.message})
+                return
+            except OSError as exc:
+                log.warning(
+                    "the output of a task can't be written",
+                    extra={"file": str(self._output), "why": str(exc)},
+                )
+                return
+            else:
+                return
+
+    async def _begin(self) -> None:
+        self._written = 0
+        file = os.open(self._output, os.O_WRONLY | os.O_CREAT, 0o644)
+        try:
+            with contextlib.suppress(OSError):  # a pipe, say
+                os.ftruncate(file, min(self._begins_at, os.fstat(file).st_size))
+        finally:
+            os.close(file)
+
+    async def _copy(self, query: dict[str, str], skip: int) -> None:
+        """``skip``: bytes of the output that are written already."""
+        file = os.open(self._output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            asked = {"stdout": "1", "stderr": "1", **query}
+            async with self._engine.stream("GET", self._path, asked) as pieces:
+                async for text in _texts(pieces):
+                    new, skip = text[skip:], max(0, skip - len(text))
+                    if new:
+                        os.write(file, new)
+                        self._written += len(new)
+        finally:
+            os.close(file)
+
+
+_copying: dict[Path, Copying] = {}
 """An event loop forgets a task that nobody holds; and a file has one writer."""
 
 
-def begin_copying(
-    engine: Engine, container: str, output: Path, begins_at: int
-) -> asyncio.Task[None]:
-    """See ``copied``. Whoever copies into the file already is ended."""
+def begin_copying(engine: Engine, container: str, output: Path, begins_at: int) -> Copying:
+    """Whoever copies into the file already is given up."""
     if (older := _copying.pop(output, None)) is not None:
-        older.cancel()
-    task = asyncio.create_task(
-        copied(engine, container, output, begins_at), name=f"output of {container[:12]}"
-    )
-    _copying[output] = task
-    task.add_done_callback(lambda done: _forget(output, done))
-    return task
+        older.give_up()
+    made = _copying[output] = Copying(engine, container, output, begins_at)
+    made._task.add_done_callback(lambda _: _forget(output, made))
+    return made
 
 
-def _forget(output: Path, task: asyncio.Task[None]) -> None:
-    if _copying.get(output) is task:
+def _forget(output: Path, copying: Copying) -> None:
+    if _copying.get(output) is copying:
         del _copying[output]
-
-
-async def copied(engine: Engine, container: str, output: Path, begins_at: int) -> None:
-    """Until the container has ended and all is written. ``begins_at``: bytes of the file that are older
-    than the container. An engine that goes away is asked again."""
-    while True:
-        try:
-            await _copied(engine, container, output, begins_at)
-        except EngineGoneError as exc:
-            log.info("the output of a container was interrupted", extra={"why": str(exc)})
-            await asyncio.sleep(AGAIN_S)
-        except EngineError as exc:
-            log.info("the output of a container can't be had", extra={"why": exc.message})
-            return
-        except OSError as exc:
-            log.warning(
-                "the output of a task can't be written",
-                extra={"file": str(output), "why": str(exc)},
-            )
-            return
-        else:
-            return
-
-
-async def _copied(engine: Engine, container: str, output: Path, begins_at: int) -> None:
-    query = {"follow": "1", "stdout": "1", "stderr": "1"}
-    file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
-        with contextlib.suppress(OSError):  # a pipe, say
-            os.ftruncate(file, min(begins_at, os.fstat(file).st_size))
-        async with engine.stream("GET", f"/containers/{container}/logs", query) as pieces:
-            async for text in _texts(pieces):
-                os.write(file, text)
-    finally:
-        os.close(file)
 
 
 async def _texts(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

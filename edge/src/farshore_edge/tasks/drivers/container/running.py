@@ -15,7 +15,8 @@ from farshore_edge.tasks.drivers.model import DriverError, Exit, Usage
 AGAIN_S = 1.0
 KILLED_S = 15.0
 OUTPUT_S = 5.0
-"""What is waited, after the end, for the rest of the output."""
+"""What is waited, after the end, for the follower of the output."""
+REST_S = 60.0
 
 
 def read_exit(state: Mapping[str, Any], *, oom: bool) -> Exit:
@@ -66,9 +67,7 @@ class RunningContainer:
                     self._ended = Exit()  # somebody else has removed it
                 else:
                     await asyncio.sleep(AGAIN_S)
-        if not self._copying.done():
-            await asyncio.wait([self._copying], timeout=OUTPUT_S)
-            self._copying.cancel()
+        await self._copying.finish(OUTPUT_S, REST_S)
         return self._ended
 
     async def _exit(self) -> Exit | None:

@@ -1,12 +1,9 @@
-"""What a task says of its container, and how an engine is told. Pure."""
+"""How an engine is told of a task's container. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from farshore_protocol.config.documents import Argv
-from farshore_protocol.tasks.spec import Short
-from msgspec import Meta
+from farshore_protocol.tasks.settings import ContainerSettings, Port
 
 from farshore_edge.tasks.drivers.model import DriverError, Work
 
@@ -17,55 +14,6 @@ OUTPUT_LABEL = "farshore.output"
 PERIOD_US = 100_000
 SIGNALLED = 128
 """An exit code above it is a signal that ended the first process, as shells have it."""
-
-AbsolutePath = Annotated[str, Meta(pattern=r"^/[^\x00]*$", max_length=1024)]
-PortNumber = Annotated[int, Meta(ge=1, le=65_535)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mount:
-    """A file or directory of the node, which has to be there, seen at ``target`` in the container."""
-
-    source: AbsolutePath
-    target: AbsolutePath
-    read_only: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Port:
-    """``container``'s port can be reached at the node's port ``host``, at ``address`` alone."""
-
-    host: PortNumber
-    container: PortNumber
-    protocol: Literal["tcp", "udp"] = "tcp"
-    address: Short = "0.0.0.0"  # noqa: S104 # what a published port is for; the task may narrow it
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContainerSettings:
-    """``image``: with its tag or digest. ``command``, ``entrypoint``, ``user``: in place of the image's.
-    ``workdir``: else the image's, else the instance's directory, which is in the container under the
-    path that it has at the node. ``pull``: ``missing`` fetches an image that is not there.
-    ``init``: a small first process that hands on signals and reaps what is left over; without it the
-    program is the first, and gets only the signals that it handles (SIGKILL aside)."""
-
-    image: Annotated[str, Meta(pattern=r"^[^\s\x00]+$", max_length=512)]
-    command: Argv | None = None
-    entrypoint: Argv | None = None
-    user: Short | None = None
-    workdir: AbsolutePath | None = None
-    mounts: tuple[Mount, ...] = ()
-    network: Literal["none", "host", "bridge"] = "bridge"
-    ports: tuple[Port, ...] = ()
-    pull: Literal["missing", "always", "never"] = "missing"
-    read_only_root: bool = False
-    init: bool = False
-
-    def __post_init__(self) -> None:
-        if self.ports and self.network != "bridge":
-            raise ValueError(
-                f"ports: with network {self.network} there is nothing to publish; expected bridge"
-            )
 
 
 def create_body(work: Work, agent: str, image: Mapping[str, Any], output_at: int) -> dict[str, Any]:

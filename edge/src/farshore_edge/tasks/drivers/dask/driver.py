@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from farshore_protocol.tasks.settings import DaskSettings, ProcessSettings
 from farshore_protocol.tasks.spec import Limits
 
 from farshore_edge.config.programs import HostPrograms
 from farshore_edge.tasks.drivers.dask import capacity, submit
-from farshore_edge.tasks.drivers.dask.settings import DaskSettings, order
+from farshore_edge.tasks.drivers.dask.settings import order
 from farshore_edge.tasks.drivers.model import (
     Capacity,
     Driver,
@@ -26,7 +27,6 @@ from farshore_edge.tasks.drivers.model import (
     Usage,
     Work,
 )
-from farshore_edge.tasks.drivers.process import ProcessSettings
 
 CAPACITY_S = 40.0
 UNLIMITED = Limits()

@@ -6,6 +6,7 @@ Linux: Documentation/admin-guide/cgroup-v1/.
 
 import contextlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from farshore_edge.tasks.drivers.limits import files
@@ -151,7 +152,13 @@ class LegacyCages:
     def make(self, work: Work) -> LegacyCage:
         bounds, groups = Bounds.of(work), self._groups(work.id)
         procs = tuple(str(group / _ENTERED) for group in dict.fromkeys(groups.values()))
-        cage = LegacyCage(groups, confinement(bounds, self.controllers, procs))
+        unified, freezer = groups.get(UNIFIED), groups.get("freezer")
+        confined = replace(
+            confinement(bounds, self.controllers, procs),
+            kill_files=() if unified is None else (str(unified / "cgroup.kill"),),
+            freezer_file=None if freezer is None else str(freezer / "freezer.state"),
+        )
+        cage = LegacyCage(groups, confined)
         try:
             cage.remove()
             cage.make(bounds)
@@ -163,3 +170,7 @@ class LegacyCages:
 
     def find(self, work_id: str) -> LegacyCage:
         return LegacyCage(self._groups(work_id))
+
+    def ids(self) -> frozenset[str]:
+        found = (files.names(folder) for folder in self._folders.values())
+        return frozenset().union(*found)

@@ -2,6 +2,7 @@
 ``<mount>/farshore/<agent>/<id>``."""
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 
 from farshore_edge.tasks.drivers.limits import files
@@ -87,7 +88,10 @@ class UnifiedCages:
         with contextlib.suppress(OSError):  # it is gone since the last cage was removed
             self.begin()
         bounds, there, group = Bounds.of(work), self.controllers, self._folder / work.id
-        confined = confinement(bounds, there, (str(group / "cgroup.procs"),))
+        confined = replace(
+            confinement(bounds, there, (str(group / "cgroup.procs"),)),
+            kill_files=(str(group / "cgroup.kill"),),
+        )
         try:
             files.remove(group)
             group.mkdir(parents=True)
@@ -103,3 +107,6 @@ class UnifiedCages:
 
     def find(self, work_id: str) -> UnifiedCage:
         return UnifiedCage(self._folder / work_id)
+
+    def ids(self) -> frozenset[str]:
+        return files.names(self._folder)

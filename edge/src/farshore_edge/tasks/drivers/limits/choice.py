@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import logging
 from pathlib import Path
+from typing import Any
 
 from farshore_edge.tasks.drivers.limits.cgroup_v1 import LegacyCages
 from farshore_edge.tasks.drivers.limits.cgroup_v2 import UnifiedCages
@@ -15,6 +16,11 @@ from farshore_edge.tasks.drivers.model import Work
 log = logging.getLogger(__name__)
 
 MOUNTINFO = Path("/proc/self/mountinfo")
+
+LACKS = (
+    "no control groups: processor time and number of processes can't be limited, memory is limited for each "
+    "process alone, its end for lack of memory is told as SIGKILL, and who hides from a killed shim lives on"
+)
 
 HostCages = LegacyCages | UnifiedCages | ProcessLimits
 
@@ -33,11 +39,24 @@ class ChosenLate:
             self._chosen = host_cages(self._data, mountinfo=self._mountinfo)
         return self._chosen
 
+    def told(self) -> dict[str, Any] | None:
+        """For people: by what tasks are held here, and what can't be; None before it was chosen."""
+        if self._chosen is None:
+            return None
+        found: dict[str, Any] = {
+            "by": self._chosen.kind,
+            "controllers": sorted(self._chosen.controllers),
+        }
+        return {**found, "lacks": LACKS} if self._chosen.kind == ProcessLimits.kind else found
+
     def make(self, work: Work) -> Cage:
         return self.chosen.make(work)
 
     def find(self, work_id: str) -> Cage:
         return self.chosen.find(work_id)
+
+    def ids(self) -> frozenset[str]:
+        return self.chosen.ids()
 
 
 def host_cages(data: Path, *, mountinfo: Path = MOUNTINFO) -> HostCages:
@@ -57,7 +76,9 @@ def host_cages(data: Path, *, mountinfo: Path = MOUNTINFO) -> HostCages:
             unified.begin()
             return unified
     except OSError as exc:
-        log.info("no control groups; limits of processes stand in", extra={"why": str(exc)})
+        log.warning(LACKS, extra={"why": str(exc)})
+    else:
+        log.warning(LACKS, extra={"why": "none is mounted"})
     return ProcessLimits()
 
 

@@ -70,6 +70,13 @@ def groups(group: Path) -> list[Path]:
     return [Path(folder) for folder, _, _ in os.walk(group)]
 
 
+def names(agent: Path) -> frozenset[str]:
+    """Of the groups in an agent's."""
+    with contextlib.suppress(OSError):
+        return frozenset(each.name for each in agent.iterdir() if each.is_dir())
+    return frozenset()
+
+
 def remove(group: Path) -> None:
     """With what its own processes made below it; nothing where it is gone. A process that has just
     ended may hold it a moment longer."""

@@ -15,18 +15,22 @@ from farshore_edge.tasks.drivers.model import Usage, Work
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confinement:
     """``procs_files``: each is written the first process's id (``cgroup.procs``); one that can't be
-    written fails the start. ``rlimits``: by their names in ``resource`` (``RLIMIT_NPROC``), soft and
+    written fails the start. ``kill_files``: to which "1" is written to end all that is in them at once
+    (``cgroup.kill``); ``freezer_file``: where what is frozen can be ended without forking away
+    (``freezer.state``). ``rlimits``: by their names in ``resource`` (``RLIMIT_NPROC``), soft and
     hard alike. ``cpus``: numbers of the processors that it may use, empty: any. ``oom_score_adj``: the
     higher, the sooner the kernel ends it where memory runs out."""
 
     procs_files: tuple[str, ...] = ()
+    kill_files: tuple[str, ...] = ()
+    freezer_file: str | None = None
     rlimits: Mapping[str, int] = field(default_factory=dict)
     cpus: tuple[int, ...] = ()
     oom_score_adj: int = 500
 
 
 class Cage(Protocol):
-    """Calls are quick (files of the kernel), and made in the event loop's thread."""
+    """Calls are quick (files of the kernel), and made in any thread."""
 
     @property
     def confinement(self) -> Confinement: ...
@@ -63,6 +67,10 @@ class Cages(Protocol):
         """As an earlier agent has made it, or one that holds nothing."""
         ...
 
+    def ids(self) -> frozenset[str]:
+        """Of all works that have a cage here."""
+        ...
+
 
 class Open:
     """A cage that confines nothing."""
@@ -94,3 +102,6 @@ class OpenCages:
 
     def find(self, work_id: str) -> Cage:  # noqa: ARG002 # the contract
         return Open()
+
+    def ids(self) -> frozenset[str]:
+        return frozenset()

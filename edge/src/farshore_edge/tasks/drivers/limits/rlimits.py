@@ -16,3 +16,6 @@ class ProcessLimits:
 
     def find(self, work_id: str) -> Open:  # noqa: ARG002 # there is nothing to be found
         return Open()
+
+    def ids(self) -> frozenset[str]:
+        return frozenset()

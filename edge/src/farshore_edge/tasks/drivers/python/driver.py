@@ -4,11 +4,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from farshore_protocol.tasks.settings import ProcessSettings, PythonSettings
+
 from farshore_edge.config.programs import HostPrograms
 from farshore_edge.tasks.drivers.model import Driver, DriverError, Running, Work
-from farshore_edge.tasks.drivers.process import ProcessSettings
 from farshore_edge.tasks.drivers.python.environments import Environments
-from farshore_edge.tasks.drivers.python.settings import PythonSettings
 
 CHECK_S = 60.0
 

@@ -17,10 +17,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from farshore_protocol.tasks.settings import PythonSettings
+
 from farshore_edge.config.model import Ended
 from farshore_edge.config.programs import HostPrograms
 from farshore_edge.tasks.drivers.model import DriverError
-from farshore_edge.tasks.drivers.python.settings import PythonSettings, Recipe, pip_arguments
+from farshore_edge.tasks.drivers.python.settings import (
+    Recipe,
+    pip_arguments,
+)
 
 log = logging.getLogger(__name__)
 
