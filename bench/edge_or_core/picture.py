@@ -57,7 +57,7 @@ def _axes(low: float, high: float) -> list[str]:
     for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50):
         if low < tick < high:
             at = _at(tick, low, high)
-            x, y = LEFT + at, bottom - at
+            x, y = round(LEFT + at, 1), round(bottom - at, 1)
             parts += [
                 f'<path d="M{x} {TOP}V{bottom}M{LEFT} {y}H{LEFT + SIDE}" stroke="{GREY}" '
                 'opacity="0.25"/>',
@@ -76,8 +76,8 @@ def _axes(low: float, high: float) -> list[str]:
 
 
 def _dot(job: dict[str, Any], low: float, high: float) -> str:
-    x = LEFT + _at(mean(job["edge_s"]), low, high)
-    y = TOP + SIDE - _at(mean(job["core_s"]), low, high)
+    x = round(LEFT + _at(mean(job["edge_s"]), low, high), 1)
+    y = round(TOP + SIDE - _at(mean(job["core_s"]), low, high), 1)
     colour = CORE if job["chosen"] == "core" else EDGE
     ring = "" if job["right"] else f' stroke="{WRONG}" stroke-width="3"'
     said = f"{job['kind']}, {job['bytes'] / 1e6:.2f} MB at {job['site']}: {job['chosen']}"

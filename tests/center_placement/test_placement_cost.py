@@ -16,7 +16,7 @@ from farshore_center.placement import (
     RunTime,
     choose,
 )
-from farshore_center.placement.cost import reckon
+from farshore_center.placement.cost import OWN_RUNS, reckon
 from farshore_center.placement.sketch import RunSketch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -114,6 +114,16 @@ def test_where_a_number_comes_from_is_told() -> None:
     assert of_side["run"] == (60, "measured elsewhere")
     of_node = {"edge": QUICK, "edge-1": SLOWER}
     assert figures(reads(0, run_times=of_node), "edge-1")["run"] == (60, "measured")
+
+
+def test_a_few_runs_of_a_node_do_not_outweigh_those_on_its_kind() -> None:
+    pi = replace(EDGE, kind="pi")
+    for own, expected in ((1, 6.0), (OWN_RUNS - 1, 6.0), (OWN_RUNS, 60.0)):
+        times = {"edge-1": replace(SLOWER, count=own), "pi": QUICK}
+        assert figures(reads(0, run_times=times), "edge-1", pi)["run"] == (expected, "measured")
+    # Where only its side is known, one run of its own says more.
+    beside = {"edge-1": replace(SLOWER, count=1), "edge": QUICK}
+    assert figures(reads(0, run_times=beside), "edge-1", pi)["run"] == (60, "measured")
 
 
 def test_a_link_that_nobody_measured_is_an_assumption() -> None:

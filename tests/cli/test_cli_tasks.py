@@ -376,6 +376,12 @@ def test_the_pool_in_all_and_by_group(center: "ContractCenter", cli: Cli) -> Non
     assert "2 nodes: 2 online" in some
     assert cli("pool", "--group", "asia").stdout == "no node is in asia\n"
     assert json.loads(cli("--json", "pool").stdout) == center.pool
+    center.pool["doubts"] = {
+        "pi-3": ["cpu.cores_logical: 1e+18 is not believed; it counts as 4096"]
+    }
+    assert cli("pool").stdout.splitlines()[-1] == (
+        "pi-3 says cpu.cores_logical: 1e+18 is not believed; it counts as 4096"
+    )
 
 
 def test_the_pool_by_node(center: "ContractCenter", cli: Cli) -> None:
