@@ -438,6 +438,29 @@ async def test_a_follower_that_lags_costs_no_output(
         assert said == "one\ntwo\nthree\n"
 
 
+async def test_a_follower_that_ends_too_early_costs_no_output(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Podman's does now and then."""
+    follow = Engine.stream
+
+    @asynccontextmanager
+    async def short(
+        engine: Engine, method: str, path: str, query: Any = None, body: Any = None
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        async with follow(engine, method, path, query, body) as pieces:
+            yield _first(pieces) if (query or {}).get("follow") == "1" else pieces
+
+    async def _first(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for piece in pieces:
+            yield piece
+            return
+
+    monkeypatch.setattr(Engine, "stream", short)
+    _, said = await bench.end("echo one; sleep 0.3; echo two; sleep 0.3; echo three")
+    assert said == "one\ntwo\nthree\n"
+
+
 async def test_the_engine_s_own_words_are_told(bench: Bench) -> None:
     engine = Engine(bench.engine.socket)
     with pytest.raises(EngineError) as refused:

@@ -12,7 +12,7 @@ from edge_tasks.task_bench import World, grant, kill_tasks
 from farshore_edge.tasks.drivers.limits.choice import host_cages
 from farshore_edge.tasks.drivers.process import ProcessDriver
 from farshore_edge.tasks.host import host_tasks
-from farshore_edge.tasks.parts import TaskParts
+from farshore_edge.tasks.parts import Deadlines, TaskParts
 from left_out import leave_out
 from task_drivers.podman import Podman
 
@@ -46,9 +46,12 @@ async def with_containers(made: list[World], folder: Path, engine: Podman) -> Wo
     from farshore_edge.tasks.drivers.container.driver import ContainerDriver
 
     drivers = (ContainerDriver(folder, [engine.socket]), ProcessDriver(folder / "tasks"))
-    world = World(TaskParts(drivers=drivers, folder=folder / "tasks"))
+    patient = Deadlines(available_s=120, start_s=240)
+    world = World(TaskParts(drivers=drivers, folder=folder / "tasks", deadlines=patient))
     made.append(world)
-    await world.up()
+    world.start()
+    await eventually(lambda: world.words("birth"), DEADLINE_S)
+    assert "container" in world.words("birth")[-1]["capabilities"]["drivers"]
     return world
 
 

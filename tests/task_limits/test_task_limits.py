@@ -160,6 +160,7 @@ def test_what_can_t_be_held_without_control_groups_is_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     cages = ChosenLate(tmp_path, mountinfo=tmp_path / "none")
+    assert cages.ids() == frozenset()
     assert cages.told() is None, "nothing is made before a task needs it"
     cages.find("service.0.7")
     told = cages.told()
@@ -320,3 +321,16 @@ def test_each_agent_has_its_own(tmp_path: Path) -> None:
 def test_a_hybrid_machine_uses_both() -> None:
     cages = LegacyCages(Layout(v1={"cpu": "/c"}, v2="/u"), "agent")
     assert cages.controllers == {"cpu"}
+
+
+def test_what_an_earlier_agent_has_left_is_looked_for_without_making_anything(
+    tmp_path: Path,
+) -> None:
+    mountinfo = tmp_path / "mountinfo"
+    mountinfo.write_text(V2.replace(" /sys/fs/cgroup ", f" {tmp_path}/cgroup "))
+    (tmp_path / "cgroup").mkdir()
+    cages = ChosenLate(tmp_path, mountinfo=mountinfo)
+    assert cages.ids() == frozenset()
+    assert not list((tmp_path / "cgroup").iterdir())
+    (tmp_path / "cgroup/farshore" / agent_name(tmp_path) / "web.0.7").mkdir(parents=True)
+    assert cages.ids() == {"web.0.7"}

@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 HEADER_BYTES = 8
 AGAIN_S = 1.0
+LOOKED_AT_AGAIN_BYTES = 4 * 1024 * 1024
+"""The engine reads all of an output to tell its end; of a longer one the follower is believed."""
 
 
 class Frames:
@@ -47,6 +49,7 @@ class Copying:
         self._output = output
         self._begins_at = begins_at
         self._written = 0
+        self._finished = False
         self._task = asyncio.create_task(self._follow(), name=f"output of {container[:12]}")
 
     def give_up(self) -> None:
@@ -54,20 +57,24 @@ class Copying:
 
     async def finish(self, follow_s: float, rest_s: float) -> None:
         """Once the container has ended: all of it is written. A follower that does not come to the end
-        within ``follow_s`` is given up, and the rest is asked for at once, ``rest_s`` at most."""
+        within ``follow_s`` is given up. What it has left out is asked for, ``rest_s`` at most: Podman's
+        comes to its end without the last lines now and then."""
         await asyncio.wait([self._task], timeout=follow_s)
         self._task.cancel()
         await asyncio.wait([self._task])
-        if not self._task.cancelled():
-            return  # it came to the end, or has said why it could not
+        came = not self._task.cancelled()
+        if self._finished or (came and self._written > LOOKED_AT_AGAIN_BYTES):
+            return
         try:
             async with asyncio.timeout(rest_s):
                 await self._copy({"follow": "0"}, skip=self._written)
         except (TimeoutError, EngineError, EngineGoneError, OSError) as exc:
-            log.warning(
-                "the end of a task's output is missing",
-                extra={"file": str(self._output), "why": str(exc)},
-            )
+            if not came:
+                log.warning(
+                    "the end of a task's output is missing",
+                    extra={"file": str(self._output), "why": str(exc)},
+                )
+        self._finished = True
 
     async def _follow(self) -> None:
         """An engine that goes away is asked again."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from farshore_edge.tasks.drivers.limits.cgroup_v1 import LegacyCages
 from farshore_edge.tasks.drivers.limits.cgroup_v2 import UnifiedCages
+from farshore_edge.tasks.drivers.limits.files import TOP
 from farshore_edge.tasks.drivers.limits.layout import Layout, read_layout
 from farshore_edge.tasks.drivers.limits.model import Cage
 from farshore_edge.tasks.drivers.limits.rlimits import ProcessLimits
@@ -56,16 +57,23 @@ class ChosenLate:
         return self.chosen.find(work_id)
 
     def ids(self) -> frozenset[str]:
+        """What an earlier agent has left is looked for without making anything."""
+        if self._chosen is None and not any(map(Path.is_dir, self._places())):
+            return frozenset()
         return self.chosen.ids()
+
+    def _places(self) -> list[Path]:
+        """Where this agent's groups would be."""
+        layout = _layout(self._mountinfo)
+        mounts = {*layout.v1.values(), *([] if layout.v2 is None else [layout.v2])}
+        return [Path(mount) / TOP / agent_name(self._data) for mount in mounts]
 
 
 def host_cages(data: Path, *, mountinfo: Path = MOUNTINFO) -> HostCages:
     """``data``: the agent's data folder, whose path tells its cages from another agent's. Its ``kind``
     and ``controllers`` are for people."""
     agent = agent_name(data)
-    layout = Layout()
-    with contextlib.suppress(OSError):
-        layout = read_layout(mountinfo.read_text("utf-8", errors="replace"))
+    layout = _layout(mountinfo)
     try:
         if layout.v1:
             legacy = LegacyCages(layout, agent)
@@ -80,6 +88,12 @@ def host_cages(data: Path, *, mountinfo: Path = MOUNTINFO) -> HostCages:
     else:
         log.warning(LACKS, extra={"why": "none is mounted"})
     return ProcessLimits()
+
+
+def _layout(mountinfo: Path) -> Layout:
+    with contextlib.suppress(OSError):
+        return read_layout(mountinfo.read_text("utf-8", errors="replace"))
+    return Layout()
 
 
 def agent_name(data: Path) -> str:
