@@ -8,15 +8,15 @@ ARGS   ?=
 JOBS   ?= 3
 PACKAGES := shared edge center firmware-sim
 
-.PHONY: help setup system demo test check format bench bench-peers bench-placement bench-failover bench-edge-or-core soak clean
+.PHONY: help setup system demo test check format bench bench-peers bench-placement bench-edge-or-core bench-failover soak clean
 help:
 	@echo "make demo    a fleet on this machine (ARGS=--exit: ends by itself, exit code 0 if all was true)"
 	@echo "make test    every test, JOBS=3 files side by side    make check   ruff, mypy, import contracts"
 	@echo "make bench   the measured promises, report in bench/report.json"
 	@echo "make bench-peers  the same work by Salt and Ansible, which are installed from PyPI for it; bench/report-peers.json"
 	@echo "make bench-placement TRACE=folder  [SEEDS=10] how well and how fast tasks are placed on a trace of openb's form"
-	@echo "make bench-failover  how soon work goes on when one of 1,000 nodes is killed; bench/report-failover.json"
 	@echo "make bench-edge-or-core  whether the side that is chosen for a batch is the better one; three minutes"
+	@echo "make bench-failover  how soon work goes on when one of 1,000 nodes is killed; bench/report-failover.json"
 	@echo "make soak    SEEDS=1000 simulated worlds, then kills of real processes and brokers: 15 minutes and more"
 	@echo "make setup   only the environment   make system  only the system packages (for tests)"
 
@@ -59,11 +59,11 @@ bench-placement: $(STAMP)
 	@test -n "$(TRACE)" || { echo "make bench-placement TRACE=folder: name a folder with a trace of openb's form (docs/bench.md)"; exit 2; }
 	$(BIN)/python -m bench.placement "$(TRACE)" --seeds $(if $(filter file,$(origin SEEDS)),10,$(SEEDS)) $(ARGS)
 
-bench-failover: $(STAMP)
-	$(BIN)/python -m bench.failover $(ARGS)
-
 bench-edge-or-core: $(STAMP)
 	$(BIN)/python -m bench.edge_or_core $(ARGS)
+
+bench-failover: $(STAMP)
+	$(BIN)/python -m bench.failover $(ARGS)
 
 SEEDS  ?= 1000
 REPORT ?=

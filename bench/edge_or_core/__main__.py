@@ -5,6 +5,7 @@ measured, whether or not a promise holds; 1: something could not be; 2: wrong us
 """
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from bench.edge_or_core.findings import outcome, totals
 from bench.edge_or_core.picture import picture
 from bench.edge_or_core.stage import stage
 from bench.edge_or_core.table import tables
+from bench.edge_or_core.work import get_ahead
 from bench.errors import BenchError
 from bench.machine import load_average, machine, versions
 from bench.program import Report, Say, tell
@@ -36,6 +38,11 @@ def options(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=1, help="of the jobs' sizes; default: 1")
     parser.add_argument("--quick", action="store_true", help="three jobs far from the break-even")
+    parser.add_argument(
+        "--ahead",
+        action="store_true",
+        help="before other programs of this machine, where that is allowed (root)",
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument(
         "--out", type=Path, default=HERE / "report-edge-or-core", help="the report, without ending"
@@ -43,12 +50,14 @@ def options(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-async def measure(seed: int, quick: bool, say: Say) -> Report:
+async def measure(seed: int, quick: bool, say: Say, *, ahead: bool = False) -> Report:
     date, before = datetime.now(UTC), load_average()
     wanted = scenario.quick() if quick else scenario.whole(seed)
+    if ahead:
+        get_ahead(os.getpid())
     with tempfile.TemporaryDirectory(prefix="farshore-bench-") as folder:
         context = Context(quick=quick, data=Path(folder), say=say)
-        async with stage(context, wanted.sites) as place:
+        async with stage(context, wanted.sites, ahead=ahead) as place:
             tried = await everything(context, place, wanted)
     where = Circumstances(
         date=date.isoformat(timespec="seconds"),
@@ -60,6 +69,7 @@ async def measure(seed: int, quick: bool, say: Say) -> Report:
     )
     return report(where, [outcome(tried)], []) | {
         "seed": seed,
+        "ahead": ahead,
         "totals": {name: round(value, 2) for name, value in totals(tried).items()},
         "jobs": [each.record() for each in tried],
     }
@@ -69,7 +79,7 @@ def main(argv: Sequence[str]) -> int:
     chosen = options(argv)
     try:
         return tell(
-            lambda say: measure(chosen.seed, chosen.quick, say),
+            lambda say: measure(chosen.seed, chosen.quick, say, ahead=chosen.ahead),
             files=chosen.out,
             draw=picture,
             as_json=chosen.json,

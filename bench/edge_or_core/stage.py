@@ -18,8 +18,9 @@ from farshore_sim.faults.link_faults import Delay, Direction, Throttle
 from bench.center import Center, center
 from bench.context import Context
 from bench.edge_or_core.scenario import CORE, SLOWNESS, Site
+from bench.edge_or_core.work import get_ahead
 from bench.errors import BenchError
-from bench.processes import farshore, running
+from bench.processes import Running, farshore, running
 
 BURST_BYTES = 16_384
 BUFFER_BYTES = 32_768
@@ -35,28 +36,35 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def stage(context: Context, sites: Sequence[Site]) -> AsyncIterator[Stage]:
-    """With everybody online, and every link measured by its node."""
+async def stage(
+    context: Context, sites: Sequence[Site], *, ahead: bool = False
+) -> AsyncIterator[Stage]:
+    """With everybody online, and every link measured by its node. ``ahead``: all of it goes before other
+    programs of this machine, so that their work is not what is measured."""
     folder = context.folder("edge-or-core")
     async with contextlib.AsyncExitStack() as opened:
         found = await opened.enter_async_context(center(folder))
-        routes: dict[str, dict[str, Any]] = {CORE: {"slowness": 1, "data": {}}}
-        await _agent(opened, folder, CORE, found.mqtt_port, "core", "rack")
+        own = {"ahead": ahead}
+        routes: dict[str, dict[str, Any]] = {CORE: {**own, "slowness": 1, "data": {}}}
+        running_now = [found.process]
+        core = await _agent(opened, folder, CORE, found.mqtt_port, "core", "rack")
+        running_now.append(core)
+        local: dict[str, list[Any]] = {}
         for site in sites:
             data = await _data(opened)
             to_center = await _link(opened, site, found.mqtt_port, Direction.UP)
             to_data = await _link(opened, site, data, Direction.DOWN)
             routes[CORE]["data"][site.node] = ["127.0.0.1", to_data.port]
-            routes[site.node] = {"slowness": SLOWNESS, "data": {}}
-            for holder in sites:  # from a neighbour's the way is his link as well
-                at = data if holder is site else None
-                if at is not None:
-                    routes[site.node]["data"][holder.node] = ["127.0.0.1", at]
-            await _agent(opened, folder, site.node, to_center.port, f"edge/{site.node}", "box")
+            local[site.node] = ["127.0.0.1", data]
+            group = f"edge/{site.node}"
+            agent = await _agent(opened, folder, site.node, to_center.port, group, "box")
+            running_now.append(agent)
         for site in sites:
-            for holder in sites:
-                way = routes[CORE]["data"][holder.node]
-                routes[site.node]["data"].setdefault(holder.node, way)
+            # To a neighbour's data the way is the neighbour's link.
+            ways = {**routes[CORE]["data"], site.node: local[site.node]}
+            routes[site.node] = {**own, "slowness": SLOWNESS, "data": ways}
+        for program in running_now if ahead else ():
+            get_ahead(program.pid)
         path = folder / "routes.json"
         path.write_text(json.dumps(routes))
         await found.online(1 + len(sites), within_s=90)
@@ -68,14 +76,14 @@ async def stage(context: Context, sites: Sequence[Site]) -> AsyncIterator[Stage]
 
 async def _agent(
     opened: contextlib.AsyncExitStack, folder: Path, node: str, port: int, group: str, kind: str
-) -> None:
+) -> Running:
     argv = farshore(
         "farshore-agent",
         *("run", "--dev", "--node", node, "--center", f"mqtt://127.0.0.1:{port}"),
         *("--group", group, "--label", f"kind={kind}", "--data", str(folder / node)),
         *("--link-every-s", "0", "--heartbeat-s", "5"),
     )
-    await opened.enter_async_context(running(node, *argv, log=folder / f"{node}.log"))
+    return await opened.enter_async_context(running(node, *argv, log=folder / f"{node}.log"))
 
 
 async def _data(opened: contextlib.AsyncExitStack) -> int:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from edge.edge_bench import FailingDatabase, eventually
-from edge_tasks.task_bench import FakeDriver, World, grant
-from farshore_edge.tasks import checking
-from farshore_edge.tasks.drivers.model import Capacity
+from edge_tasks.task_bench import FakeDriver, FakeRun, World, grant, leased
+from farshore_edge.tasks import checking, keepers
+from farshore_edge.tasks.drivers.model import Capacity, Work
 from farshore_edge.tasks.lease_files import MemoryLeases
 from farshore_edge.tasks.parts import Deadlines, TaskParts
 from farshore_protocol.tasks.spec import HealthCheck
@@ -24,6 +24,7 @@ SHORT = Deadlines(
     sweep_s=0.2,
     remove_s=0.2,
     facts_s=0.2,
+    ask_s=0.05,
     again_s=0.05,
     again_max_s=0.1,
 )
@@ -245,4 +246,88 @@ async def test_what_is_asked_to_end_while_it_is_looked_for_ends() -> None:
     world.give(2, grant(want="stop"))
     await world.comes("stopped")
     assert driver.calls.count("start") == 1
+    await world.stop()
+
+
+async def test_a_driver_that_comes_later_finds_what_it_had_begun() -> None:
+    """An engine that is slow to start is no end of what runs by it: nothing is said to have ended, and
+    nothing is begun a second time."""
+    driver = FakeDriver()
+    world = World(parts(driver))
+    await world.up()
+    world.give(1, grant())
+    await world.comes("running")
+    await world.stop()
+    driver.troubles["available"] = ("fail", 3)
+    driver.calls.clear()
+    await world.up()
+    assert world.words("birth")[-1]["capabilities"]["drivers"] == []
+    await eventually(lambda: "reason" in held_of(world, "web"))
+    assert held_of(world, "web")["state"] == "running"
+    assert held_of(world, "web")["reason"] == "its driver can't be used now: it fails on purpose"
+    await eventually(lambda: world.words("birth")[-1]["capabilities"]["drivers"] == ["process"])
+    await eventually(lambda: "adopt" in driver.calls)
+    assert driver.calls == ["available"] * 4 + ["sweep", "adopt"]
+    assert driver.alive == 1
+    world.give(2, grant("more"))
+    await world.comes("running", "more")
+    assert (await world.comes("stopped"))["code"] == "removed"
+    assert driver.alive == 1
+    assert not world.events(state="failed")
+    await world.stop()
+
+
+async def test_what_waits_for_its_driver_and_runs_nowhere_can_be_stopped() -> None:
+    driver = FakeDriver(prepare=("fail", 1_000))
+    world = World(parts(driver))
+    await world.up()
+    world.give(1, grant(restart={"delay_s": 600, "delay_max_s": 600}))
+    await world.comes("backing_off")
+    await world.stop()
+    driver.troubles["available"] = ("fail", 1_000_000)
+    await world.up()
+    world.give(2, grant(want="stop"))
+    await world.comes("stopped")
+    await world.stop()
+
+
+async def test_a_driver_that_hangs_at_the_start_holds_up_nobody_who_runs() -> None:
+    """Leases are renewed, and ends are seen, while it is asked what belongs to nobody."""
+    driver = FakeDriver()
+    world = World(replace(parts(driver), deadlines=replace(SHORT, sweep_s=600)))
+    await world.up()
+    world.give(1, leased(600), grant("other"))
+    await world.comes("running")
+    await world.comes("running", "other")
+    await world.stop()
+    driver.troubles["sweep"] = ("hang", 1)
+    asked = len(world.words("lease"))
+    await world.up()
+    await eventually(lambda: driver.calls.count("adopt") == 2)
+    await eventually(lambda: len(world.words("lease")) > asked)
+    assert world.held()["web/0"]["state"] == "running"
+    await world.stop()
+
+
+async def test_a_driver_that_answers_nonsense_costs_its_own_task_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(keepers, "BROKE_S", 0.05)
+
+    class Strange(FakeDriver):
+        async def start(self, work: Work) -> FakeRun:
+            running = await super().start(work)
+            if self.calls.count("start") == 1:
+                running.trace = 5  # type: ignore[assignment] # nonsense
+            return running
+
+    driver = Strange()
+    world = World(parts(driver))
+    await world.up()
+    world.give(1, grant())
+    await world.comes("running")
+    assert (driver.calls.count("start"), driver.calls.count("adopt")) == (1, 1)
+    assert driver.alive == 1
+    world.give(2, grant("more"))
+    await world.comes("stopped")
     await world.stop()

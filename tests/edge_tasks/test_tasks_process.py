@@ -52,21 +52,27 @@ async def test_a_service_runs_with_its_environment_and_is_told(
     assert len(world.events(state="running")) == 1, "it runs on, which is no event"
 
 
+KILLS = 12
+
+
 async def test_a_killed_process_runs_again_within_a_second(world: World) -> None:
+    """As often as it is killed; the pause is that of a process which dies now and then. The median
+    counts: one start may wait for a machine that is busy with all other tests."""
     await world.up()
-    world.give(1, grant())
+    world.give(1, grant(restart={"delay_max_s": 0.2}))
     took = []
-    for times in range(1, 4):
-        await world.comes("running", times=times)
+    for times in range(1, KILLS + 1):
+        await eventually(lambda: world.held().get("web/0", {}).get("state") == "running")
         first = await world.pid()
-        began = time.monotonic()
+        began_s = time.monotonic()
         os.kill(first, signal.SIGKILL)
-        await world.comes("running", times=times + 1)
-        took.append(time.monotonic() - began)
-        word = world.events(state="backing_off")[times - 1]
-        assert (word["signal"], word["code"], word["restarts"]) == ("SIGKILL", "signal", times)
+        await eventually(lambda: world.held()["web/0"]["pid"] not in (None, first))  # noqa: B023 # awaited here
+        took.append(time.monotonic() - began_s)
         assert not lives(first)
-    assert took[0] < 1.0 or min(took) < 1.0, took
+        word = await world.comes("backing_off", times=times)
+        assert (word["signal"], word["code"], word["restarts"]) == ("SIGKILL", "signal", times)
+    print(f"{KILLS} kills, s until it ran again: {[round(each, 2) for each in sorted(took)]}")  # noqa: T201 # with -s
+    assert sorted(took)[KILLS // 2] < 1.0, took
 
 
 async def test_a_batch_ends_with_its_result_and_is_not_begun_again(world: World) -> None:

@@ -251,6 +251,7 @@ class Agent:
             boot_s=parts.boot_s or self._clock.monotonic_s,
             config=self._config.effective,
             unheard=self._unheard.note,
+            capable=lambda: self._presence.say_birth(),
         )
 
     def _wire_words(self) -> None:

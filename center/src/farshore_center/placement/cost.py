@@ -4,8 +4,8 @@
     money      = bytes moved * cost per byte + core-seconds * cost per core-second
 
 Data comes and goes by the links of its holder and of the node, through the center: the slower of the two
-sets the rate. Run times were measured on the node itself, on nodes of its kind, on its side, or anywhere;
-without any, the hint counts. Every number says where it comes from.
+sets the rate. Run times were measured on the node itself (when it has some), on nodes of its kind, on its
+side, or anywhere; without any, the hint counts. Every number says where it comes from.
 """
 
 from dataclasses import dataclass
@@ -17,6 +17,8 @@ from farshore_center.placement.columns import ASSUMED, Bools, Columns, Floats, I
 from farshore_center.placement.model import Data, Demand, Figure, Origin, RunTime, Side
 
 ORIGINS: tuple[Origin, ...] = get_args(Origin)
+OWN_RUNS = 8
+"""Before a node has so many runs of its own, those on all nodes of its kind say more than one or two."""
 MEASURED, ELSEWHERE, HINT, _, UNKNOWN = range(len(ORIGINS))
 
 
@@ -143,7 +145,8 @@ def _run_time(columns: Columns, demand: Demand) -> tuple[Floats, Floats, Ints]:
     origin = np.array([its for _, its in known])[codes]
     for node in demand.run_times.keys() & columns.row.keys():
         row, run = columns.row[node], demand.run_times[node]
-        mean[row], p95[row], origin[row] = run.mean_s, run.p95_s, MEASURED
+        if run.count >= OWN_RUNS or origin[row] != MEASURED:
+            mean[row], p95[row], origin[row] = run.mean_s, run.p95_s, MEASURED
     return mean, p95, origin
 
 

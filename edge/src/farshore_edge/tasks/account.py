@@ -84,6 +84,8 @@ class Account:
 
     def note(self, reason: str) -> None:
         """In the same state; the next report says it."""
+        if self._noted and self.kept.reason == reason[: engine.REASON_CHARS]:
+            return
         log.warning("a task does not go on", extra={"task": self.kept.id, "reason": reason})
         self.kept = replace(self.kept, reason=reason[: engine.REASON_CHARS])
         self._noted = True

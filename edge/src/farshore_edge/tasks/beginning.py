@@ -13,6 +13,9 @@ from farshore_edge.tasks.orders import Orders
 
 log = logging.getLogger(__name__)
 
+AT_WORK = ("starting", "running", "stopping")
+"""States in which something of it may run."""
+
 Begun = tuple[Running, Work]
 
 
@@ -26,6 +29,25 @@ class Beginning:
     @property
     def _driver(self) -> Driver:
         return self._office.drivers[self._spec.driver]
+
+    async def has_driver(self) -> bool:
+        """Waits for a driver that can't be used now: what an earlier agent has begun by it may run, and
+        is not said to have ended. False: it has ended for good."""
+        account, office, name = self._account, self._office, self._spec.driver
+        while name not in office.drivers:
+            if name not in {each.name for each in office.parts.drivers}:
+                account.fail("no_driver", f"the driver {name} is not here any more")
+                return False
+            account.note(
+                f"its driver can't be used now: {office.missing.get(name, 'not known why')}"
+            )
+            waited = await self._orders.waited(office.parts.deadlines.ask_s)
+            if not waited and account.kept.state not in AT_WORK:
+                account.stopped()
+                return False
+            if not waited:
+                await asyncio.sleep(office.parts.deadlines.ask_s)
+        return True
 
     async def begin(self) -> Begun | None:
         """None: not begun; the state says how it goes on."""

@@ -24,7 +24,6 @@ class Keeper:
         self.orders = Orders(self._account, office)
         self._beginning = Beginning(self._account, self.orders, office)
         self._watching = Watching(self._account, self.orders, office)
-        self._drivers = office.drivers
         self._recovered = recovered
 
     @property
@@ -36,6 +35,10 @@ class Keeper:
     def running(self) -> Running | None:
         return self._watching.running
 
+    def note(self, reason: str) -> None:
+        """Says why it does not go on, in the same state."""
+        self._account.note(reason)
+
     async def run(self) -> None:
         """Until it has ended for good and that is durable."""
         try:
@@ -45,9 +48,8 @@ class Keeper:
         await self._account.said()
 
     async def _live(self) -> None:
-        account, driver = self._account, self.kept.grant.spec.driver
-        if driver not in self._drivers:
-            account.fail("no_driver", f"the driver {driver} is not here any more")
+        account = self._account
+        if not await self._beginning.has_driver():
             return
         begun = await self._beginning.taken_up() if self._recovered else None
         while not self.kept.ended:

@@ -28,14 +28,16 @@ INHERITED = ("PATH", "LANG", "LC_ALL", "TZ")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Office:
-    """``tell``: makes an instance durable and says an event; ``changed``: a report is due.
-    ``boot_s``: the clock of leases. ``config``: the node's effective configuration. ``taken``:
-    processors that are given to some instance alone. ``gpus``: what those have that are at work, but for
-    the one of that id. ``environ``: of the agent."""
+    """``drivers``: those that can be used now; ``missing``: why another can't. ``tell``: makes an
+    instance durable and says an event; ``changed``: a report is due. ``boot_s``: the clock of leases.
+    ``config``: the node's effective configuration. ``taken``: processors that are given to some instance
+    alone. ``gpus``: what those have that are at work, but for the one of that id. ``environ``: of the
+    agent."""
 
     node: str
     parts: TaskParts
     drivers: Mapping[str, Driver]
+    missing: Mapping[str, str]
     folders: Folders
     leases: Leases
     tell: Callable[[Kept], Awaitable[None]]

@@ -75,7 +75,8 @@ def plain_environ(grant: Grant, config: Mapping[str, Any]) -> dict[str, str]:  #
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadlines:
     """Seconds after which a driver that hangs is given up; ``stop_s`` beside the task's own grace.
-    ``slow_s``: after which it is said that it has not answered. ``again_s``, which doubles up to
+    ``slow_s``: after which it is said that it has not answered. ``ask_s``: until one that can't be used is
+    asked again. ``again_s``, which doubles up to
     ``again_max_s``: between two attempts at what has to come about, to end something or to know whether
     it runs."""
 
@@ -88,6 +89,7 @@ class Deadlines:
     remove_s: float = 60.0
     facts_s: float = 60.0
     slow_s: float = 30.0
+    ask_s: float = 15.0
     again_s: float = 1.0
     again_max_s: float = 30.0
 

@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 from farshore_protocol.link import Link
-from farshore_protocol.tasks.spec import Gpus
 
 from farshore_edge.database import Database, TaskChange
 from farshore_edge.errors import DatabaseError
@@ -22,7 +21,7 @@ from farshore_edge.tasks.documents import Document
 from farshore_edge.tasks.drivers.model import Running
 from farshore_edge.tasks.drivers_here import DriversHere
 from farshore_edge.tasks.folders import Folders
-from farshore_edge.tasks.keeper import Keeper
+from farshore_edge.tasks.keepers import Keepers
 from farshore_edge.tasks.lease_files import FileLeases, Leases
 from farshore_edge.tasks.ledger import Ledger
 from farshore_edge.tasks.model import Books, Kept
@@ -36,7 +35,6 @@ RETRY_S = 5.0
 REPORT_S = 0.3
 """After a change: what else changes meanwhile travels in the same report."""
 TRIM_S = 60.0
-AT_WORK = ("starting", "running", "stopping")
 
 
 class TaskService:
@@ -53,30 +51,32 @@ class TaskService:
         boot_s: Callable[[], float],
         config: Callable[[], Mapping[str, Any]],
         unheard: Callable[[str, str, str], None],
+        capable: Callable[[], None],
     ) -> None:
-        """``boot_s``: the clock of leases. ``unheard(topic, code, detail)`` notes what was not
+        """``boot_s``: the clock of leases. ``capable`` is called when a driver has come: the birth names
+        them. ``unheard(topic, code, detail)`` notes what was not
         understood. The database may not be there yet: ``begin`` says when it is."""
         self._parts = parts
         self._now_ms = now_ms
         self._unheard = unheard
+        self._capable = capable
         self._ledger = Ledger(database, outbox)
         self._here = DriversHere(parts.drivers, parts.deadlines)
-        self._named: frozenset[str] | None = None
-        self._refused: set[str] = set()
-        self._keepers: dict[str, Keeper] = {}
-        self._lives: dict[str, asyncio.Task[None]] = {}
         self._incoming: Document | None = None
         self._wake = asyncio.Event()
         self._there = asyncio.Event()
         self._report_due = asyncio.Event()
         self._folders = parts.folders or Folders(parts.folder)
+        self._refused: set[str] = set()
+        self._keepers = Keepers(lambda: self._office, self._ledger, self._leased)
         self._renewing = Renewing(
-            node=node, boot=boot, link=link, boot_s=boot_s, keepers=lambda: self._keepers.values()
+            node=node, boot=boot, link=link, boot_s=boot_s, keepers=lambda: self._keepers
         )
         self._office = Office(
             node=node,
             parts=parts,
             drivers=self._here.usable,
+            missing=self._here.missing,
             folders=self._folders,
             leases=self._lease_book(),
             tell=self._ledger.tell,
@@ -84,10 +84,13 @@ class TaskService:
             now_ms=now_ms,
             boot_s=boot_s,
             config=config,
-            taken=self._taken,
-            gpus=self._gpus,
+            taken=self._keepers.taken,
+            gpus=self._keepers.gpus,
             environ=parts.inherited,
         )
+
+    def _leased(self) -> None:
+        self._renewing.hurry()
 
     def _lease_book(self) -> Leases:
         if self._parts.leases is not None:
@@ -113,34 +116,12 @@ class TaskService:
             "drivers": list(self.drivers()),
             "unusable": dict(self._here.missing),
             "limits": self._parts.limits(),
-            "held": [reports.in_short(kept) for kept in self._all()],
+            "held": [reports.in_short(kept) for kept in self._keepers.all()],
         }
 
     def running(self) -> dict[str, Running]:
         """``TASK/INSTANCE`` → its run, of all that run now."""
-        return {
-            keeper.kept.key: keeper.running
-            for keeper in self._keepers.values()
-            if keeper.running is not None
-        }
-
-    def _all(self) -> list[Kept]:
-        return [self._now(name) for name in self._ledger.books.kept]
-
-    def _now(self, name: str) -> Kept:
-        keeper = self._keepers.get(name)
-        return self._ledger.books.kept[name] if keeper is None else keeper.kept
-
-    def _taken(self) -> frozenset[int]:
-        return frozenset(n for kept in self._all() if not kept.ended for n in kept.cpus)
-
-    def _gpus(self, but: str) -> list[tuple[Gpus, tuple[int, ...]]]:
-        """Of those that are at work."""
-        return [
-            (kept.grant.spec.requests.gpu, kept.grant.gpus)
-            for kept in self._all()
-            if kept.id != but and kept.state in AT_WORK and kept.grant.gpus
-        ]
+        return self._keepers.running()
 
     # What it is told
 
@@ -174,32 +155,31 @@ class TaskService:
     async def run(self) -> None:
         await self._there.wait()
         await self._ledger.load()
-        await self._sweep()
-        for kept in list(self._ledger.books.kept.values()):
-            if not kept.ended:
-                self._keep(kept, recovered=True)
+        self._keepers.take_up()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._work())
+            group.create_task(self._here.run(self._live, self._capable))
             group.create_task(self._renewing.run())
             group.create_task(self._report())
             group.create_task(self._trim())
 
+    def _live(self) -> frozenset[str]:
+        """Ids of all that has not ended."""
+        return frozenset(kept.id for kept in self._keepers.all() if not kept.ended)
+
     async def _sweep(self) -> None:
         """Ends what runs and belongs to nobody, and lets go of its folder."""
-        kept = self._ledger.books.kept
-        await self._here.sweep(frozenset(name for name, each in kept.items() if not each.ended))
+        await self._here.sweep(self._live())
         for name in self._folders.names():
-            if name not in kept:
+            if name not in self._ledger.books.kept:
                 await asyncio.to_thread(self._folders.remove, name)
 
     async def stop(self) -> None:
         """Lets go of everything; what runs goes on."""
-        for life in self._lives.values():
-            life.cancel()
-        if self._lives:
-            await asyncio.wait(self._lives.values(), timeout=RETRY_S)
+        await self._keepers.let_go()
 
     async def _work(self) -> None:
+        await self._sweep()  # before anything new is begun: it would be nobody's
         while True:
             document = self._incoming
             if document is None:
@@ -227,7 +207,8 @@ class TaskService:
         """Load, decide, persist, act. Raises DatabaseError, and then nothing was done."""
         unread = {Kept(grant=grant).id: (grant, why) for grant, why in document.unread}
         books = replace(
-            self._ledger.books, kept={name: self._now(name) for name in self._ledger.books.kept}
+            self._ledger.books,
+            kept={name: self._keepers.now(name) for name in self._ledger.books.kept},
         )
         plan = engine.plan(books, document.rev, document.grants, frozenset(unread))
         if plan.older:
@@ -251,7 +232,7 @@ class TaskService:
         }
         highest = {**self._ledger.books.highest, **plan.highest()}
         self._ledger.books = Books(rev=plan.rev, highest=highest, kept={**kept, **taken})
-        self._named = frozenset((*(Kept(grant=g).id for g in document.grants), *unread))
+        self._keepers.named = frozenset((*(Kept(grant=g).id for g in document.grants), *unread))
         await self._act(plan, taken)
         await self._complain(plan, document)
         self._report_due.set()
@@ -260,12 +241,11 @@ class TaskService:
         for name in plan.forget:
             await asyncio.to_thread(self._folders.remove, name)
         for name, reason in plan.stop:
-            if name in self._keepers:
-                self._keepers[name].orders.stop(reason)
+            self._keepers.stop(name, reason)
         for kept in taken.values():
             if kept.ended:
                 await self._ledger.tell(kept)
-        self._start_waiting()
+        self._keepers.start_waiting()
 
     async def _complain(self, plan: engine.Plan, document: Document) -> None:
         """What was not taken is said once."""
@@ -278,49 +258,15 @@ class TaskService:
         for why in document.nameless:
             self._unheard("desired/tasks", "bad_message", why)
 
-    # Keepers
-
-    def _start_waiting(self) -> None:
-        """A grant is begun once no other of its instance is at work here."""
-        busy = {keeper.kept.key for keeper in self._keepers.values()}
-        for name, kept in self._ledger.books.kept.items():
-            if name not in self._keepers and not kept.ended and kept.key not in busy:
-                busy.add(kept.key)
-                self._keep(kept)
-
-    def _keep(self, kept: Kept, *, recovered: bool = False) -> None:
-        keeper = self._keepers[kept.id] = Keeper(kept, self._office, recovered=recovered)
-        life = asyncio.create_task(keeper.run(), name=f"task {kept.id}")
-        self._lives[kept.id] = life
-        life.add_done_callback(lambda done: self._over(keeper, done))
-        if kept.leased:
-            self._renewing.hurry()
-
-    def _over(self, keeper: Keeper, life: "asyncio.Task[None]") -> None:
-        name = keeper.kept.id
-        if life.cancelled():
-            return
-        if life.exception() is not None:
-            log.critical("the keeper of a task broke", exc_info=life.exception())
-            return
-        del self._keepers[name], self._lives[name]
-        if name in self._ledger.books.kept:
-            self._ledger.put(keeper.kept)
-            if self._named is not None and name not in self._named:  # nobody asks for it
-                self._ledger.forget(name)
-                self._folders.remove(name)
-        self._start_waiting()
-        self._report_due.set()
-
     async def _report(self) -> None:
         while True:
             await self._report_due.wait()
             await asyncio.sleep(REPORT_S)
             self._report_due.clear()
-            await self._ledger.report(self._all())
+            await self._ledger.report(self._keepers.all())
 
     async def _trim(self) -> None:
         while True:
             await asyncio.sleep(TRIM_S)
-            for name in list(self._keepers):
-                await asyncio.to_thread(self._folders.trim, name)
+            for keeper in self._keepers:
+                await asyncio.to_thread(self._folders.trim, keeper.kept.id)
