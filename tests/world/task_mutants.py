@@ -8,16 +8,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from farshore_center.tasks import decision, hearing, placing, store
 from farshore_center.tasks import engine as center_engine
-from farshore_center.tasks import hearing, store
 from farshore_center.tasks.leases import Leases
 from farshore_center.tasks.sites import Sites
 from farshore_center.tasks.work import Work
 from farshore_edge.tasks import engine as edge_engine
 from farshore_edge.tasks import renewing
+from farshore_edge.tasks.beginning import Beginning
 from farshore_edge.tasks.drivers.model import Exit
 from farshore_edge.tasks.keeper import Keeper
 from farshore_edge.tasks.lease import Lease, lease_of
+from farshore_edge.tasks.orders import Orders
 from farshore_edge.tasks.service import TaskService
 from farshore_sim.world.faults import Fault, Plan
 from farshore_sim.world.task_specs import spec_of
@@ -80,9 +82,9 @@ def lease_counted_from_the_answer(patch: Patch) -> None:
 
 def begun_without_a_lease(patch: Patch) -> None:
     async def leased(self: Any) -> bool:
-        return not self._wished.is_set()
+        return not self.ends.is_set()
 
-    patch.setattr(Keeper, "_leased", leased)
+    patch.setattr(Orders, "leased", leased)
     nobody_ends_it_when_its_agent_is_dead(patch)
 
 
@@ -123,13 +125,14 @@ def documents_not_sent_again_after_a_restart(patch: Patch) -> None:
     """Neither at the center's start nor at the birth of a node."""
     from farshore_center.tasks.delivery import Delivery
 
+    patch.setattr(Work, "_await_answer", lambda *_: None)
     patch.setattr(store, "unheard", lambda _conn: [])
     patch.setattr(Delivery, "arrived", lambda _self, _node, _rev: None)
 
 
 def others_not_stopped(patch: Patch) -> None:
     patch.setattr(center_engine, "_stop_others", lambda _work: None)
-    patch.setattr(center_engine, "_superseded", lambda _decided, _epoch: ())
+    patch.setattr(decision, "_superseded", lambda _decided, _epoch: ())
 
 
 def epoch_not_durable_at_the_node(patch: Patch) -> None:
@@ -137,7 +140,7 @@ def epoch_not_durable_at_the_node(patch: Patch) -> None:
 
 
 def epochs_that_fall(patch: Patch) -> None:
-    whole: Any = center_engine.grant
+    whole: Any = decision.grant
 
     def grant(decided: Any, node: str, gpus: Any, now_ms: int, why: str | None) -> Any:
         found = whole(decided, node, gpus, now_ms, why)
@@ -146,8 +149,8 @@ def epochs_that_fall(patch: Patch) -> None:
         after = replace(found.after, epoch=new.epoch, last_epoch=new.epoch)
         return replace(found, after=after, grants=(*found.grants[:-1], new))
 
-    patch.setattr(center_engine, "grant", grant)
-    patch.setattr("farshore_center.tasks.runner.engine.grant", grant)
+    for user in (decision, center_engine, placing):
+        patch.setattr(user, "grant", grant)
     patch.setattr(hearing, "beyond", lambda instance, _highest: instance)
     _every_epoch_taken(patch)
 
@@ -163,7 +166,7 @@ def _every_epoch_taken(patch: Patch) -> None:
 
 def what_died_is_not_begun_again(patch: Patch) -> None:
     async def waited(self: Any) -> bool:
-        await self._wished.wait()
+        await self.orders.ends.wait()
         return False
 
     patch.setattr(Keeper, "_waited", waited)
@@ -171,7 +174,7 @@ def what_died_is_not_begun_again(patch: Patch) -> None:
 
 def agent_ends_what_it_finds(patch: Patch) -> None:
     """Not a rule of the center's: a program that runs is no reason to begin it a second time."""
-    patch.setattr(Keeper, "_taken_up", _nothing_taken_up)
+    patch.setattr(Beginning, "taken_up", _nothing_taken_up)
 
     async def sweep(_self: TaskService) -> None:
         return None
@@ -180,9 +183,10 @@ def agent_ends_what_it_finds(patch: Patch) -> None:
 
 
 async def _nothing_taken_up(self: Any) -> None:
-    if self.kept.state in ("starting", "running"):
-        end = edge_engine.after_end(self.kept, Exit(), run_s=0.0, now_ms=self._office.now_ms())
-        self._go_on(end)
+    account = self._account
+    if account.kept.state in ("starting", "running"):
+        now_ms = self._office.now_ms()
+        account.go_on(edge_engine.after_end(account.kept, Exit(), run_s=0.0, now_ms=now_ms))
 
 
 def what_was_begun_anew_forgotten_by_a_center_that_begins(patch: Patch) -> None:
