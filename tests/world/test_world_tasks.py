@@ -21,14 +21,14 @@ from farshore_sim.world.workshop import WorldDriver, WorldRun, WorldWorkshop
 from farshore_sim.world.world import run_plan
 from world.task_mutants import MUTANTS, PLANS, Patch
 
-SEEDS = 6
+SEEDS = 4
 HINTS = {
     "end_of_the_lease_ignored_by_the_node": 2,
     "nobody_ends_it_when_its_agent_is_dead": 2,
-    "begun_without_a_lease": 2,
+    "begun_without_a_lease": 6,
     "agent_ends_what_it_finds": 10,
-    "result_accepted_without_comparing_the_epoch": 13,
-    "result_accepted_again": 13,
+    "result_accepted_without_comparing_the_epoch": 15,
+    "result_accepted_again": 15,
     "silent_site_ignored": 19,
     "what_died_is_not_begun_again": 3,
 }
@@ -81,7 +81,7 @@ def test_the_rest_of_a_world_does_not_depend_on_its_tasks() -> None:
 
 def test_a_part_of_the_seeds_has_tasks() -> None:
     share = sum(draw(seed, nodes=3, hours=0.3).sites > 0 for seed in range(400)) / 400
-    assert 0.06 < share < 0.2
+    assert 0.04 < share < 0.13
 
 
 def test_every_kind_of_task_is_drawn() -> None:

@@ -24,7 +24,7 @@ IN_A_ROW = 0.6
 FIRST_COPY_S = 2.0
 NEAR_S = (0.3, 3.0, 15.0)
 """How closely, on average: within a command's first moments, a commit, a reconnection."""
-WITH_TASKS = 0.12
+WITH_TASKS = 0.08
 """In how many worlds tasks run as well."""
 HEARTBEATS_S = (5.0, 10.0, 30.0)
 
