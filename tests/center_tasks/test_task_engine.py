@@ -293,15 +293,14 @@ def test_the_nodes_behind_a_cut_link_are_never_taken_for_dead(
     ears = {}
     for number, phase in enumerate(phases):
         will_s = cut_s + wills[number]
-        told = will_s <= now_s
-        heard_s = will_s if told else cut_s - phase
-        ears[f"n{number}"] = ear(f"n{number}", heard_s, online=not told, told=told)
+        told_s = will_s if will_s <= now_s else None
+        ears[f"n{number}"] = ear(f"n{number}", cut_s - phase, online=told_s is None, told_s=told_s)
     sites = Sites(ears, now_s)
     assert all(sites.sight(node).silent_since_s is None or sites.cut(node) for node in ears)
 
 
 def test_a_node_that_died_alone_is_no_cut_link() -> None:
-    dead = ear("a", 50.0, online=False, told=True)
+    dead = ear("a", 49.2, online=False, told_s=50.0)
     assert not Sites({"a": dead, "b": ear("b", 51.0)}, 52.0).cut("a")
     assert Sites({"a": dead, "b": ear("b", 49.5)}, 50.2).cut("a")
     assert not Sites({"a": replace(dead, group="")}, 52.0).cut("a")

@@ -18,7 +18,7 @@ class Listening:
         self._since_s = now_s() + settle_s
         """Nobody is silent for longer than since then."""
         self._alone = True
-        self._told: set[str] = set()
+        self._told_s: dict[str, float] = {}
         self._begun_s = now_s()
         self._here_s: dict[str, float] = {}
         self._awaited: dict[str, set[str]] = {}
@@ -32,7 +32,7 @@ class Listening:
             online=standing.online,
             heard_s=heard_s if standing.online else max(heard_s, self._since_s),
             heartbeat_s=standing.heartbeat_s,
-            told=entry.name in self._told,
+            told_s=self._told_s.get(entry.name),
             here_since_s=max(self._here_s.get(entry.name, 0.0), self._begun_s),
         )
 
@@ -55,7 +55,7 @@ class Listening:
     def stood(self, node: str, online: bool, *, told: bool) -> None:
         """Its presence changed; ``told``: by its own word or its will."""
         if online:
-            self._told.discard(node)
+            self._told_s.pop(node, None)
             self._here_s.setdefault(node, self._now_s())
             if self._alone:
                 self._alone = False
@@ -63,7 +63,7 @@ class Listening:
         else:
             self._here_s.pop(node, None)
             if told:
-                self._told.add(node)
+                self._told_s[node] = self._now_s()
             self._alone = not self._registry.online() - {node}
 
     def await_(self, nodes: Iterable[str], on_behalf_of: str) -> None:

@@ -15,15 +15,15 @@ DUE_HEARTBEATS = 1.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ear:
-    """What was heard of a node. ``heard_s``: its last word, on the center's monotonic clock; ``told``:
-    that word said that it goes (its own, or its will)."""
+    """What was heard of a node. ``heard_s``: its last sign of life, on the center's monotonic clock;
+    ``told_s``: when it was said that it goes (its own word, or its will)."""
 
     node: str
     group: str = ""
     online: bool = True
     heard_s: float = 0.0
     heartbeat_s: float = 30.0
-    told: bool = False
+    told_s: float | None = None
     here_since_s: float = 0.0
 
     def overdue_s(self) -> float:
@@ -37,8 +37,11 @@ class Ear:
         return None
 
     def due_s(self) -> float:
-        """A peer that is heard after this was heard while this one said nothing."""
-        return self.heard_s + (0.0 if self.told else DUE_HEARTBEATS * self.heartbeat_s)
+        """A peer that is heard after this was heard while this one said nothing. A broker says the wills of
+        a cut site one after the other, so what a peer had said before a will proves nothing."""
+        if self.told_s is not None:
+            return max(self.told_s, self.heard_s)
+        return self.heard_s + DUE_HEARTBEATS * self.heartbeat_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
