@@ -53,7 +53,7 @@ async def run(context: Context) -> Found:
         await stack.enter_async_context(stage.herd())
         steady = await stage.add(STEADY, split(nodes - alone - sum(together), STEADY_PROCESSES))
         mortal = await stage.add(MORTAL, [1] * alone + list(together))
-        await found.online(nodes, within_s=120)
+        await stage.online(nodes, within_s=120)
         context.say(f"{nodes:,} nodes are online")
         await asyncio.sleep(SETTLE_S)
         cores = Cores(found)

@@ -124,9 +124,19 @@ class Stage:
         await herd.stdin.drain()
         answer = await herd.stdout.readline()
         if not answer:
-            log = (self.folder / "herd.log").read_text("utf-8", "replace")
-            raise BenchError(f"the herd has ended:\n{log[-1000:]}")
+            raise BenchError(f"the herd has ended:\n{self._said()}")
         group.pid = int(answer)
+
+    async def online(self, nodes: int, *, within_s: float) -> None:
+        """Waits until so many nodes are online."""
+        try:
+            await self.found.online(nodes, within_s=within_s)
+        except BenchError as exc:
+            here = (await self.found.metrics())["farshore_nodes_online"]
+            raise BenchError(f"{exc}; {here:g} are:\n{self._said()}") from exc
+
+    def _said(self) -> str:
+        return (self.folder / "herd.log").read_text("utf-8", "replace")[-1000:]
 
     def signal(self, group: Group, number: int) -> None:
         os.kill(group.pid, number)

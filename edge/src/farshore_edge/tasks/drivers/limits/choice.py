@@ -84,9 +84,10 @@ def host_cages(data: Path, *, mountinfo: Path = MOUNTINFO) -> HostCages:
             unified.begin()
             return unified
     except OSError as exc:
-        log.warning(LACKS, extra={"why": str(exc)})
+        log.warning("tasks are not held by control groups", extra={"why": str(exc), "lacks": LACKS})
     else:
-        log.warning(LACKS, extra={"why": "none is mounted"})
+        why = "none is mounted"
+        log.warning("tasks are not held by control groups", extra={"why": why, "lacks": LACKS})
     return ProcessLimits()
 
 
