@@ -68,7 +68,6 @@ def node(name: str) -> st.SearchStrategy[NodeCapacity]:
         drivers=st.sampled_from([frozenset({"process"}), frozenset({"process", "container"})]),
         kind=st.sampled_from(["", "pi"]),
         battery_pct=st.sampled_from([None, None, 10.0, 80.0]),
-        queue_s=st.sampled_from([0.0, 0.0, 0.0, 30.0]),
         cost_per_core_s=st.sampled_from([0.0, 0.01]),
         refuses=st.sampled_from(["", "", "", "drained"]),
         link=st.none() | links,

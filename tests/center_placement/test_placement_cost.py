@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 from farshore_center.placement import (
     Choice,
@@ -11,13 +10,11 @@ from farshore_center.placement import (
     Demand,
     Link,
     NodeCapacity,
-    PlacementError,
     Pool,
     RunTime,
     choose,
 )
 from farshore_center.placement.cost import OWN_RUNS, reckon
-from farshore_center.placement.sketch import RunSketch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,7 +45,7 @@ def reads(size: int, **more: object) -> Demand:
     return replace(base, **more)  # type: ignore[arg-type]
 
 
-def test_wait_transfer_and_run_add_up() -> None:
+def test_transfer_and_run_add_up() -> None:
     there = figures(reads(100 * MB), "core-1")
     assert there["transfer"] == (pytest.approx(100.1), "measured")
     assert there["run"] == (6, "measured")
@@ -56,8 +53,6 @@ def test_wait_transfer_and_run_add_up() -> None:
     assert there["completion p95"] == (pytest.approx(109.1), "measured")
     here = figures(reads(100 * MB), "edge-1")
     assert (here["moved"][0], here["completion"][0]) == (0, 60)
-    waits = figures(reads(0), "edge-1", replace(EDGE, queue_s=5.0), CORE)
-    assert (waits["wait"], waits["completion"][0]) == ((5, "measured"), 65)
 
 
 def test_between_two_nodes_of_the_edge_the_slower_direction_sets_the_rate() -> None:
@@ -206,44 +201,3 @@ def test_locality_counts_where_times_are_equal() -> None:
     assert (
         chosen(replace(demand, reads=(Data(group="us", size_bytes=100),)), *given_nodes) == "edge-2"
     )
-
-
-seconds = st.floats(0.002, 10_000)
-
-
-@given(st.lists(seconds, min_size=1, max_size=300))
-def test_a_sketch_knows_mean_and_quantiles_to_within_a_twentieth(values: list[float]) -> None:
-    sketch = RunSketch()
-    for value in values:
-        sketch.add(value)
-    found = sketch.run_time()
-    assert found is not None
-    assert found.mean_s == pytest.approx(np.mean(values))
-    assert found.count == len(values)
-    for part in (0.5, 0.95, 1.0):
-        exact = sorted(values)[max(0, int(np.ceil(part * len(values) - 1e-9)) - 1)]
-        assert sketch.quantile(part) == pytest.approx(exact, rel=0.05)
-    assert RunSketch.restored(sketch.record()) == sketch
-
-
-def test_a_sketch_stays_small_and_forgets_slowly() -> None:
-    sketch = RunSketch()
-    assert sketch.run_time() is None
-    for _ in range(5000):
-        sketch.add(100.0)
-    for _ in range(5000):
-        sketch.add(1.0)
-    found = sketch.run_time()
-    assert found is not None
-    assert found.mean_s < 10
-    assert sketch.weight < 1000
-    assert len(sketch.counts) <= 2
-
-
-def test_what_is_no_run_time_is_refused() -> None:
-    for wrong in (-1.0, float("nan"), float("inf")):
-        with pytest.raises(PlacementError, match="can't have taken"):
-            RunSketch().add(wrong)
-    for record in ({}, {"counts": 3, "total_s": 1}):
-        with pytest.raises(PlacementError, match="not a record"):
-            RunSketch.restored(record)

@@ -219,7 +219,7 @@ def test_a_copy_shares_nothing_with_its_pool() -> None:
         (lambda: NodeCapacity(node="a", cpu_milli=-1), "node a: cpu_milli must be from 0 to"),
         (lambda: NodeCapacity(node="a", memory_bytes=2**61), "memory_bytes must be from 0 to"),
         (lambda: NodeCapacity(node="a", cpu_milli=1.5), "must be a whole number, not 1.5"),  # type: ignore[arg-type]
-        (lambda: NodeCapacity(node="a", queue_s=float("nan")), "queue_s"),
+        (lambda: NodeCapacity(node="a", cost_per_core_s=float("nan")), "cost_per_core_s"),
         (lambda: NodeCapacity(node="a", gpus=("T4",) * 1025), "1025 GPUs are more than 1024"),
         (lambda: Demand(gpus=-1), "gpus must be from 0"),
         (lambda: Demand(gpus=True), "whole number"),

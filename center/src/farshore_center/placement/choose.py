@@ -24,7 +24,7 @@ def choose(
     ``rng`` draws the candidates of batch work; without one, all are looked at. Of equal nodes the one
     whose name comes first is taken.
     """
-    if not plain(pool, demand, policy):
+    if not plain(demand, policy):
         return _choose(pool, demand, policy, rng)
     view = pool.views.of(demand, policy)
     rejections = filters.count(view.reason)

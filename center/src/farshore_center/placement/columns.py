@@ -99,8 +99,7 @@ class Columns:
         self.core = np.zeros(size, np.bool_)
         self.takes = np.zeros(size, np.bool_)
         self.battery = np.full(size, np.inf)
-        self.queue_s, self.core_cost = np.zeros(size), np.zeros(size)
-        self.queued = False
+        self.core_cost = np.zeros(size)
         self.up, self.down = np.zeros(size), np.zeros(size)
         self.latency, self.byte_cost = np.zeros(size), np.zeros(size)
         self.link_known = np.zeros(size, np.bool_)
@@ -144,8 +143,7 @@ class Columns:
         self.core[row] = node.side == "core"
         self.takes[row] = not node.refuses
         self.battery[row] = np.inf if node.battery_pct is None else node.battery_pct
-        self.queue_s[row], self.core_cost[row] = node.queue_s, node.cost_per_core_s
-        self.queued = bool(self.queue_s.any())
+        self.core_cost[row] = node.cost_per_core_s
         self._fill_link(row, node)
         self.devices_free[row] = node.devices
         for (trait, value), column in self._traits.items():

@@ -1,11 +1,12 @@
 """What it would cost to run a task on each node: when it would be done, and what that takes in money.
 
-    completion = wait at the node + transfer of what is not there + run time
+    completion = transfer of what is not there + run time
     money      = bytes moved * cost per byte + core-seconds * cost per core-second
 
 Data comes and goes by the links of its holder and of the node, through the center: the slower of the two
 sets the rate. Run times were measured on the node itself (when it has some), on nodes of its kind, on its
-side, or anywhere; without any, the hint counts. Every number says where it comes from.
+side, or anywhere; without any, the hint counts. Every number says where it comes from. There is no wait:
+a node without room is refused by its filter.
 """
 
 from dataclasses import dataclass
@@ -26,7 +27,6 @@ MEASURED, ELSEWHERE, HINT, _, UNKNOWN = range(len(ORIGINS))
 class Cost:
     """Of each row. ``run_s`` and ``p95_run_s`` are 0 where nothing is known of the run time."""
 
-    wait_s: Floats
     transfer_s: Floats
     moved_bytes: Floats
     links_measured: Bools
@@ -37,12 +37,12 @@ class Cost:
 
     @property
     def completion_s(self) -> Floats:
-        return self.wait_s + self.transfer_s + self.run_s
+        return self.transfer_s + self.run_s
 
     @property
     def p95_s(self) -> Floats:
         """Done by then in 95 of 100 runs. The least that it can be, where the run time is unknown."""
-        return self.wait_s + self.transfer_s + self.p95_run_s
+        return self.transfer_s + self.p95_run_s
 
     def figures(self, row: int) -> tuple[Figure, ...]:
         """What the estimate for one row was reckoned from."""
@@ -50,19 +50,17 @@ class Cost:
         links: Origin = "measured" if self.links_measured[row] else "assumed"
         whole: Origin = ORIGINS[max(self.run_origin[row], ORIGINS.index(links))]
         known = run != "unknown"
-        wait, moved = float(self.wait_s[row]), float(self.moved_bytes[row])
-        transfer, cost = float(self.transfer_s[row]), float(self.money[row])
+        moved, transfer = float(self.moved_bytes[row]), float(self.transfer_s[row])
         run_s, p95_s = float(self.run_s[row]), float(self.p95_run_s[row])
-        done, done_p95 = wait + transfer + run_s, wait + transfer + p95_s
+        done, done_p95 = transfer + run_s, transfer + p95_s
         return (
-            _figure("wait", wait, "s", "measured"),
             _figure("moved", moved, "bytes", "hint"),
             _figure("transfer", transfer, "s", links),
             _figure("run", run_s if known else None, "s", run),
             _figure("run p95", p95_s if known else None, "s", run),
             _figure("completion", done if known else None, "s", whole),
             _figure("completion p95", done_p95 if known else None, "s", whole),
-            _figure("cost", cost, "money", whole),
+            _figure("cost", float(self.money[row]), "money", whole),
         )
 
 
@@ -84,7 +82,6 @@ def reckon(columns: Columns, demand: Demand) -> Cost:
         measured &= way.here | way.measured
     mean, p95, origin = _run_time(columns, demand)
     return Cost(
-        wait_s=columns.queue_s,
         transfer_s=transfer,
         moved_bytes=moved,
         links_measured=measured,

@@ -57,7 +57,7 @@ def judge(
             total += weight * score
     if looked_at is not None:
         total[~looked_at] = -np.inf
-    told = demand.reads or demand.writes or demand.run_times or demand.deadline_s is not None
+    told = demand.timed or demand.deadline_s is not None
     return Judgement(
         view=view,
         reason=reason,
@@ -105,6 +105,6 @@ def _sample(columns: Columns, demand: Demand, passed: Bools, rng: random.Random)
     return looked_at
 
 
-def plain(pool: Pool, demand: Demand, policy: Policy) -> bool:
+def plain(demand: Demand, policy: Policy) -> bool:
     """Whether the view alone decides: nothing that is of this one task counts."""
-    return demand.plain and not pool.columns.queued and "round_robin" not in policy.weights
+    return demand.plain and "round_robin" not in policy.weights

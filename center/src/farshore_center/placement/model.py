@@ -74,9 +74,8 @@ class NodeCapacity:
 
     ``gpus``: the model of each GPU, by its index. ``devices``: named devices, each held by one task at
     a time. ``kind``: nodes of one kind run a task equally fast; empty: the node's side. ``battery_pct``:
-    None on mains. ``queue_s``: how long work waits at the node before it starts (a cluster's queue).
-    ``refuses``: why nothing new may come ("drained", "silent"); empty: it may. ``link``: None: unknown.
-    ``doubts``: what the node said of itself and was not believed, for people.
+    None on mains. ``refuses``: why nothing new may come ("drained", "silent"); empty: it may. ``link``:
+    None: unknown. ``doubts``: what the node said of itself and was not believed, for people.
     """
 
     node: str
@@ -90,7 +89,6 @@ class NodeCapacity:
     drivers: frozenset[str] = frozenset({"process"})
     kind: str = ""
     battery_pct: float | None = None
-    queue_s: float = 0.0
     cost_per_core_s: float = 0.0
     refuses: str = ""
     link: Link | None = None
@@ -109,8 +107,8 @@ class NodeCapacity:
         if len(self.gpus) > MOST_GPUS:
             count = len(self.gpus)
             raise CapacityError(f"node {self.node}: {count} GPUs are more than {MOST_GPUS}")
-        if not (self.queue_s >= 0 and self.cost_per_core_s >= 0):
-            raise CapacityError(f"node {self.node}: queue_s and cost_per_core_s must be 0 or more")
+        if not self.cost_per_core_s >= 0:
+            raise CapacityError(f"node {self.node}: cost_per_core_s must be 0 or more")
 
     def hands_on(self, driver: str) -> bool:
         """Whether tasks of the driver run in the cluster behind the node."""
@@ -233,6 +231,11 @@ class Demand:
         )
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "plain", not any(own))
+
+    @property
+    def timed(self) -> bool:
+        """Whether it matters where it would be done sooner: it has data, or was measured."""
+        return bool(self.reads or self.writes or self.run_times)
 
     @property
     def gpu_total_milli(self) -> int:

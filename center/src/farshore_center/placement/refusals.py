@@ -100,7 +100,7 @@ def _deadline(_: Columns, demand: Demand, row: int, cost: Cost | None) -> str:
         return f"would not be done in {demand.deadline_s:g} s"
     return (
         f"must be done in {demand.deadline_s:g} s; in 95 of 100 runs it takes "
-        f"{cost.p95_s[row]:.4g} s: wait {cost.wait_s[row]:.4g}, transfer {cost.transfer_s[row]:.4g}, "
+        f"{cost.p95_s[row]:.4g} s: transfer {cost.transfer_s[row]:.4g}, "
         f"run {cost.p95_run_s[row]:.4g}"
     )
 

@@ -70,7 +70,7 @@ def data_locality(situation: Situation) -> Floats | None:
 def completion(situation: Situation) -> Floats | None:
     """``completion``: the earliest expected completion of all candidates, divided by the node's."""
     demand = situation.demand
-    if not (demand.reads or demand.writes or demand.run_times or situation.columns.queue_s.any()):
+    if not demand.timed:
         return None
     return _least_to(situation.cost.completion_s, situation.passed)
 
