@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+import traceback
 from pathlib import Path
 from typing import NoReturn
 
@@ -108,6 +109,8 @@ def born(members: Members, parent: int) -> NoReturn:
     sys.stdin.close()
     try:
         asyncio.run(live(members))
+    except Exception:
+        traceback.print_exc()
     finally:
         sys.stderr.flush()
         os._exit(1)

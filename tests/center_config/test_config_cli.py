@@ -218,7 +218,7 @@ def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pat
         program.write_text(EDITOR.format(seen=str(seen), old=old, new=new, requests=list(requests)))
         monkeypatch.setenv("VISUAL", f"{sys.executable} {program}")
         monkeypatch.setenv("TMPDIR", str(tmp_path))
-        tempfile.tempdir = None
+        monkeypatch.setattr(tempfile, "tempdir", None)  # what it found before comes back
         return seen
 
     return make

@@ -56,7 +56,10 @@ async def with_containers(made: list[World], folder: Path, engine: Podman) -> Wo
     world = World(TaskParts(drivers=drivers, folder=folder / "tasks", deadlines=patient))
     made.append(world)
     world.start()
-    await eventually(lambda: usable(world), DEADLINE_S)
+    try:
+        await eventually(lambda: usable(world), DEADLINE_S)
+    except AssertionError as exc:
+        raise AssertionError(f"{exc}; the engine says {await drivers[0].available()}") from exc
     return world
 
 
