@@ -50,7 +50,8 @@ async def test_a_killed_agents_task_is_taken_up_and_not_begun_again(
 ) -> None:
     note = tmp_path / "starts"
     script = f"echo $$ >> {note}; exec sleep 600"
-    agent = await given(agents, bench, grant(argv=["sh", "-c", script]))
+    pause = {"delay_s": 3, "delay_max_s": 3}  # how it ended is kept until it runs again
+    agent = await given(agents, bench, grant(argv=["sh", "-c", script], restart=pause))
     pid = kept(agents)["pid"]
     before = of_tasks(tmp_path)
     await agents.ended(agent, signal.SIGKILL)
@@ -60,9 +61,9 @@ async def test_a_killed_agents_task_is_taken_up_and_not_begun_again(
     await eventually(lambda: "a task is taken up" in log.read_text())
     assert (of_tasks(tmp_path), note.read_text()) == (before, f"{pid}\n")
     os.kill(pid, signal.SIGKILL)
+    await eventually(lambda: kept(agents)["signal"] == "SIGKILL")
     await eventually(lambda: note.read_text().count("\n") == 2)
     await eventually(lambda: kept(agents)["restarts"] == 1)
-    assert kept(agents)["signal"] == "SIGKILL"
 
 
 async def test_how_it_ended_while_no_agent_lived_is_known(
