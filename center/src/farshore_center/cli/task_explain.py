@@ -40,6 +40,7 @@ def decision_lines(name: str, found: Explained, now_ms: int) -> list[Line]:
         lines.append([f"  refused: {rejected_text(refused)}"])
     if found.get("scores"):
         lines.append([f"  scores: {scores_text(found['scores'])}"])
+    lines += [[f"  {text}"] for text in waits_texts(found.get("waits"))]
     told = estimates(found.get("estimate"))
     if told:
         lines.append([Cell(f"  estimates: {', '.join(told)}", "dim")])
@@ -61,6 +62,18 @@ def moved_texts(found: Explained) -> Iterator[str]:
             f"before, {clean(before['decision'])} on {clean(before.get('from') or '?')}: "
             f"{clean(before.get('reason') or '')}"
         )
+
+
+def waits_texts(waits: Mapping[str, Any] | None) -> Iterator[str]:
+    """What the wait for a node that is full was reckoned from, and what to go at once."""
+    if not waits:
+        return
+    ahead = waits.get("ahead") or 0
+    before = f", {ahead} before it" if ahead else ""
+    yield f"if it waits for {clean(waits['node'])}{before}: {', '.join(estimates(waits['estimate']))}"
+    if waits.get("instead"):
+        told = ", ".join(estimates(waits["instead_estimate"]))
+        yield f"if it goes to {clean(waits['instead'])} now: {told}"
 
 
 def estimates(figures: Any) -> list[str]:

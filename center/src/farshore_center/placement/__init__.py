@@ -1,7 +1,7 @@
 """Where a task runs: one pool of nodes, filters, scores, and why. Pure: no clock, no I/O.
 
 What a caller needs: ``Pool``, ``NodeCapacity``, ``Demand``, ``choose``, ``explain``, ``preempt``,
-``rebalance``. The rest is how they do it.
+``rebalance``, ``room_to_wait_for``. The rest is how they do it.
 """
 
 from farshore_center.placement.choose import choose, fits
@@ -13,19 +13,23 @@ from farshore_center.placement.model import (
     Cluster,
     Data,
     Demand,
+    End,
     Figure,
     Link,
     NodeCapacity,
+    Origin,
     Placement,
     Rejection,
     RunTime,
     Spread,
     Unplaceable,
+    placement_of,
 )
 from farshore_center.placement.policies import POLICIES, Policy
 from farshore_center.placement.pool import Pool
 from farshore_center.placement.preempt import Preemption, preempt
 from farshore_center.placement.rebalance import Brakes, Move, rebalance
+from farshore_center.placement.waiting import Held, Wait, room_to_wait_for
 
 __all__ = [
     "POLICIES",
@@ -35,11 +39,14 @@ __all__ = [
     "Cluster",
     "Data",
     "Demand",
+    "End",
     "Explanation",
     "Figure",
+    "Held",
     "Link",
     "Move",
     "NodeCapacity",
+    "Origin",
     "Placement",
     "PlacementError",
     "Policy",
@@ -50,9 +57,12 @@ __all__ = [
     "Spread",
     "Unplaceable",
     "Verdict",
+    "Wait",
     "choose",
     "explain",
     "fits",
+    "placement_of",
     "preempt",
     "rebalance",
+    "room_to_wait_for",
 ]

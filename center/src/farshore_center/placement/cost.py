@@ -1,12 +1,12 @@
 """What it would cost to run a task on each node: when it would be done, and what that takes in money.
 
-    completion = transfer of what is not there + run time
+    completion = wait for room + transfer of what is not there + run time
     money      = bytes moved * cost per byte + core-seconds * cost per core-second
 
 Data comes and goes by the links of its holder and of the node, through the center: the slower of the two
 sets the rate. Run times were measured on the node itself (when it has some), on nodes of its kind, on its
-side, or anywhere; without any, the hint counts. Every number says where it comes from. There is no wait:
-a node without room is refused by its filter.
+side, or anywhere; without any, the hint counts. Every number says where it comes from. Where
+there is room nobody waits; ``waiting.py`` reckons how long it is until there is.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from typing import get_args
 import numpy as np
 
 from farshore_center.placement.columns import ASSUMED, Bools, Columns, Floats, Ints
-from farshore_center.placement.model import Data, Demand, Figure, Origin, RunTime, Side
+from farshore_center.placement.model import Data, Demand, End, Figure, Origin, RunTime, Side
 
 ORIGINS: tuple[Origin, ...] = get_args(Origin)
 OWN_RUNS = 8
@@ -37,6 +37,7 @@ class Cost:
 
     @property
     def completion_s(self) -> Floats:
+        """From when it has room."""
         return self.transfer_s + self.run_s
 
     @property
@@ -44,24 +45,31 @@ class Cost:
         """Done by then in 95 of 100 runs. The least that it can be, where the run time is unknown."""
         return self.transfer_s + self.p95_run_s
 
-    def figures(self, row: int) -> tuple[Figure, ...]:
-        """What the estimate for one row was reckoned from."""
+    def figures(self, row: int, room: End | None = None) -> tuple[Figure, ...]:
+        """What the estimate for one row was reckoned from. ``room``: when it has room there; None: now."""
         run: Origin = ORIGINS[self.run_origin[row]]
         links: Origin = "measured" if self.links_measured[row] else "assumed"
-        whole: Origin = ORIGINS[max(self.run_origin[row], ORIGINS.index(links))]
+        wait_s, waits = (0.0, links) if room is None else (room.in_s, room.origin)
+        whole = weakest(run, links, waits)
         known = run != "unknown"
         moved, transfer = float(self.moved_bytes[row]), float(self.transfer_s[row])
         run_s, p95_s = float(self.run_s[row]), float(self.p95_run_s[row])
-        done, done_p95 = transfer + run_s, transfer + p95_s
+        done, done_p95 = wait_s + transfer + run_s, wait_s + transfer + p95_s
         return (
+            *(() if room is None else (_figure("wait", wait_s, "s", waits),)),
             _figure("moved", moved, "bytes", "hint"),
             _figure("transfer", transfer, "s", links),
             _figure("run", run_s if known else None, "s", run),
             _figure("run p95", p95_s if known else None, "s", run),
             _figure("completion", done if known else None, "s", whole),
             _figure("completion p95", done_p95 if known else None, "s", whole),
-            _figure("cost", float(self.money[row]), "money", whole),
+            _figure("cost", float(self.money[row]), "money", weakest(run, links)),
         )
+
+
+def weakest(*origins: Origin) -> Origin:
+    """What is made of several numbers is as good as the weakest of them."""
+    return max(origins, key=ORIGINS.index)
 
 
 def _figure(name: str, value: float | None, unit: str, origin: Origin) -> Figure:

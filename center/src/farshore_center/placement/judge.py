@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -57,7 +57,7 @@ def judge(
             total += weight * score
     if looked_at is not None:
         total[~looked_at] = -np.inf
-    told = demand.timed or demand.deadline_s is not None
+    told = demand.timed or demand.deadline_s is not None or demand.run_hint_s is not None
     return Judgement(
         view=view,
         reason=reason,
@@ -67,6 +67,21 @@ def judge(
         looked_at=looked_at,
         cost=situation.cost if told else None,
     )
+
+
+def hosts(pool: Pool, demand: Demand, policy: Policy) -> Bools:
+    """Rows that would take the task if it needed nothing: if they refuse it, they lack room alone."""
+    bare = replace(
+        demand,
+        cpu_milli=0,
+        memory_bytes=0,
+        disk_bytes=0,
+        gpus=0,
+        gpu_milli=0,
+        devices=frozenset(),
+    )
+    passed: Bools = judge(pool, bare, policy).reason == 0
+    return passed
 
 
 def _refusals(

@@ -259,6 +259,22 @@ class Placement:
     driver: str = "process"
 
 
+def placement_of(task: str, demand: Demand, node: str, gpus: tuple[int, ...]) -> Placement:
+    """What the task holds if it gets this place."""
+    return Placement(
+        task=task,
+        node=node,
+        cpu_milli=demand.cpu_milli,
+        memory_bytes=demand.memory_bytes,
+        disk_bytes=demand.disk_bytes,
+        gpus=gpus,
+        gpu_milli=WHOLE if demand.gpus else demand.gpu_milli,
+        devices=demand.devices,
+        priority=demand.priority,
+        driver=demand.driver,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Rejection:
     """How many nodes a filter refused. Each node counts for the first filter that refuses it."""
@@ -270,6 +286,14 @@ class Rejection:
 Origin = Literal["measured", "measured elsewhere", "hint", "assumed", "unknown"]
 """Where a number comes from; all but the first are estimates. ``hint``: by who wrote the task;
 ``assumed``: nobody has measured or written it."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """When something that is held is expected to be gone, from now; ``origin``: where that comes from."""
+
+    in_s: float
+    origin: Origin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

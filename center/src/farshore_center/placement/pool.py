@@ -11,7 +11,7 @@ from dataclasses import replace
 from farshore_center.placement.columns import Columns
 from farshore_center.placement.errors import DoesNotFitError, UnknownNodeError, UnknownTaskError
 from farshore_center.placement.fgd import EVEN_MIX, TaskMix
-from farshore_center.placement.model import WHOLE, Demand, NodeCapacity, Placement
+from farshore_center.placement.model import Demand, NodeCapacity, Placement, placement_of
 from farshore_center.placement.views import Views
 
 
@@ -143,18 +143,7 @@ class Pool:
         if task in self._tasks:
             where = self._tasks[task].node
             raise DoesNotFitError(f"task {task} already holds a place on node {where}")
-        return Placement(
-            task=task,
-            node=node,
-            cpu_milli=demand.cpu_milli,
-            memory_bytes=demand.memory_bytes,
-            disk_bytes=demand.disk_bytes,
-            gpus=gpus,
-            gpu_milli=WHOLE if demand.gpus else demand.gpu_milli,
-            devices=demand.devices,
-            priority=demand.priority,
-            driver=demand.driver,
-        )
+        return placement_of(task, demand, node, gpus)
 
     def _short(self, wanted: Placement) -> str:
         """What of it is not free; empty: all of it is."""

@@ -5,8 +5,8 @@ preemptions priorities fall by that much at each step: it ends, and no task can 
 one that it gave way to.
 """
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from math import comb
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from farshore_center.placement.choose import DEFAULT
 from farshore_center.placement.errors import PlacementError
-from farshore_center.placement.judge import judge
+from farshore_center.placement.judge import hosts
 from farshore_center.placement.model import Demand, NodeCapacity, Placement
 from farshore_center.placement.policies import Policy
 from farshore_center.placement.pool import Pool
@@ -54,7 +54,8 @@ def preempt(
         raise PlacementError(f"the distance of priorities must be 1 or more, not {distance}")
     highest = demand.priority - distance
     cases = []
-    for node in _hosts(pool, demand, policy):
+    for row in np.flatnonzero(hosts(pool, demand, policy)):
+        node = pool.columns.names[row]
         case = _Case(
             node=pool.node(node),
             demand=demand,
@@ -76,21 +77,6 @@ def preempt(
     _, node, case, victims = min(best, key=lambda found: found[:2])
     gpus = case.gpus_without(victims)
     return Preemption(node=node, gpus=gpus or (), victims=victims)
-
-
-def _hosts(pool: Pool, demand: Demand, policy: Policy) -> Iterator[str]:
-    """Nodes that would take the task if it needed nothing."""
-    bare = replace(
-        demand,
-        cpu_milli=0,
-        memory_bytes=0,
-        disk_bytes=0,
-        gpus=0,
-        gpu_milli=0,
-        devices=frozenset(),
-    )
-    for row in np.flatnonzero(judge(pool, bare, policy).reason == 0):
-        yield pool.columns.names[row]
 
 
 Harm = tuple[int, int, float]

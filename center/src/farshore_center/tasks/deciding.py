@@ -112,6 +112,7 @@ class Deciding:
             specs = loaded.specs_of(key[0])
             if self._books.follow(key, grants.values(), specs, task.spec.priority):
                 self.freed()
+            self._books.expect_stored(instance, grants.values())
             view = View(task=task, instance=instance, grants=grants)
             decided.asks |= {
                 grant.node

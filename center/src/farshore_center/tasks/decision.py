@@ -125,8 +125,11 @@ def leave(decided: Decision, epoch: int, why: str) -> Decision:
     )
 
 
-def refused(decided: Decision, reason: str, why: str | None) -> Decision:
-    """The decision where no node takes it: it stays as it is, and says why."""
+def refused(
+    decided: Decision, reason: str, why: str | None, *, state: str = "unplaceable"
+) -> Decision:
+    """The decision where no node takes it: it stays as it is, and says why. ``state``: of the line of
+    history; ``waiting``: it could go, and had better wait."""
     after = decided.after
     lines = decided.lines
     if after is not None and decided.view.instance.reason == reason:
@@ -135,7 +138,7 @@ def refused(decided: Decision, reason: str, why: str | None) -> Decision:
         after = replace(after, reason=reason, decision=why)
         lines = (
             *lines,
-            Line(task=after.task, instance=after.instance, state="unplaceable", reason=reason),
+            Line(task=after.task, instance=after.instance, state=state, reason=reason),
         )
     return replace(decided, after=after, lines=lines, place=None)
 

@@ -1,5 +1,6 @@
 """A decision on a place as it is stored for people, and verdicts on nodes. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -47,6 +48,12 @@ def explained(
         verdicts = explain(pool, demand, policy, sampled)
         document["candidates"] = candidates_of(verdicts)
     return document
+
+
+def unchosen(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The decision as it is stored, without the node that could have had it."""
+    of_node = ("node", "gpus", "score", "scores", "weights", "estimate", "links")
+    return {name: value for name, value in document.items() if name not in of_node}
 
 
 def _concerned(pool: Pool, node: str, demand: Demand) -> list[NodeCapacity]:

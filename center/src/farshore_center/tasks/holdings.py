@@ -5,10 +5,11 @@ from dataclasses import replace
 
 from farshore_protocol.tasks import TaskSpec
 
-from farshore_center.placement import Demand, Pool
+from farshore_center.placement import Demand, Held, Pool
 from farshore_center.tasks.demands import demand_of
 from farshore_center.tasks.documents import Documents, text_of
-from farshore_center.tasks.records import Granted, Key
+from farshore_center.tasks.ends import Expected, stored
+from farshore_center.tasks.records import Granted, Instance, Key
 
 
 def label_of(grant: Granted) -> str:
@@ -30,6 +31,7 @@ class Holdings:
         self._of_task: dict[str, set[Key]] = {}
         self._services: set[str] = set()
         self._ending: set[str] = set()
+        self._expected: dict[str, Expected | None] = {}
 
     def on(self, node: str) -> list[Key]:
         """The instances that have something there."""
@@ -94,6 +96,7 @@ class Holdings:
     def _release(self, label: str) -> None:
         self.documents.remove(self.pool.remove(label).node, label)
         self._ending.discard(label)
+        self._expected.pop(label, None)
 
     def note(self, grant: Granted) -> None:
         """Whether it is told to end: what it holds will be free."""
@@ -102,6 +105,26 @@ class Holdings:
             self._ending.add(label)
         else:
             self._ending.discard(label)
+
+    # When it ends
+
+    def expect(self, grant: Granted, when: Expected | None) -> None:
+        self._expected[label_of(grant)] = when
+
+    def expect_stored(self, instance: Instance, grants: Iterable[Granted]) -> None:
+        """What an earlier center, or another one, has decided, as the instance's decision has it."""
+        for grant in grants:
+            label = label_of(grant)
+            known = label in self._expected or label not in self.pool.placements
+            if grant.epoch == instance.epoch and not known:
+                self._expected[label] = stored(instance.decision, grant.granted_ms)
+
+    def held(self, node: str, now_ms: int) -> Held:
+        """What is held there, and when each is expected to end."""
+        return [
+            (held, None if (when := self._expected.get(held.task)) is None else when.end(now_ms))
+            for held in self.pool.on(node)
+        ]
 
     @property
     def ending(self) -> Set[str]:
@@ -122,5 +145,6 @@ class Holdings:
         self.documents.drop(node)
         for placement in self.pool.drop_node(node):
             self._ending.discard(placement.task)
+            self._expected.pop(placement.task, None)
             epoch = int(placement.task.rsplit("/", 1)[1])
             self._labels.get(key_of(placement.task), {}).pop(epoch, None)

@@ -4,6 +4,7 @@ It works on the pool in memory and decides nothing that is not written afterward
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import orjson
 
@@ -21,11 +22,14 @@ from farshore_center.tasks.books import Books, Found
 from farshore_center.tasks.budget import Budget
 from farshore_center.tasks.claims import Claim, Claims, Victim, gave_way
 from farshore_center.tasks.decision import Decision, grant, hold, leave, refused
+from farshore_center.tasks.ends import expected
+from farshore_center.tasks.explaining import unchosen
 from farshore_center.tasks.holdings import key_of
 from farshore_center.tasks.leases import Leases
 from farshore_center.tasks.records import Granted, Instance, Key, Task
 from farshore_center.tasks.rounds import TaskCounts
 from farshore_center.tasks.settings import TaskSettings
+from farshore_center.tasks.waits import Plan, Waits
 
 TRIES = 5
 """Searches for victims for one instance, each sparing those whose budget the one before would break."""
@@ -34,7 +38,8 @@ DRAINED_LATER = "its node is drained; it waits until no more of its task is down
 
 
 class Placing:
-    """``waiting``: instances that no node takes now, with their priority. ``pushed``: instances that are to
+    """``waiting``: instances that no node takes now, or that had better wait for one that is full, with their
+    priority. ``pushed``: instances that are to
     be looked at, since they have to give way, or lose a place that was kept for them."""
 
     def __init__(
@@ -50,6 +55,7 @@ class Placing:
         self._leases = leases
         self._settings = settings
         self._counts = counts
+        self._waits = Waits(books)
         self._tried_s: dict[Key, float] = {}
         self.waiting: dict[Key, int] = {}
         self.pushed: set[Key] = set()
@@ -69,12 +75,16 @@ class Placing:
             self._no_place_wanted(decision)
             return decision
         key = instance.key
+        self._waits.forget(key)
         claim = self._claims.release(key)
         found = self._books.find(task, instance, now_ms, runs)
         note = gave_way(decision.view.instance.decision)
         if note is not None:
             found.why["gave_way"] = note
+        plan = self._plan(decision, found, now_ms) if claim is None else None
         if isinstance(found.choice, Choice):
+            if plan is not None:
+                return self._waiting(decision, found, plan, now_s)
             self._forget(key)
             if claim is not None and claim.why == "preempted":
                 found.why["pushed_out"] = [
@@ -87,6 +97,9 @@ class Placing:
         self.waiting[key] = task.spec.priority
         self._counts.unplaceable += 1
         reason = str(found.choice)
+        if plan is not None:
+            found.why["waits"], reason = plan.document, f"{reason}; {plan.text}"
+            decision = _looked_at(decision, now_s + plan.wait_s)
         if place.why != "drained":
             claim = self._still(claim, task, found) or self._push(
                 task, instance, found, budget, now_s
@@ -111,8 +124,25 @@ class Placing:
         pushed, self.pushed = self.pushed, set()
         return pushed
 
+    def _plan(self, decision: Decision, found: Found, now_ms: int) -> Plan | None:
+        """What still runs, or is lost, goes on as soon as it can."""
+        instance, place = decision.after, decision.place
+        if instance is None or place is None or place.why != "placed":
+            return None
+        run = decision.view.task.run
+        return self._waits.look(instance, run, found.demand, found.policy, now_ms)
+
+    def _waiting(self, decision: Decision, found: Found, plan: Plan, now_s: float) -> Decision:
+        """It could go now, and had better wait."""
+        task, key = decision.view.task, decision.view.instance.key
+        self.waiting[key] = task.spec.priority
+        why = {**unchosen(found.why), "decision": "waiting", "waits": plan.document}
+        looked_at = _looked_at(decision, now_s + plan.wait_s)
+        return refused(looked_at, plan.text, orjson.dumps(why).decode(), state="waiting")
+
     def _forget(self, key: Key) -> None:
         self.waiting.pop(key, None)
+        self._waits.forget(key)
         self._tried_s.pop(key, None)
 
     def _no_place_wanted(self, decision: Decision) -> None:
@@ -140,6 +170,8 @@ class Placing:
 
     def _book(self, new: Granted, found: Found, task: Task) -> None:
         self._books.book(new, found.demand, task.spec)
+        if isinstance(found.choice, Choice):
+            self._books.expect(new, expected(found.choice.figures, new.granted_ms))
         # Now, and not after the commit: nobody may think that it was granted by an earlier center.
         self._leases.granted(new)
 
@@ -221,6 +253,12 @@ class Placing:
             priority=priority,
             victims=tuple(victims),
         )
+
+
+def _looked_at(decision: Decision, at_s: float) -> Decision:
+    """The decision, looked at again then or before."""
+    before_s = decision.look_s
+    return replace(decision, look_s=at_s if before_s is None else min(before_s, at_s))
 
 
 def _drained(decision: Decision, epoch: int, budget: Budget) -> Decision:

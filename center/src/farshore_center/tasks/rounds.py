@@ -69,9 +69,10 @@ class Decided:
 
 def load(conn: Connection, keys: Sequence[Key]) -> Loaded:
     """The instances with their tasks, and the grants that have not ended or are the current one."""
-    instances = store.load_instances(conn, keys)
-    tasks = store.load_tasks(conn, {task for task, _ in instances})
-    instances = {key: each for key, each in instances.items() if key[0] in tasks}
+    found = store.load_instances(conn, keys)
+    tasks = store.load_tasks(conn, {task for task, _ in found})
+    # In the order of the keys: of equals, who is asked for first gets a place first.
+    instances = {key: found[key] for key in keys if key in found and key[0] in tasks}
     current = [(*key, each.epoch) for key, each in instances.items() if each.epoch]
     grants: dict[Key, dict[int, Granted]] = {}
     for key, live in store.live_grants(conn, instances).items():

@@ -88,6 +88,8 @@ def _adopt(
         of_task = {rev: spec for (task, rev), spec in specs.items() if task == key[0]}
         books.follow(key, grants, of_task)
         instance = instances.get(key)
+        if instance is not None:
+            books.expect_stored(instance, grants)
         for grant in grants:
             if instance is not None and instance.epoch == grant.epoch and grant.want == "run":
                 leases.open(grant)

@@ -99,6 +99,24 @@ def explanation(instance: Instance, grant: Granted | None) -> dict[str, Any]:
         "by": stored.get("by"),
         "gain": stored.get("gain"),
         "links": stored.get("links", []),
+        "waits": _waits_document(stored.get("waits")),
+    }
+
+
+def _waits_document(waits: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if waits is None:
+        return None
+    done_ms = waits["done_ms"]
+    return {
+        "node": waits["node"],
+        "since": rfc3339(waits["since_ms"]),
+        "room_at": rfc3339(waits["room_ms"]),
+        "done_at": None if done_ms is None else rfc3339(done_ms),
+        "ahead": waits["ahead"],
+        "estimate": waits["estimate"],
+        "instead": waits["instead"],
+        "instead_s": waits["instead_s"],
+        "instead_estimate": waits["instead_estimate"],
     }
 
 
