@@ -90,13 +90,13 @@ def test_it_does_not_wait_for_an_end_that_nobody_knows() -> None:
 def test_it_does_not_wait_where_it_is_not_clearly_better() -> None:
     assert asked(busy(), ends={"busy": End(620 / CLEARLY - 20 + 1, "measured")}) is None
     assert asked(busy(), ends={"busy": End(620 / CLEARLY - 20 - 1, "measured")}) is not None
-    little = replace(BATCH, reads=(Data(node="edge-1", size_bytes=9 * MB),))
-    assert asked(busy(), little, ends={"busy": End(0.1, "measured")}) is None, "9 s are not 10"
+    little = replace(BATCH, reads=(Data(node="edge-1", size_bytes=int(1.5 * MB)),))
+    assert asked(busy(), little, ends={"busy": End(0.1, "measured")}) is None, "1.5 s are not 2"
 
 
 def test_what_it_has_waited_counts() -> None:
-    assert asked(busy(), waited_s=340.0) is not None
-    assert asked(busy(), waited_s=360.0) is None
+    assert asked(busy(), waited_s=430.0) is not None
+    assert asked(busy(), waited_s=440.0) is None
 
 
 def test_only_batches_wait_and_only_where_time_counts() -> None:

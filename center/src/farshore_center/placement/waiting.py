@@ -4,8 +4,8 @@ Its data may lie at a node that is busy for some seconds more, and take hours to
 ends when enough of what is held has ended; only ends that somebody has reckoned count (``End``), and all
 else is taken to stay for ever. Who waits there already counts as held from now until it is done, as in the
 conservative backfilling of batch systems (Mu'alem and Feitelson, IEEE TPDS 2001). A wait must be clearly
-better than to go now, and the time that was waited already counts as part of it: so at worst a batch is done
-a good half later than if it had gone at once.
+better than to go now, and the time that was waited already counts as part of it: so at worst a batch takes
+1.8 times as long as if it had gone at once.
 """
 
 from bisect import bisect_left
@@ -28,9 +28,9 @@ from farshore_center.placement.room import gpus_with
 ROOM = ("cpu", "memory", "disk", "gpu", "devices")
 """The filters whose refusal ends when something else does."""
 
-CLEARLY = 1.5
+CLEARLY = 1.25
 """To go now must take so many times as long as to wait ..."""
-CLEARLY_S = 10.0
+CLEARLY_S = 2.0
 """... and so many seconds longer."""
 LOOKED_AT = 16
 """Of the full nodes, so many are looked at: those on which it would be done soonest."""

@@ -131,8 +131,8 @@ def refused(
     """The decision where no node takes it: it stays as it is, and says why. ``state``: of the line of
     history; ``waiting``: it could go, and had better wait."""
     after = decided.after
-    lines = decided.lines
-    if after is not None and decided.view.instance.reason == reason:
+    lines, before = decided.lines, decided.view.instance
+    if after is not None and (before.reason, before.run) == (reason, after.run):
         after = replace(after, reason=reason)
     elif after is not None:
         after = replace(after, reason=reason, decision=why)
