@@ -201,3 +201,72 @@ def test_locality_counts_where_times_are_equal() -> None:
     assert (
         chosen(replace(demand, reads=(Data(group="us", size_bytes=100),)), *given_nodes) == "edge-2"
     )
+
+
+def test_who_moves_something_over_the_same_link_has_an_even_share_of_it() -> None:
+    alone = reads(100 * MB)
+    beside = replace(alone, traffic={("edge-1", "up"): (30 * MB, 500 * MB)})
+    found = figures(beside, "core-1")
+    assert found["shared"] == (130 * MB, "assumed"), "of the longer one as much as of its own"
+    assert found["transfer"][0] == pytest.approx(230.1)
+    assert found["moved"][0] == 100 * MB
+    for other in (("edge-1", "down"), ("edge-2", "up"), ("gone", "up")):
+        elsewhere = replace(alone, traffic={other: (30 * MB,)})
+        assert figures(elsewhere, "core-1") == figures(alone, "core-1"), other
+    there = figures(beside, "edge-1")
+    assert (there["transfer"][0], "shared" in there) == (0, False)
+    # Of the two links on the way, the one that takes longer counts: 8 MB up with 1 MB/s, 48 down with 4.
+    both = replace(reads(8 * MB), traffic={("edge-2", "down"): (8 * MB,) * 5})
+    assert figures(both, "edge-2")["transfer"][0] == pytest.approx(12 + 0.2)
+    assert figures(both, "edge-2")["shared"][0] == 40 * MB
+
+
+@given(
+    st.integers(1, 500),
+    st.lists(st.integers(0, 500), max_size=4),
+    st.sampled_from(["edge-1", "edge-2", "core-1"]),
+)
+def test_a_share_of_a_link_never_takes_longer_than_all_of_it_one_after_the_other(
+    megabytes: int, others: list[int], node: str
+) -> None:
+    """Nor less than alone; and it is what an exact play of even shares comes to."""
+    alone = reads(megabytes * MB)
+    shared = replace(alone, traffic={("edge-1", "up"): [other * MB for other in others]})
+    took_s = figures(shared, node)["transfer"][0]
+    if node == "edge-1":
+        assert took_s == 0
+        return
+    latency_s = 0.1 if node == "core-1" else 0.2
+    assert took_s == pytest.approx(played(megabytes, others) + latency_s)
+    assert (
+        figures(alone, node)["transfer"][0] <= took_s <= megabytes + sum(others) + latency_s + 1e-6
+    )
+
+
+def played(ours: float, others: list[int]) -> float:
+    """Seconds until ours is through, at 1 MB/s, which all that are under way share evenly at each moment."""
+    left, now_s = [ours, *map(float, others)], 0.0
+    while left[0] > 1e-9:
+        under_way = [at for at, size in enumerate(left) if size > 1e-9]
+        step = min(left[at] for at in under_way)
+        for at in under_way:
+            left[at] -= step
+        now_s += step * len(under_way)
+    return now_s
+
+
+def test_what_passes_links_is_told_with_the_choice() -> None:
+    found = choose(Pool([EDGE, CORE]), replace(reads(10 * MB), where="core"))
+    assert isinstance(found, Choice)
+    assert found.transfers == (("edge-1", "up", 10 * MB),)
+    back = replace(reads(0), writes=(Data(group="core", size_bytes=8 * MB),), where="edge")
+    found = choose(Pool([EDGE, CORE]), back)
+    assert isinstance(found, Choice)
+    assert found.transfers == (("edge-1", "up", 8 * MB),)
+    between = replace(reads(10 * MB), eligible=frozenset({"edge-2"}))
+    found = choose(Pool([EDGE, FAR, CORE]), between)
+    assert isinstance(found, Choice)
+    assert found.transfers == (("edge-1", "up", 10 * MB), ("edge-2", "down", 10 * MB))
+    here = choose(Pool([EDGE, CORE]), replace(reads(10 * MB), where="edge"))
+    assert isinstance(here, Choice)
+    assert here.transfers == ()

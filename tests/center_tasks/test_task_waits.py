@@ -1,8 +1,10 @@
 """A batch waits for the busy node with its data, goes when it should, and says why: on a real database."""
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
 from center_tasks.moving_stage import Node, Stage
 from farshore_center.placement.waiting import CLEARLY
 
@@ -116,25 +118,50 @@ async def test_who_waits_stands_in_a_queue_and_who_is_too_far_back_goes_elsewher
     for number in range(10):
         await stage.put(f"b{number}", **over(600 * MB))
         await stage.step()
-    waits = [
-        (await stage.explained(f"b{number}"))["waits"]
-        for number in range(10)
-        if await stage.where(f"b{number}") == [(None, "pending")]
-    ]
-    assert [each["ahead"] for each in waits] == list(range(len(waits)))
-    assert 1 < len(waits) < 10
-    # The last of them is done clearly sooner than by the way to the core, one more would not be.
-    last_s, next_s = ((len(waits) + more) * 60 * CLEARLY for more in (1, 2))
-    assert last_s <= waits[0]["instead_s"] < next_s
-    for number in range(len(waits), 10):
-        assert await stage.where(f"b{number}") == [("core-1", "running")]
+    found = [await stage.explained(f"b{number}") for number in range(10)]
+    # Number n is done after n + 2 minutes; the first for which that is not clearly sooner goes.
+    gone = math.floor(660 / CLEARLY / 60) - 1
+    assert [n for n in range(10) if found[n]["waits"] is None] == [gone]
+    assert await stage.where(f"b{gone}") == [("core-1", "running")]
+    waits = [each["waits"] for each in found if each["waits"] is not None]
+    assert [each["ahead"] for each in waits] == list(range(9))
+    told = {each["name"]: each["value"] for each in waits[3]["estimate"]}
+    assert told["wait"] == 4 * 60.0
+
+    # Who comes after it would share the link with it, and had better wait all the same.
+    told = {each["name"]: each["value"] for each in waits[-1]["instead_estimate"]}
+    assert told["shared"] == 600 * MB
+    assert told["transfer"] == pytest.approx(1200, abs=1)
+    assert waits[-1]["instead_s"] == pytest.approx(1260, abs=1)
+
     # They go in the order in which they came.
     running = "first"
-    for number in range(len(waits)):
+    for number in [n for n in range(10) if n != gone]:
         await stage.later(60)
         await ends(stage, cam, running)
         running = f"b{number}"
         assert await stage.where(running) == [("cam", "running")]
+
+
+async def test_a_center_that_begins_anew_knows_what_passes_links(make_stage: MakeStage) -> None:
+    stage, _ = await edge_and_core(make_stage)
+    await stage.put("moving", **over(100 * MB), where="core")
+    await stage.step()
+    await stage.later(40)
+    await stage.restart()
+    await stage.put("second", **over(600 * MB), where="core")
+    await stage.step()
+    figures = (await stage.explained("second"))["estimate"]
+    (shared,) = [each for each in figures if each["name"] == "shared"]
+    # 100 s for 100 MB, of which 40 have passed.
+    assert shared["value"] == pytest.approx(60 * MB, rel=0.01)
+    await stage.later(70)
+    await stage.put("third", **over(MB), where="core")
+    await stage.step()
+    (shared,) = [
+        each for each in (await stage.explained("third"))["estimate"] if each["name"] == "shared"
+    ]
+    assert shared["value"] == MB, "of the second no more passes than of its own"
 
 
 async def test_a_higher_priority_goes_before_who_waits_longer(make_stage: MakeStage) -> None:

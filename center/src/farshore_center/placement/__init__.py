@@ -22,7 +22,10 @@ from farshore_center.placement.model import (
     Rejection,
     RunTime,
     Spread,
+    Traffic,
+    Transfer,
     Unplaceable,
+    Way,
     placement_of,
 )
 from farshore_center.placement.policies import POLICIES, Policy
@@ -55,9 +58,12 @@ __all__ = [
     "Rejection",
     "RunTime",
     "Spread",
+    "Traffic",
+    "Transfer",
     "Unplaceable",
     "Verdict",
     "Wait",
+    "Way",
     "choose",
     "explain",
     "fits",

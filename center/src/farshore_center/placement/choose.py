@@ -5,6 +5,7 @@ import random
 import numpy as np
 
 from farshore_center.placement import filters
+from farshore_center.placement.cost import transfers
 from farshore_center.placement.judge import judge, plain
 from farshore_center.placement.model import Choice, Demand, Unplaceable
 from farshore_center.placement.policies import POLICIES, Policy
@@ -69,4 +70,5 @@ def _choose(
         rejections=rejections,
         sampled=None if sampled is None else frozenset(names[at] for at in np.flatnonzero(sampled)),
         figures=judged.cost.figures(row) if judged.cost else (),
+        transfers=transfers(pool.columns, demand, row),
     )

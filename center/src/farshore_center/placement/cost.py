@@ -4,18 +4,32 @@
     money      = bytes moved * cost per byte + core-seconds * cost per core-second
 
 Data comes and goes by the links of its holder and of the node, through the center: the slower of the two
-sets the rate. Run times were measured on the node itself (when it has some), on nodes of its kind, on its
-side, or anywhere; without any, the hint counts. Every number says where it comes from. Where
-there is room nobody waits; ``waiting.py`` reckons how long it is until there is.
+sets the rate. Who moves something over a link meanwhile has an even share of it (processor sharing): until
+ours is through, as much of each other transfer passes as of ours, or what is left of it. Run times were
+measured on the node itself (when it has some), on nodes of its kind, on its side, or anywhere; without any,
+the hint counts. Every number says where it comes from. Where there is room nobody waits; ``waiting.py``
+reckons how long it is until there is.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
 import numpy as np
 
 from farshore_center.placement.columns import ASSUMED, Bools, Columns, Floats, Ints
-from farshore_center.placement.model import Data, Demand, End, Figure, Origin, RunTime, Side
+from farshore_center.placement.model import (
+    Data,
+    Demand,
+    End,
+    Figure,
+    Origin,
+    RunTime,
+    Side,
+    Traffic,
+    Transfer,
+    Way,
+)
 
 ORIGINS: tuple[Origin, ...] = get_args(Origin)
 OWN_RUNS = 8
@@ -29,6 +43,7 @@ class Cost:
 
     transfer_s: Floats
     moved_bytes: Floats
+    shared_bytes: Floats
     links_measured: Bools
     run_s: Floats
     p95_run_s: Floats
@@ -52,12 +67,14 @@ class Cost:
         wait_s, waits = (0.0, links) if room is None else (room.in_s, room.origin)
         whole = weakest(run, links, waits)
         known = run != "unknown"
+        shared = float(self.shared_bytes[row])
         moved, transfer = float(self.moved_bytes[row]), float(self.transfer_s[row])
         run_s, p95_s = float(self.run_s[row]), float(self.p95_run_s[row])
         done, done_p95 = wait_s + transfer + run_s, wait_s + transfer + p95_s
         return (
             *(() if room is None else (_figure("wait", wait_s, "s", waits),)),
             _figure("moved", moved, "bytes", "hint"),
+            *((_figure("shared", shared, "bytes", "assumed"),) if shared else ()),
             _figure("transfer", transfer, "s", links),
             _figure("run", run_s if known else None, "s", run),
             _figure("run p95", p95_s if known else None, "s", run),
@@ -78,13 +95,14 @@ def _figure(name: str, value: float | None, unit: str, origin: Origin) -> Figure
 
 def reckon(columns: Columns, demand: Demand) -> Cost:
     """The cost on every row."""
-    transfer, moved, fees = np.zeros(columns.size), np.zeros(columns.size), np.zeros(columns.size)
+    transfer, moved, fees, shared = np.zeros((4, columns.size))
     measured = np.ones(columns.size, np.bool_)
     for data, into in [(d, True) for d in demand.reads] + [(d, False) for d in demand.writes]:
         if not data.size_bytes:
             continue
-        way = _way(columns, data, into)
-        transfer += np.where(way.here, 0.0, data.size_bytes / way.rate + way.latency)
+        way = _way(columns, demand.traffic, data, into)
+        transfer += np.where(way.here, 0.0, way.transfer_s)
+        shared += np.where(way.here, 0.0, way.shared_bytes)
         moved += np.where(way.here, 0, data.size_bytes)
         fees += np.where(way.here, 0.0, data.size_bytes * way.byte_cost)
         measured &= way.here | way.measured
@@ -92,6 +110,7 @@ def reckon(columns: Columns, demand: Demand) -> Cost:
     return Cost(
         transfer_s=transfer,
         moved_bytes=moved,
+        shared_bytes=shared,
         links_measured=measured,
         run_s=mean,
         p95_run_s=p95,
@@ -115,30 +134,70 @@ class _Way:
     """Between where data lies and each row."""
 
     here: Bools
-    rate: Floats
-    latency: Floats
+    transfer_s: Floats
+    shared_bytes: Floats
     byte_cost: Floats
     measured: Bools
 
 
-def _way(columns: Columns, data: Data, into: bool) -> _Way:
+def _way(columns: Columns, traffic: Traffic, data: Data, into: bool) -> _Way:
     """``into`` the row (a read), or out of it (a write). Of several holders, the one with the best rate;
     one that the pool does not know has a link as is assumed for any."""
-    held = here(columns, data)
+    held, holder = here(columns, data), _holder(columns, data, into)
     theirs, ours = (columns.up, columns.down) if into else (columns.down, columns.up)
-    rows = np.flatnonzero(held)
-    if not len(rows):
-        nowhere = np.zeros(columns.size, np.bool_)
-        rate = np.minimum(ASSUMED.up_bytes_s, ours)
-        return _Way(held, rate, columns.latency + ASSUMED.latency_s, columns.byte_cost, nowhere)
-    holder = int(rows[theirs[rows].argmax()])
+    away, home = _ways(into)
+    shared_here = np.zeros(columns.size)
+    for (node, way), sizes in traffic.items():
+        if way == home and node in columns.row:
+            shared_here[columns.row[node]] = _shared(data, sizes)
+    if holder is None:
+        rate, latency, fee = ASSUMED.up_bytes_s, ASSUMED.latency_s, 0.0
+        shared, known = 0.0, False
+    else:
+        rate, latency = float(theirs[holder]), float(columns.latency[holder])
+        fee, known = float(columns.byte_cost[holder]), bool(columns.link_known[holder])
+        shared = _shared(data, traffic.get((columns.names[holder], away), ()))
+    there_s = (data.size_bytes + shared) / rate
+    here_s = (data.size_bytes + shared_here) / ours
     return _Way(
         here=held,
-        rate=np.minimum(theirs[holder], ours),
-        latency=columns.latency[holder] + columns.latency,
-        byte_cost=columns.byte_cost[holder] + columns.byte_cost,
-        measured=columns.link_known & columns.link_known[holder],
+        transfer_s=np.maximum(there_s, here_s) + latency + columns.latency,
+        shared_bytes=np.where(there_s >= here_s, shared, shared_here),
+        byte_cost=fee + columns.byte_cost,
+        measured=columns.link_known & known,
     )
+
+
+def _ways(into: bool) -> tuple[Way, Way]:
+    """Of the link of the data's holder, and of the node's own."""
+    return ("up", "down") if into else ("down", "up")
+
+
+def _shared(data: Data, sizes: Sequence[int]) -> float:
+    """Bytes of others that pass until the data is through."""
+    return float(sum(min(size, data.size_bytes) for size in sizes))
+
+
+def _holder(columns: Columns, data: Data, into: bool) -> int | None:
+    """The row that the data comes from or goes to."""
+    rows = np.flatnonzero(here(columns, data))
+    theirs = columns.up if into else columns.down
+    return int(rows[theirs[rows].argmax()]) if len(rows) else None
+
+
+def transfers(columns: Columns, demand: Demand, row: int) -> tuple[Transfer, ...]:
+    """What passes the links of the edge if it runs on this row."""
+    found = []
+    for data, into in [(d, True) for d in demand.reads] + [(d, False) for d in demand.writes]:
+        if not data.size_bytes or here(columns, data)[row]:
+            continue
+        ends = zip((_holder(columns, data, into), row), _ways(into), strict=True)
+        found += [
+            Transfer(columns.names[end], way, data.size_bytes)
+            for end, way in ends
+            if end is not None and not columns.core[end]
+        ]
+    return tuple(found)
 
 
 def _run_time(columns: Columns, demand: Demand) -> tuple[Floats, Floats, Ints]:

@@ -4,9 +4,9 @@ Units: thousandths of a core (``cpu_milli``), bytes, thousandths of one GPU (``g
 percent of a battery. All resources are whole numbers, so that the books are exact.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from farshore_center.placement.errors import CapacityError
 
@@ -149,6 +149,22 @@ class Data:
             raise CapacityError("data lies at a node or in a group: name one of the two")
 
 
+Way = Literal["up", "down"]
+"""Of a node's link: away from it, or to it."""
+
+
+class Transfer(NamedTuple):
+    """Bytes that pass a node's link."""
+
+    node: str
+    way: Way
+    size_bytes: int
+
+
+Traffic = Mapping[tuple[str, Way], Sequence[int]]
+"""Bytes that are still to pass each link, of each task that moves something there."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunTime:
     """How long runs took; ``count`` 0 with a guess by whoever wrote the task."""
@@ -167,7 +183,8 @@ class Demand:
     ``peers``: the node of each copy that runs already, for ``spread``. ``over_quota``: groups in which
     it may not take more, with the reason. ``over_document``: nodes that can't be told of it, since what they
     have to do would be too large. ``deadline_s``: from now. ``run_times``: measured, by node,
-    by kind, by side, or ``*`` for anywhere. ``run_hint_s``: a guess. ``batch``: candidates are sampled.
+    by kind, by side, or ``*`` for anywhere. ``run_hint_s``: a guess. ``traffic``: of others, meanwhile.
+    ``batch``: candidates are sampled.
     """
 
     cpu_milli: int = 0
@@ -193,6 +210,7 @@ class Demand:
     deadline_s: float | None = None
     run_times: Mapping[str, RunTime] = field(default_factory=dict)
     run_hint_s: float | None = None
+    traffic: Traffic = field(default_factory=dict)
     shape: Shape = field(init=False, repr=False, compare=False)
     """What the filters that look at one node alone depend on: equal shapes share their work."""
     plain: bool = field(init=False, repr=False, compare=False)
@@ -312,6 +330,7 @@ class Choice:
 
     ``candidates``: nodes that no filter refused. ``sampled``: those that were looked at, None: all of
     them. ``figures``: what the cost was reckoned from, where the task has data or a run time.
+    ``transfers``: what it moves over the links of the edge.
     """
 
     node: str
@@ -323,6 +342,7 @@ class Choice:
     rejections: tuple[Rejection, ...]
     sampled: frozenset[str] | None = None
     figures: tuple[Figure, ...] = ()
+    transfers: tuple[Transfer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,9 @@ Its data may lie at a node that is busy for some seconds more, and take hours to
 ends when enough of what is held has ended; only ends that somebody has reckoned count (``End``), and all
 else is taken to stay for ever. Who waits there already counts as held from now until it is done, as in the
 conservative backfilling of batch systems (Mu'alem and Feitelson, IEEE TPDS 2001). A wait must be clearly
-better than to go now, and the time that was waited already counts as part of it: so at worst a batch takes
-1.8 times as long as if it had gone at once.
+better than to go now. Ends may come later than expected, again and again, so nothing waits for longer in all
+than it would have taken elsewhere: at worst it takes twice as long as if it had gone at once, as in the ski
+rental of online algorithms (Karlin et al., 1988).
 """
 
 from bisect import bisect_left
@@ -88,7 +89,9 @@ def room_to_wait_for(
     now = _soonest(judged.cost, judged.reason == 0)
     run_s, names, waits = judged.cost.completion_s, pool.columns.names, []
     instead_s = np.inf if now is None else float(run_s[now])
-    most_s = min(instead_s / CLEARLY, instead_s - CLEARLY_S) - waited_s
+    if waited_s > instead_s:
+        return None
+    most_s = min(instead_s / CLEARLY, instead_s - CLEARLY_S)
     worth = _full(judged, judged.cost, now) & (run_s <= most_s)
     for row in islice(_that_lack_room(pool, demand, policy, worth, run_s), LOOKED_AT):
         node = names[row]

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 
 from farshore_protocol.tasks import TaskSpec
 
-from farshore_center.placement import Affinity, Data, Demand, RunTime, Spread
+from farshore_center.placement import Affinity, Data, Demand, RunTime, Spread, Traffic
 
 
 def demand_of(
@@ -18,6 +18,7 @@ def demand_of(
     deadline_s: float | None = None,
     run_times: Mapping[str, RunTime] | None = None,
     over_document: frozenset[str] = frozenset(),
+    traffic: Traffic | None = None,
 ) -> Demand:
     """``members``: the nodes of each selector that it names, None: all. ``avoid``: left out, as long as any
     other of ``everywhere`` (all nodes) is eligible."""
@@ -55,6 +56,7 @@ def demand_of(
         deadline_s=deadline_s,
         run_times=run_times or {},
         run_hint_s=spec.run_s,
+        traffic=traffic or {},
     )
 
 

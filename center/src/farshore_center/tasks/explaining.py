@@ -41,6 +41,8 @@ def explained(
             "weights": dict(choice.weights),
             "estimate": [asdict(figure) for figure in choice.figures],
         }
+        if choice.transfers:
+            document["transfers"] = [list(each) for each in choice.transfers]
         if choice.figures:
             document["links"] = links_told(_concerned(pool, choice.node, demand))
     if len(pool) <= EXPLAINED_AT_ONCE:
@@ -52,7 +54,7 @@ def explained(
 
 def unchosen(document: Mapping[str, Any]) -> dict[str, Any]:
     """The decision as it is stored, without the node that could have had it."""
-    of_node = ("node", "gpus", "score", "scores", "weights", "estimate", "links")
+    of_node = ("node", "gpus", "score", "scores", "weights", "estimate", "transfers", "links")
     return {name: value for name, value in document.items() if name not in of_node}
 
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 from farshore_protocol.tasks import TaskSpec
 
-from farshore_center.placement import Demand, Held, Pool
+from farshore_center.placement import Demand, Held, Pool, Traffic, Way
 from farshore_center.tasks.demands import demand_of
 from farshore_center.tasks.documents import Documents, text_of
-from farshore_center.tasks.ends import Expected, stored
+from farshore_center.tasks.outlook import Outlook, stored_outlook
 from farshore_center.tasks.records import Granted, Instance, Key
 
 
@@ -31,7 +31,8 @@ class Holdings:
         self._of_task: dict[str, set[Key]] = {}
         self._services: set[str] = set()
         self._ending: set[str] = set()
-        self._expected: dict[str, Expected | None] = {}
+        self._outlooks: dict[str, Outlook] = {}
+        self._moving: set[str] = set()
 
     def on(self, node: str) -> list[Key]:
         """The instances that have something there."""
@@ -96,7 +97,7 @@ class Holdings:
     def _release(self, label: str) -> None:
         self.documents.remove(self.pool.remove(label).node, label)
         self._ending.discard(label)
-        self._expected.pop(label, None)
+        self._look_no_more(label)
 
     def note(self, grant: Granted) -> None:
         """Whether it is told to end: what it holds will be free."""
@@ -106,25 +107,43 @@ class Holdings:
         else:
             self._ending.discard(label)
 
-    # When it ends
+    # What is expected of it
 
-    def expect(self, grant: Granted, when: Expected | None) -> None:
-        self._expected[label_of(grant)] = when
+    def expect(self, grant: Granted, outlook: Outlook) -> None:
+        label = label_of(grant)
+        self._outlooks[label] = outlook
+        if outlook.transfers:
+            self._moving.add(label)
 
     def expect_stored(self, instance: Instance, grants: Iterable[Granted]) -> None:
         """What an earlier center, or another one, has decided, as the instance's decision has it."""
         for grant in grants:
             label = label_of(grant)
-            known = label in self._expected or label not in self.pool.placements
+            known = label in self._outlooks or label not in self.pool.placements
             if grant.epoch == instance.epoch and not known:
-                self._expected[label] = stored(instance.decision, grant.granted_ms)
+                self.expect(grant, stored_outlook(instance.decision, grant.granted_ms))
+
+    def _look_no_more(self, label: str) -> None:
+        self._outlooks.pop(label, None)
+        self._moving.discard(label)
 
     def held(self, node: str, now_ms: int) -> Held:
         """What is held there, and when each is expected to end."""
         return [
-            (held, None if (when := self._expected.get(held.task)) is None else when.end(now_ms))
+            (held, None if (of := self._outlooks.get(held.task)) is None else of.end(now_ms))
             for held in self.pool.on(node)
         ]
+
+    def traffic(self, now_ms: int) -> Traffic:
+        """What is still to move over each link, by those who move it."""
+        found: dict[tuple[str, Way], list[int]] = {}
+        for label in sorted(self._moving):
+            left = list(self._outlooks[label].left(now_ms))
+            for each in left:
+                found.setdefault((each.node, each.way), []).append(each.size_bytes)
+            if not left:
+                self._moving.discard(label)
+        return found
 
     @property
     def ending(self) -> Set[str]:
@@ -145,6 +164,6 @@ class Holdings:
         self.documents.drop(node)
         for placement in self.pool.drop_node(node):
             self._ending.discard(placement.task)
-            self._expected.pop(placement.task, None)
+            self._look_no_more(placement.task)
             epoch = int(placement.task.rsplit("/", 1)[1])
             self._labels.get(key_of(placement.task), {}).pop(epoch, None)

@@ -22,10 +22,10 @@ from farshore_center.tasks.books import Books, Found
 from farshore_center.tasks.budget import Budget
 from farshore_center.tasks.claims import Claim, Claims, Victim, gave_way
 from farshore_center.tasks.decision import Decision, grant, hold, leave, refused
-from farshore_center.tasks.ends import expected
 from farshore_center.tasks.explaining import unchosen
 from farshore_center.tasks.holdings import key_of
 from farshore_center.tasks.leases import Leases
+from farshore_center.tasks.outlook import outlook_of
 from farshore_center.tasks.records import Granted, Instance, Key, Task
 from farshore_center.tasks.rounds import TaskCounts
 from farshore_center.tasks.settings import TaskSettings
@@ -170,8 +170,7 @@ class Placing:
 
     def _book(self, new: Granted, found: Found, task: Task) -> None:
         self._books.book(new, found.demand, task.spec)
-        if isinstance(found.choice, Choice):
-            self._books.expect(new, expected(found.choice.figures, new.granted_ms))
+        self._books.expect(new, outlook_of(found.why, new.granted_ms))
         # Now, and not after the commit: nobody may think that it was granted by an earlier center.
         self._leases.granted(new)
 
