@@ -5,6 +5,7 @@ measured, whether or not a promise holds; 1: something could not be; 2: wrong us
 """
 
 import argparse
+import asyncio
 import os
 import sys
 import tempfile
@@ -17,7 +18,8 @@ from farshore_sim.errors import SimError
 
 from bench.context import Context
 from bench.edge_or_core import scenario
-from bench.edge_or_core.drive import everything
+from bench.edge_or_core.burst import burst
+from bench.edge_or_core.drive import Driver, calibrated, everything
 from bench.edge_or_core.findings import outcome, totals
 from bench.edge_or_core.picture import picture
 from bench.edge_or_core.stage import stage
@@ -58,7 +60,9 @@ async def measure(seed: int, quick: bool, say: Say, *, ahead: bool = False) -> R
     with tempfile.TemporaryDirectory(prefix="farshore-bench-") as folder:
         context = Context(quick=quick, data=Path(folder), say=say)
         async with stage(context, wanted.sites, ahead=ahead) as place:
-            tried = await everything(context, place, wanted)
+            driver = Driver(place, await asyncio.to_thread(calibrated))
+            tried = await everything(context, driver, wanted)
+            at_once = await burst(context, driver, wanted)
     where = Circumstances(
         date=date.isoformat(timespec="seconds"),
         quick=quick,
@@ -67,11 +71,12 @@ async def measure(seed: int, quick: bool, say: Say, *, ahead: bool = False) -> R
         load_before=before,
         load_after=load_average(),
     )
-    return report(where, [outcome(tried)], []) | {
+    return report(where, [outcome(tried, at_once)], []) | {
         "seed": seed,
         "ahead": ahead,
         "totals": {name: round(value, 2) for name, value in totals(tried).items()},
         "jobs": [each.record() for each in tried],
+        "burst": at_once.record(),
     }
 
 

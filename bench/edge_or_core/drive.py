@@ -30,14 +30,15 @@ class Driver:
 
     def __init__(self, stage: Stage, units_s: float) -> None:
         self._stage = stage
+        self.center = stage.center
         self._units_s = units_s
         self._numbers = itertools.count(1)
 
     async def run(self, job: Job, where: Where) -> Ran:
         """From its grant until its result is accepted, by the center's clock."""
-        center, name = self._stage.center, job.kind.name
-        before = await self._epoch(name)
-        await center.put(f"/api/v1/tasks/{name}", self._spec(job, where))
+        center, name = self.center, job.kind.name
+        before = (await self.epochs(name)).get(0, 0)
+        await center.put(f"/api/v1/tasks/{name}", self.spec(job, where))
 
         async def over() -> dict[str, Any] | None:
             (one,) = (await center.get(f"/api/v1/tasks/{name}"))["instances"]
@@ -62,14 +63,15 @@ class Driver:
             **one["result"],
         )
 
-    async def _epoch(self, name: str) -> int:
-        items = (await self._stage.center.get("/api/v1/tasks?limit=100"))["items"]
+    async def epochs(self, name: str) -> dict[int, int]:
+        """The last of each instance that it has."""
+        items = (await self.center.get("/api/v1/tasks?limit=100"))["items"]
         if name not in [each["name"] for each in items]:
-            return 0
-        (one,) = (await self._stage.center.get(f"/api/v1/tasks/{name}"))["instances"]
-        return int(one["epoch"] or 0)
+            return {}
+        instances = (await self.center.get(f"/api/v1/tasks/{name}"))["instances"]
+        return {each["instance"]: each["epoch"] or 0 for each in instances}
 
-    def _spec(self, job: Job, where: Where) -> dict[str, Any]:
+    def spec(self, job: Job, where: Where) -> dict[str, Any]:
         units = max(1, round(job.kind.core_s * self._units_s))
         argv = [sys.executable, "-I", "-S", str(WORK), str(self._stage.routes)]
         return {
@@ -97,9 +99,8 @@ def calibrated() -> float:
     return best
 
 
-async def everything(context: Context, stage: Stage, scenario: Scenario) -> list[Tried]:
+async def everything(context: Context, driver: Driver, scenario: Scenario) -> list[Tried]:
     """Kind by kind, as a task has one specification at a time; some kinds beside each other."""
-    driver = Driver(stage, await asyncio.to_thread(calibrated))
     kinds = asyncio.Queue[Kind]()
     for kind in sorted(scenario.kinds, key=lambda kind: -kind.core_s):
         kinds.put_nowait(kind)

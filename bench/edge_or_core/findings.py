@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.edge_or_core.scenario import CORE, Job
+from bench.edge_or_core.scenario import CORE, CORES, Job
 from bench.model import Figure, Outcome, Runs, Verdict
 
 TOLERANCE = 0.10
@@ -37,7 +37,7 @@ class Tried:
 
     @property
     def chosen(self) -> str:
-        return "core" if self.auto.node == CORE else "edge"
+        return "core" if self.auto.node in CORES else "edge"
 
     @property
     def edge_s(self) -> float:
@@ -90,6 +90,65 @@ class Tried:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BurstRan:
+    """In the order in which they were done. ``nodes``: where; ``done_s``: since they were asked for."""
+
+    nodes: tuple[str, ...]
+    done_s: tuple[float, ...]
+
+    @property
+    def sum_s(self) -> float:
+        return sum(self.done_s)
+
+    def line(self) -> str:
+        at = ", ".join(f"{s:.1f} {node}" for s, node in zip(self.done_s, self.nodes, strict=True))
+        return f"{self.sum_s:.1f} s in all ({at})"
+
+    def record(self) -> dict[str, Any]:
+        return {
+            "nodes": list(self.nodes),
+            "done_s": [round(each, 3) for each in self.done_s],
+            "sum_s": round(self.sum_s, 3),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Burst:
+    """The same batches at once: where the center put them, at their data's node, and in the core."""
+
+    job: Job
+    auto: BurstRan
+    edge: BurstRan
+    core: BurstRan
+
+    @property
+    def verdict(self) -> Verdict:
+        ways = {"auto": self.auto, "edge": self.edge, "core": self.core}
+        return Verdict(
+            name="edge_or_core.burst",
+            what="a burst of batches: completion in all, against the better of all-edge and all-core",
+            unit="×",
+            promised=1.0,
+            measured=self.auto.sum_s / min(self.edge.sum_s, self.core.sum_s),
+            strict=True,
+            sides=tuple(
+                Figure(name=name, what="seconds until done", unit="s", runs=Runs.of(ran.done_s))
+                for name, ran in ways.items()
+            ),
+        )
+
+    def record(self) -> dict[str, Any]:
+        """For the report."""
+        return {
+            "site": self.job.site.node,
+            "bytes": self.job.size_bytes,
+            "auto": self.auto.record(),
+            "edge": self.edge.record(),
+            "core": self.core.record(),
+        }
+
+
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
 
@@ -104,11 +163,11 @@ def totals(tried: Sequence[Tried]) -> dict[str, float]:
     }
 
 
-def outcome(tried: Sequence[Tried]) -> Outcome:
+def outcome(tried: Sequence[Tried], burst: Burst | None = None) -> Outcome:
     sums = totals(tried)
     losses = Runs.of([100 * each.loss for each in tried])
     all_one = min(sums["edge"], sums["core"])
-    verdicts = (
+    verdicts: tuple[Verdict, ...] = (
         Verdict(
             name="edge_or_core.side",
             what="jobs whose chosen side is within 10 % of the better one",
@@ -131,6 +190,8 @@ def outcome(tried: Sequence[Tried]) -> Outcome:
             ),
         ),
     )
+    if burst is not None:
+        verdicts = (*verdicts, burst.verdict)
     return Outcome(measure="edge_or_core", verdicts=verdicts, figures=figures(tried))
 
 

@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 CORE = "core-1"
+CORES = (CORE, "core-2", "core-3")
 SLOWNESS = 4
 """So many times as long as in the core computes a node of the edge."""
 MOST_MOVED_S = 3.0
+LITTLE_BYTES = 64_000
+"""Of what is run before anything counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,13 +54,16 @@ class Job:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
     """``earlier``: from which the center learns how long a kind runs on each side, before anything counts.
-    ``rounds``: how often each job is run on each side on purpose."""
+    ``rounds``: how often each job is run on each side on purpose. ``burst``: comes ``burst_count`` times at
+    once, at the end."""
 
     sites: tuple[Site, ...]
     kinds: tuple[Kind, ...]
     earlier: tuple[Job, ...]
     jobs: tuple[Job, ...]
     rounds: int
+    burst: Job
+    burst_count: int
 
 
 SITES = (
@@ -82,7 +88,13 @@ def whole(seed: int, jobs_of_a_kind: int = 9) -> Scenario:
             found.append(job(len(found), kind, site, between(0.12, 6.0, part)))
     rng.shuffle(found)
     return Scenario(
-        sites=SITES, kinds=KINDS, earlier=earlier(KINDS, SITES), jobs=tuple(found), rounds=2
+        sites=SITES,
+        kinds=KINDS,
+        earlier=earlier(KINDS, SITES),
+        jobs=tuple(found),
+        rounds=2,
+        burst=burst(core_s=0.75, moved_s=12.0),
+        burst_count=6,
     )
 
 
@@ -92,8 +104,20 @@ def quick() -> Scenario:
     jobs = [job(0, kinds[0], sites[0], 0.1), job(1, kinds[0], sites[0], 4.0)]
     jobs += [job(2, kinds[1], sites[0], 0.1)]
     return Scenario(
-        sites=sites, kinds=kinds, earlier=earlier(kinds, sites), jobs=tuple(jobs), rounds=1
+        sites=sites,
+        kinds=kinds,
+        earlier=earlier(kinds, sites),
+        jobs=tuple(jobs),
+        rounds=1,
+        burst=burst(core_s=0.3, moved_s=6.0),
+        burst_count=2,
     )
+
+
+def burst(*, core_s: float, moved_s: float) -> Job:
+    """Whose data takes so long on its way to the core."""
+    kind, site = Kind(name="burst", core_s=core_s), SITES[1]
+    return Job(number=0, kind=kind, site=site, size_bytes=round(moved_s * site.up_bytes_s))
 
 
 def job(number: int, kind: Kind, site: Site, share: float) -> Job:
@@ -105,7 +129,7 @@ def job(number: int, kind: Kind, site: Site, share: float) -> Job:
 def earlier(kinds: Sequence[Kind], sites: Sequence[Site]) -> tuple[Job, ...]:
     """One job of each kind with little data, at one site after the other."""
     return tuple(
-        Job(number=-1 - at, kind=kind, site=sites[at % len(sites)], size_bytes=64_000)
+        Job(number=-1 - at, kind=kind, site=sites[at % len(sites)], size_bytes=LITTLE_BYTES)
         for at, kind in enumerate(kinds)
     )
 

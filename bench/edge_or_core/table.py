@@ -29,7 +29,21 @@ def tables(report: dict[str, Any]) -> RenderableType:
             "" if job["loss_percent"] <= 0 else f"{job['loss_percent']:.0f} %",
             style=None if job["right"] else "red",
         )
-    return Group(found, promises(report))
+    return Group(found, _burst(report["burst"]), promises(report))
+
+
+def _burst(burst: dict[str, Any]) -> RenderableType:
+    title = (
+        f"A burst over {burst['bytes'] / 1e6:.1f} MB at {burst['site']}: when each was done, in s"
+    )
+    found = Table(title=title, box=None, pad_edge=False)
+    for column in ("where", "in all", "done"):
+        found.add_column(column)
+    for way in ("auto", "edge", "core"):
+        ran = burst[way]
+        done = (f"{s:.1f} {node}" for s, node in zip(ran["done_s"], ran["nodes"], strict=True))
+        found.add_row(way, f"{ran['sum_s']:.1f}", ", ".join(done))
+    return found
 
 
 def mean(values: list[float]) -> float:

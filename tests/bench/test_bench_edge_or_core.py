@@ -7,7 +7,7 @@ import pytest
 
 from bench.edge_or_core import __main__ as program
 from bench.edge_or_core import scenario
-from bench.edge_or_core.findings import Ran, Tried, outcome, totals
+from bench.edge_or_core.findings import Burst, BurstRan, Ran, Tried, outcome, totals
 from bench.edge_or_core.picture import picture
 from bench.edge_or_core.scenario import CORE, KINDS, MOST_MOVED_S, SITES, SLOWNESS
 
@@ -72,6 +72,17 @@ def test_a_promise_holds_by_what_was_measured_and_not_by_what_was_chosen() -> No
     assert not slow.held
 
 
+def test_a_burst_is_judged_by_the_sum_of_what_each_took() -> None:
+    def of(*done_s: float) -> BurstRan:
+        return BurstRan(nodes=("cam-b",) * len(done_s), done_s=done_s)
+
+    job = scenario.whole(1).burst
+    found = Burst(job=job, auto=of(3.0, 6.0), edge=of(3.0, 7.0), core=of(9.0, 9.0))
+    assert (found.verdict.measured, found.verdict.held) == (0.9, True)
+    assert not replace(found, auto=of(3.0, 7.0)).verdict.held, "as good is not better"
+    assert outcome([tried(CORE, 4.0, 1.0)], found).verdicts[-1] == found.verdict
+
+
 async def test_three_jobs_by_real_programs_over_slow_links() -> None:
     found = await program.measure(1, True, lambda _: None)
     assert not found["failures"]
@@ -87,5 +98,11 @@ async def test_three_jobs_by_real_programs_over_slow_links() -> None:
         )
         assert edge_s > min(job["edge_computed_s"]) > 0
         assert core_s > min(job["core_computed_s"]) > 0
+    burst = found["burst"]
+    assert burst["auto"]["nodes"] == burst["edge"]["nodes"] == ["cam-b", "cam-b"], (
+        "the second waits for the first, as the way to the core is longer"
+    )
+    assert all(node.startswith("core-") for node in burst["core"]["nodes"])
+    assert burst["core"]["done_s"][-1] > 2 * 0.8 * burst["bytes"] / SITES[1].up_bytes_s, "one link"
     drawn = ET.fromstring(picture(found))  # noqa: S314 # our own drawing
     assert len(drawn.findall(".//{*}circle/{*}title")) == 3
