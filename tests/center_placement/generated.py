@@ -126,12 +126,11 @@ demands = st.builds(
                 max_size=2,
             ).map(tuple),
             "spread": st.lists(
-                st.builds(Spread, by=st.sampled_from(["node", "group", "zone"])), max_size=2
+                st.builds(Spread, by=st.sampled_from(["node", "group", "label.zone"])), max_size=2
             ).map(tuple),
             "peers": st.lists(st.sampled_from((*NAMES, "gone")), max_size=4).map(tuple),
             "reads": st.lists(data, max_size=2).map(tuple),
             "writes": st.lists(data, max_size=1).map(tuple),
-            "over_quota": st.dictionaries(st.sampled_from(GROUPS), st.just("full"), max_size=1),
             "deadline_s": st.sampled_from([5.0, 60.0]),
             "run_times": st.dictionaries(
                 st.sampled_from(["n1", "pi", "edge", "core", "*"]), run_times, max_size=3

@@ -64,7 +64,6 @@ def test_a_decision_accounts_for_every_node_and_its_choice_passes_all_filters(
         Free(pool.node(found.node), pool.on(found.node), demand.driver),
         demand,
     )
-    assert found.node not in demand.over_quota
     pool.place("it", demand, found.node, found.gpus)  # raises if it did not fit
 
 
@@ -199,7 +198,15 @@ def test_copies_are_kept_apart_by_group_and_by_label() -> None:
     demand = Demand(cpu_milli=100, peers=("a",))
     pool = Pool(given_nodes)
     assert node_of(choose(pool, replace(demand, spread=(Spread(by="group"),)))) == "c"
-    assert node_of(choose(pool, replace(demand, spread=(Spread(by="rack"),)))) == "d"
+    deep = Pool([replace(each, group=f"{each.group}/{each.node}") for each in given_nodes])
+    by = {depth: (Spread(by="group", depth=depth),) for depth in (1, 2)}
+    assert node_of(choose(deep, replace(demand, spread=by[1]))) == "c"
+    assert node_of(choose(deep, replace(demand, spread=by[2]))) == "b"
+    named = Pool([replace(each, labels={"node": "1", "group": "2"}) for each in given_nodes])
+    for by_label in ("label.node", "label.group"):
+        found = choose(named, replace(demand, spread=(Spread(by=by_label),)))
+        assert node_of(found) == "a", "all have one value, whatever they are called"
+    assert node_of(choose(pool, replace(demand, spread=(Spread(by="label.rack"),)))) == "d"
     assert node_of(choose(pool, replace(demand, spread=(Spread(by="node"),)))) == "b"
 
 
@@ -233,15 +240,15 @@ def test_what_a_node_says_anew_counts_at_once() -> None:
     """Drivers, groups and labels are kept in columns of their own."""
     pool = Pool(equal_nodes("a", "b", "c"))
     container = Demand(driver="container")
-    copies = Demand(peers=("a",), spread=(Spread(by="rack"),))
-    full = Demand(over_quota={"eu": "full"})
+    copies = Demand(peers=("a",), spread=(Spread(by="label.rack"),))
+    near = Demand(reads=(Data(group="eu/x", size_bytes=10**9),))
     assert isinstance(choose(pool, container), Unplaceable)
-    assert node_of(choose(pool, copies)) == node_of(choose(pool, full)) == "a"
+    assert node_of(choose(pool, copies)) == node_of(choose(pool, near)) == "a"
     both = frozenset({"process", "container"})
     pool.set_node(*equal_nodes("c", drivers=both, labels={"rack": "2"}))
-    pool.set_node(*equal_nodes("a", group="eu/x"))
+    pool.set_node(*equal_nodes("b", group="eu/x"))
     assert node_of(choose(pool, container)) == node_of(choose(pool, copies)) == "c"
-    assert node_of(choose(pool, full)) == "b"
+    assert node_of(choose(pool, near)) == "b"
 
 
 @pytest.mark.parametrize("cores", [2, 16])
@@ -278,12 +285,11 @@ def test_an_impossible_request_says_which_filter_refused_on_how_many_nodes() -> 
     demand = Demand(
         cpu_milli=1000,
         memory_bytes=2,
-        over_quota={"core": "8 of 8 cores"},
-        eligible=frozenset("abcde"),
+        eligible=frozenset("abcd"),
     )
     found = choose(Pool(given_nodes), demand)
     assert str(found) == (
-        "none of 5 nodes: schedulable refuses 1, cpu refuses 2, memory refuses 1, quota refuses 1"
+        "none of 5 nodes: schedulable refuses 1, selector refuses 1, cpu refuses 2, memory refuses 1"
     )
     assert str(choose(Pool(), Demand())) == "no node: the pool is empty"
 

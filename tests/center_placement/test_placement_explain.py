@@ -90,8 +90,6 @@ def test_it_agrees_with_the_decision(
         ({"gpus": ()}, Demand(gpu_milli=700), "gpu: needs a GPU, has none"),
         ({}, Demand(devices=frozenset({"cam", "arm"})), "devices: has no arm; cam in use"),
         ({"battery_pct": 12.5}, Demand(), "battery: needs 20 % of battery, 12.5 % is left"),
-        ({}, Demand(over_quota={"eu": "8 of 8 cores"}), "quota: quota of eu: 8 of 8 cores"),
-        ({}, Demand(over_quota={"": "8 of 8", "us": "x"}), "quota: quota of the root: 8 of 8"),
         (
             {"link": Link(up_bytes_s=1e3, down_bytes_s=1e6, latency_s=1)},
             Demand(

@@ -8,8 +8,8 @@ from typing import get_args
 
 from farshore_center.placement import POLICIES
 from farshore_center.placement.choose import DEFAULT
+from farshore_center.placement.decisions import Origin
 from farshore_center.placement.filters import FILTERS
-from farshore_center.placement.model import Origin
 from farshore_center.placement.preempt import DISTANCE, SEARCHED
 from farshore_center.placement.rebalance import BRAKES
 from farshore_center.placement.scores import ROW_SCORES

@@ -5,28 +5,30 @@ What a caller needs: ``Pool``, ``NodeCapacity``, ``Demand``, ``choose``, ``expla
 """
 
 from farshore_center.placement.choose import choose, fits
+from farshore_center.placement.decisions import (
+    Choice,
+    End,
+    Figure,
+    Origin,
+    Placement,
+    Rejection,
+    Unplaceable,
+    placement_of,
+)
 from farshore_center.placement.errors import PlacementError
 from farshore_center.placement.explain import Explanation, Verdict, explain
 from farshore_center.placement.model import (
     Affinity,
-    Choice,
     Cluster,
     Data,
     Demand,
-    End,
-    Figure,
     Link,
     NodeCapacity,
-    Origin,
-    Placement,
-    Rejection,
     RunTime,
     Spread,
     Traffic,
     Transfer,
-    Unplaceable,
     Way,
-    placement_of,
 )
 from farshore_center.placement.policies import POLICIES, Policy
 from farshore_center.placement.pool import Pool

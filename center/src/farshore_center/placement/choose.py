@@ -6,8 +6,9 @@ import numpy as np
 
 from farshore_center.placement import filters
 from farshore_center.placement.cost import transfers
+from farshore_center.placement.decisions import Choice, Unplaceable
 from farshore_center.placement.judge import judge, plain
-from farshore_center.placement.model import Choice, Demand, Unplaceable
+from farshore_center.placement.model import Demand
 from farshore_center.placement.policies import POLICIES, Policy
 from farshore_center.placement.pool import Pool
 

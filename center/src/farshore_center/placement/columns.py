@@ -12,15 +12,8 @@ from math import inf
 import numpy as np
 import numpy.typing as npt
 
-from farshore_center.placement.model import (
-    WHOLE,
-    Cluster,
-    Link,
-    NodeCapacity,
-    Placement,
-    Side,
-    within,
-)
+from farshore_center.placement.decisions import Placement
+from farshore_center.placement.model import WHOLE, Cluster, Link, NodeCapacity, Side, within
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -108,7 +101,7 @@ class Columns:
         self.changed = np.zeros(size, np.int64)
         self._masks: dict[frozenset[str], Bools] = {}
         self._traits: dict[tuple[str, str], Bools] = {}
-        self._codes: dict[str, Ints] = {}
+        self._codes: dict[tuple[str, int | None], Ints] = {}
         self._kinds: tuple[Ints, list[tuple[str, Side]]] | None = None
         for row, node in enumerate(self.nodes):
             self.fill(row, node, held.get(node.node, {}).values())
@@ -201,14 +194,14 @@ class Columns:
             self._traits[trait, value] = found
         return found
 
-    def codes(self, by: str) -> Ints:
-        """A number for each row, equal where ``by`` (node, group, or a label's key) has one value."""
-        found = self._codes.get(by)
+    def codes(self, by: str, depth: int | None = None) -> Ints:
+        """A number for each row, equal where ``by`` has one value, as in ``Spread``."""
+        found = self._codes.get((by, depth))
         if found is None:
-            values = [_value(node, by) for node in self.nodes]
+            values = [_value(node, by, depth) for node in self.nodes]
             numbers = {value: code for code, value in enumerate(dict.fromkeys(values))}
             found = np.fromiter((numbers[value] for value in values), np.int64, self.size)
-            self._codes[by] = found
+            self._codes[by, depth] = found
         return found
 
     def kinds(self) -> tuple[Ints, list[tuple[str, Side]]]:
@@ -232,9 +225,9 @@ _HAS: Mapping[str, Callable[[NodeCapacity, str], bool]] = {
 }
 
 
-def _value(node: NodeCapacity, by: str) -> str:
+def _value(node: NodeCapacity, by: str, depth: int | None) -> str:
     if by == "node":
         return node.node
     if by == "group":
-        return node.group
-    return node.labels.get(by, "")
+        return "/".join(node.group.split("/")[:depth])
+    return node.labels.get(by.removeprefix("label."), "")

@@ -18,12 +18,10 @@ from typing import get_args
 import numpy as np
 
 from farshore_center.placement.columns import ASSUMED, Bools, Columns, Floats, Ints
+from farshore_center.placement.decisions import End, Figure, Origin
 from farshore_center.placement.model import (
     Data,
     Demand,
-    End,
-    Figure,
-    Origin,
     RunTime,
     Side,
     Traffic,

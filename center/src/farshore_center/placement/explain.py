@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from farshore_center.placement.decisions import Figure, Rejection
 from farshore_center.placement.filters import FILTERS, count
 from farshore_center.placement.judge import Judgement, judge
-from farshore_center.placement.model import Demand, Figure, Rejection
+from farshore_center.placement.model import Demand
 from farshore_center.placement.policies import POLICIES, Policy
 from farshore_center.placement.pool import Pool
 from farshore_center.placement.refusals import refusal

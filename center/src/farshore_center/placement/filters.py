@@ -10,11 +10,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from farshore_center.placement.columns import Bools, Codes, Columns, Ints
-from farshore_center.placement.model import WHOLE, Demand, Rejection
+from farshore_center.placement.decisions import Rejection
+from farshore_center.placement.model import WHOLE, Demand
 
 FILTERS = (
     *("schedulable", "selector", "side", "driver", "cpu", "memory", "disk"),
-    *("gpu_model", "gpu", "devices", "battery", "deadline", "quota", "document"),
+    *("gpu_model", "gpu", "devices", "battery", "deadline", "document"),
 )
 """In the order in which they refuse."""
 

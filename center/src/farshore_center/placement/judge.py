@@ -91,8 +91,6 @@ def _refusals(
     reason = view.reason.copy()
     if demand.eligible is not None:
         filters.refuse(reason, ~columns.mask(demand.eligible), "selector")
-    for group in demand.over_quota:
-        filters.refuse(reason, columns.having("group", group), "quota")
     if demand.over_document:
         filters.refuse(reason, columns.mask(demand.over_document), "document")
     situation = Situation(columns, demand, last_node, reason == 0)

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from farshore_center.placement.columns import Columns
+from farshore_center.placement.decisions import Placement, placement_of
 from farshore_center.placement.errors import DoesNotFitError, UnknownNodeError, UnknownTaskError
 from farshore_center.placement.fgd import EVEN_MIX, TaskMix
-from farshore_center.placement.model import Demand, NodeCapacity, Placement, placement_of
+from farshore_center.placement.model import Demand, NodeCapacity
 from farshore_center.placement.views import Views
 
 

@@ -13,9 +13,10 @@ from math import comb
 import numpy as np
 
 from farshore_center.placement.choose import DEFAULT
+from farshore_center.placement.decisions import Placement
 from farshore_center.placement.errors import PlacementError
 from farshore_center.placement.judge import hosts
-from farshore_center.placement.model import Demand, NodeCapacity, Placement
+from farshore_center.placement.model import Demand, NodeCapacity
 from farshore_center.placement.policies import Policy
 from farshore_center.placement.pool import Pool
 from farshore_center.placement.room import gpus_with

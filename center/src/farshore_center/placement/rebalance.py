@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from farshore_center.placement.choose import DEFAULT, choose
+from farshore_center.placement.decisions import Choice, Unplaceable
 from farshore_center.placement.errors import PlacementError
 from farshore_center.placement.judge import judge
-from farshore_center.placement.model import Choice, Demand, Unplaceable
+from farshore_center.placement.model import Demand
 from farshore_center.placement.policies import Policy
 from farshore_center.placement.pool import Pool
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from farshore_center.placement.columns import Columns
 from farshore_center.placement.cost import Cost
-from farshore_center.placement.model import WHOLE, Demand, within
+from farshore_center.placement.model import WHOLE, Demand
 
 Say = Callable[[Columns, Demand, int, Cost | None], str]
 
@@ -105,12 +105,6 @@ def _deadline(_: Columns, demand: Demand, row: int, cost: Cost | None) -> str:
     )
 
 
-def _quota(columns: Columns, demand: Demand, row: int, _: Cost | None) -> str:
-    group = columns.nodes[row].group
-    over = sorted(its for its in demand.over_quota if within(group, its))
-    return "; ".join(f"quota of {its or 'the root'}: {demand.over_quota[its]}" for its in over)
-
-
 def _document(_: Columns, __: Demand, ___: int, ____: Cost | None) -> str:
     return "with it, all that the node has to do would be too large for one message"
 
@@ -136,6 +130,5 @@ _SAY: Mapping[str, Say] = {
     "devices": _devices,
     "battery": _battery,
     "deadline": _deadline,
-    "quota": _quota,
     "document": _document,
 }

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from farshore_center.placement.model import WHOLE, Demand, NodeCapacity, Placement
+from farshore_center.placement.decisions import Placement
+from farshore_center.placement.model import WHOLE, Demand, NodeCapacity
 
 
 def gpus_with(

@@ -49,7 +49,7 @@ def spread(situation: Situation) -> Floats | None:
         return None
     score = np.zeros(columns.size)
     for by in demand.spread:
-        codes = columns.codes(by.by)
+        codes = columns.codes(by.by, by.depth)
         copies = np.bincount(codes[rows], minlength=int(codes.max()) + 1)
         score += by.weight / (1 + copies[codes])
     return score / weight

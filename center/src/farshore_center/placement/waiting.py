@@ -19,9 +19,10 @@ import numpy as np
 from farshore_center.placement.choose import DEFAULT
 from farshore_center.placement.columns import Bools, Floats
 from farshore_center.placement.cost import UNKNOWN, Cost, weakest
+from farshore_center.placement.decisions import End, Figure, Origin, Placement
 from farshore_center.placement.filters import CODE
 from farshore_center.placement.judge import Judgement, hosts, judge
-from farshore_center.placement.model import Demand, End, Figure, NodeCapacity, Origin, Placement
+from farshore_center.placement.model import Demand, NodeCapacity
 from farshore_center.placement.policies import Policy
 from farshore_center.placement.pool import Pool
 from farshore_center.placement.room import gpus_with

@@ -46,7 +46,7 @@ def demand_of(
             for each in spec.affinities
         ),
         spread=tuple(
-            Spread(by=each.over.removeprefix("label."), weight=float(each.weight))
+            Spread(by=each.over, depth=each.depth, weight=float(each.weight))
             for each in spec.spread
         ),
         peers=tuple(peers) if spec.spread else (),

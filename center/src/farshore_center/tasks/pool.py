@@ -13,7 +13,8 @@ from typing import Any
 
 from farshore_protocol.names import group_ancestors
 
-from farshore_center.placement.model import WHOLE, Demand, NodeCapacity, Placement
+from farshore_center.placement.decisions import Placement
+from farshore_center.placement.model import WHOLE, Demand, NodeCapacity
 
 AMOUNTS = ("cpu_milli", "memory_bytes", "disk_bytes", "gpu_milli")
 

@@ -146,9 +146,7 @@ def _in_order(work: Iterable[Work]) -> list[Work]:
 
 def _bare(demand: Demand) -> Demand:
     """What it needs, without what it would like and how long it takes."""
-    return replace(
-        demand, affinities=(), spread=(), peers=(), over_quota={}, deadline_s=None, batch=False
-    )
+    return replace(demand, affinities=(), spread=(), peers=(), deadline_s=None, batch=False)
 
 
 def _placed(pool: Pool, name: str, demand: Demand) -> bool:
