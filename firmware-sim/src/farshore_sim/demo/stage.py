@@ -77,6 +77,8 @@ class Stage:
         return await self._agent(
             node,
             *("--node", node, "--group", WORKERS[node], "--label", "work=yes"),
+            # Of one machine, and yet of two kinds: run times of one say nothing about the other.
+            *("--label", f"kind={'rack' if WORKERS[node] == 'core' else 'box'}"),
             *("--center", f"mqtt://127.0.0.1:{self.mqtt_port}", "--heartbeat-s", "1"),
         )
 

@@ -80,7 +80,11 @@ def _because(candidate: Mapping[str, Any]) -> str:
     if "completion" not in values:
         return str(candidate["why"])
     moved, done = values["moved"], values["completion"]
-    return f"{moved['value'] / 1e9:g} GB to move, done in {done['value']:,.0f} s ({done['origin']})"
+    size = moved["value"]
+    told = f"{size / 1e9:g} GB" if size >= 1e9 else f"{size / 1e6:g} MB"
+    if done["value"] is None:
+        return f"{told} to move, nobody knows for how long it runs"
+    return f"{told} to move, done in {done['value']:,.1f} s ({done['origin']})"
 
 
 _COUNTS: Mapping[str, Callable[[Mapping[str, Any]], int]] = {

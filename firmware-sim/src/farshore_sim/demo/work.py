@@ -11,6 +11,7 @@ from farshore_sim.demo.stage import WORKERS, Stage
 SHOP = "shop"
 LOST_AFTER_S = 5.0
 DATA_BYTES = 20_000_000_000
+FRAME_BYTES = 500_000
 LOOP = "while :; do date; sleep 1; done"
 
 Instance = dict[str, Any]
@@ -80,25 +81,37 @@ async def _batch_at_its_data(stage: Stage, narrator: Narrator) -> None:
 
 
 async def _heavy_batch(stage: Stage, narrator: Narrator, cores: float) -> None:
+    """There is room on both sides: what it takes decides."""
     narrator.chapter("A heavy one goes to the core")
-    await _batch(
-        stage,
-        "model",
-        requests={"cpu_cores": cores * 0.75},
-        run={"argv": ["/bin/sh", "-c", "sleep 1"]},
-    )
+    # All of it is one machine: that the edge is slower is played.
+    program = 'case "$FARSHORE_NODE" in core-*) sleep 1;; *) sleep 4;; esac'
+    spec: dict[str, Any] = {
+        "requests": {"cpu_cores": cores / 4},
+        "reads": [{"where": "node:line-1", "bytes": FRAME_BYTES}],
+        "run": {"argv": ["/bin/sh", "-c", program]},
+    }
+    epoch = 0
+    for side in ("edge", "core"):
+        # A new environment is a new run.
+        epoch = await _batch(stage, "model", after=epoch, where=side, env={"RUN": side}, **spec)
+    narrator.note("It has run once on each side, so the center knows how long it takes there.")
+    await _batch(stage, "model", after=epoch, where="auto", env={"RUN": "auto"}, **spec)
     await _told(stage, narrator, "model", "core-1")
 
 
-async def _batch(stage: Stage, name: str, **more: Any) -> None:
+async def _batch(stage: Stage, name: str, *, after: int = 0, **more: Any) -> int:
+    """``after``: the epoch of its run before; gives that of this one."""
     await stage.api.put_task(
         name, kind="batch", driver="process", constraint="label.work=yes", **more
     )
 
-    async def over() -> bool | None:
-        return all(each["state"] == "done" for each in await stage.api.instances(name)) or None
+    async def over() -> int | None:
+        (one,) = await stage.api.instances(name)
+        epoch = int(one["epoch"] or 0)
+        return epoch if one["state"] == "done" and epoch > after else None
 
-    await stage.api.until(over, 60, f"the batch {name} to be done")
+    epoch: int = await stage.api.until(over, 60, f"the batch {name} to be done")
+    return epoch
 
 
 async def _told(stage: Stage, narrator: Narrator, task: str, expected: str) -> None:
