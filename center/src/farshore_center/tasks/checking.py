@@ -48,7 +48,7 @@ class Known:
 
     ``drivers``: driver → how many nodes have announced it. ``settings``: driver → the type of its
     settings, where it is known. ``largest``: the most that one node has, in thousandths and bytes; None:
-    no node has said what it has.
+    no node has said what it has; ``devices``, ``gpu_models``: those that some node has.
     """
 
     read: Read
@@ -58,6 +58,8 @@ class Known:
     drivers: Mapping[str, int] = field(default_factory=dict)
     settings: Mapping[str, type[Any]] = field(default_factory=lambda: SETTINGS)
     largest: Mapping[str, int] | None = None
+    devices: Collection[str] = ()
+    gpu_models: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +223,7 @@ def _notes(spec: TaskSpec, known: Known) -> Iterator[FieldError]:
         )
     if known.largest is not None:
         yield from fits(spec, known.largest)
+        yield from _nobody_has(spec, known)
     for where, data in (
         *((f"reads.{n}.where", each) for n, each in enumerate(spec.reads)),
         *((f"writes.{n}.where", each) for n, each in enumerate(spec.writes)),
@@ -229,6 +232,23 @@ def _notes(spec: TaskSpec, known: Known) -> Iterator[FieldError]:
         places = {"node": known.nodes, "group": known.groups}.get(kind)
         if places is not None and name not in places:
             yield FieldError(field=where, detail=f"there is no {kind} {name[:200]!a} now")
+
+
+def _nobody_has(spec: TaskSpec, known: Known) -> Iterator[FieldError]:
+    """Devices and models of GPUs by name."""
+    for name in spec.requests.devices:
+        if name not in known.devices:
+            yield FieldError(
+                field="requests.devices",
+                detail=f"no known node has a device {name[:64]!a}{near_verbs(name, known.devices)}",
+            )
+    models = spec.requests.gpu.models
+    if models and known.gpu_models and not set(models) & set(known.gpu_models):
+        named = ", ".join(sorted(known.gpu_models)[:8])
+        yield FieldError(
+            field="requests.gpu.models",
+            detail=f"no known node has a GPU of one of these models; there are {named[:400]}",
+        )
 
 
 def _field_error(fault: Fault, unread: list[SelectorError]) -> FieldError:
