@@ -235,6 +235,19 @@ def test_what_no_node_has_is_noted_and_not_refused() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("limits", "noted"), [({}, False), ({"memory_bytes": 2**30}, True), ({"pin_cpus": True}, True)]
+)
+def test_limits_that_nobody_holds_are_noted(limits: dict[str, Any], noted: bool) -> None:
+    work = {"kind": "batch", "driver": "dask", "run": {"entry": "a:b"}, "limits": limits}
+    notes = {note.field: note.detail for note in accepted("t", work, known(), NOW_MS).notes}
+    assert notes.get("limits") == (
+        "the driver dask hands work to a cluster, whose workers have their own limits"
+        if noted
+        else None
+    )
+
+
 def test_devices_and_models_that_no_node_has_are_noted() -> None:
     asked = {"devices": ["camera", "gps"], "gpu": {"count": 1, "models": ["A100"]}}
     there = {"devices": ("camera0", "gps"), "gpu_models": ("T4", "A10")}

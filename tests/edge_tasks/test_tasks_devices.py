@@ -1,6 +1,7 @@
 """Named devices: what a node tells of them, who may have one, and where a task finds it."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from edge.edge_bench import eventually
@@ -9,7 +10,7 @@ from farshore_edge.devices import device_problem
 from farshore_edge.host import HostMachine
 from farshore_edge.tasks.host import host_tasks
 
-CAMERA = {"requests": {"devices": ["camera0"]}}
+CAMERA: dict[str, Any] = {"requests": {"devices": ["camera0"]}}
 QUICK = {"delay_s": 0.01, "delay_max_s": 0.02}
 
 

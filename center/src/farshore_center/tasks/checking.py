@@ -17,6 +17,7 @@ from farshore_protocol.config.pointer import keys_of
 from farshore_protocol.names import is_name
 from farshore_protocol.tasks import TaskSpec
 from farshore_protocol.tasks.settings import SETTINGS
+from farshore_protocol.tasks.spec import Limits
 
 from farshore_center.api.problems import FieldError, Problem
 from farshore_center.commands.request import NOT_VALID, near_verbs
@@ -29,6 +30,9 @@ MAX_SPEC_BYTES = 64 * 1024
 
 BUILT_IN_DRIVERS = frozenset(SETTINGS)
 """Taken before any node has announced them."""
+
+LIMITLESS = frozenset({"dask"})
+"""Drivers that hand work to a cluster, where no node holds its limits."""
 
 NOT_NAMES = frozenset({"schema"})
 """What stands below ``/tasks`` beside the tasks."""
@@ -220,6 +224,11 @@ def _notes(spec: TaskSpec, known: Known) -> Iterator[FieldError]:
         yield FieldError(
             field="run",
             detail=f"the settings of the driver {spec.driver} are not known here; the node checks them",
+        )
+    if spec.driver in LIMITLESS and spec.limits != Limits():
+        yield FieldError(
+            field="limits",
+            detail=f"the driver {spec.driver} hands work to a cluster, whose workers have their own limits",
         )
     if known.largest is not None:
         yield from fits(spec, known.largest)
