@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from cli.task_center import task
+from farshore_center.cli.task_view import task_sheet
 from farshore_center.cli.task_watch import verdict
 from system.programs import CenterProgram
 
@@ -65,3 +66,10 @@ def test_what_is_as_it_was_before_the_change_ends_no_waiting(
     state: str, spec: dict[str, str]
 ) -> None:
     assert verdict(task(state=state, spec=spec, behind=1), until="runs") is None
+
+
+@pytest.mark.parametrize(("behind", "shown"), [(0, None), (2, "2 instances still as before")])
+def test_what_is_as_it_was_is_shown(behind: int, shown: str | None) -> None:
+    rows = {str(row[0]): str(row[1]) for row in task_sheet(task(behind=behind), 0).rows}
+    assert ("behind" in rows) == (shown is not None)
+    assert shown is None or rows["behind"].startswith(shown)
