@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from cli.task_center import task
+from farshore_center.cli.nodes import node_sheet
 from farshore_center.cli.task_view import task_sheet
 from farshore_center.cli.task_watch import verdict
 from system.programs import CenterProgram
@@ -73,3 +74,15 @@ def test_what_is_as_it_was_is_shown(behind: int, shown: str | None) -> None:
     rows = {str(row[0]): str(row[1]) for row in task_sheet(task(behind=behind), 0).rows}
     assert ("behind" in rows) == (shown is not None)
     assert shown is None or rows["behind"].startswith(shown)
+
+
+def test_a_node_shows_by_which_names_tasks_ask_for_what_it_has() -> None:
+    facts = {
+        "gpus": [{"vendor": "nvidia", "name": "Tesla T4"}, {"vendor": "amd"}, 5],
+        "devices": [{"name": "camera0", "path": "/dev/video0"}],
+    }
+    pi = {"name": "pi-1", "state": "online"}
+    rows = {row[0]: row[1] for row in node_sheet({**pi, "facts": facts}, 0).rows}
+    assert (rows["fact gpus"], rows["fact devices"]) == ("Tesla T4, amd", "camera0")
+    odd = node_sheet({**pi, "facts": {"gpus": 7}}, 0)
+    assert "fact devices" not in {row[0] for row in odd.rows}
