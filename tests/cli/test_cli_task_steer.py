@@ -86,3 +86,9 @@ def test_a_node_shows_by_which_names_tasks_ask_for_what_it_has() -> None:
     assert (rows["fact gpus"], rows["fact devices"]) == ("Tesla T4, amd", "camera0")
     odd = node_sheet({**pi, "facts": {"gpus": 7}}, 0)
     assert "fact devices" not in {row[0] for row in odd.rows}
+
+
+@pytest.mark.parametrize("wanted", ["stop", "delete"])
+def test_nobody_waits_for_what_a_person_has_stopped(wanted: str) -> None:
+    assert verdict(task(state="stopped", wanted=wanted), until="runs") == 1
+    assert verdict(task(state="stopped", wanted=wanted), until="stopped") == 0
