@@ -68,3 +68,26 @@ async def test_two_that_decide_all_the_time_never_have_two_current_grants(
         await asyncio.gather(first.room.runner.round(), second.room.runner.round())
     for name in names:
         assert current(await first.grants(name)) == [0, 1, 2, 3], name
+
+
+async def test_a_word_of_a_node_that_comes_while_it_is_decided_is_not_written_over(
+    databases: Databases, make: MakeStage
+) -> None:
+    first, second, late = await two(databases, make)
+    await first.put("web")
+    await first.step()
+    await first.step()
+    node = await first.node_of("web")
+    old = first.grant(node, "web")
+    await first.room.service.restart("web", "ada")
+    second.room.runner.look_now([("web", 0)])
+    late.may.clear()
+    late.asked.clear()
+    deciding = asyncio.create_task(second.room.runner.round())
+    await asyncio.wait_for(late.asked.wait(), WITHIN_S)
+    await first.say_all((node, first.at(node).say(old, "stopped")))
+    late.may.set()
+    await asyncio.wait_for(deciding, WITHIN_S)
+    assert second.room.stats()["outrun"] == 1
+    states = {row["epoch"]: row["state"] for row in await first.grants("web")}
+    assert states[old.epoch] == "stopped"

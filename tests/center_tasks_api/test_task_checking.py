@@ -222,13 +222,40 @@ def test_settings_of_a_plugin_are_the_nodes_business() -> None:
 
 
 def test_what_no_node_has_is_noted_and_not_refused() -> None:
-    raw = {**SERVICE, "requests": {"cpu_cores": 64, "gpu": {"milli": 500}}}
+    asked = {"cpu_cores": 64, "memory_bytes": 2**36, "gpu": {"milli": 500}}
+    raw = {**SERVICE, "requests": asked}
     largest = {"cpu_milli": 16_000, "memory_bytes": 2**35, "disk_bytes": 0, "gpu_milli": 0}
     made = accepted("big", raw, known(largest=largest), NOW_MS)
     notes = {note.field: note.detail for note in made.notes if note.field != "run"}
     assert notes == {
         "requests.cpu_cores": "64 in one instance; no known node has more than 16",
+        "requests.memory_bytes": "68,719,476,736 in one instance; no known node has more than "
+        "34,359,738,368",
         "requests.gpu": "0.5 in one instance; no known node has more than 0",
+    }
+
+
+@pytest.mark.parametrize(
+    ("limits", "noted"), [({}, False), ({"memory_bytes": 2**30}, True), ({"pin_cpus": True}, True)]
+)
+def test_limits_that_nobody_holds_are_noted(limits: dict[str, Any], noted: bool) -> None:
+    work = {"kind": "batch", "driver": "dask", "run": {"entry": "a:b"}, "limits": limits}
+    notes = {note.field: note.detail for note in accepted("t", work, known(), NOW_MS).notes}
+    assert notes.get("limits") == (
+        "the driver dask hands work to a cluster, whose workers have their own limits"
+        if noted
+        else None
+    )
+
+
+def test_devices_and_models_that_no_node_has_are_noted() -> None:
+    asked = {"devices": ["camera", "gps"], "gpu": {"count": 1, "models": ["A100"]}}
+    there = {"devices": ("camera0", "gps"), "gpu_models": ("T4", "A10")}
+    largest = {"cpu_milli": 1000, "memory_bytes": 2**35, "disk_bytes": 0, "gpu_milli": 4000}
+    made = accepted("t", {**SERVICE, "requests": asked}, known(largest=largest, **there), NOW_MS)
+    assert {note.field: note.detail for note in made.notes if note.field != "run"} == {
+        "requests.devices": "no known node has a device 'camera'; did you mean camera0?",
+        "requests.gpu.models": "no known node has a GPU of one of these models; there are A10, T4",
     }
 
 

@@ -123,3 +123,13 @@ async def test_one_that_was_missed_for_long_is_left_out(database: Database) -> N
     await add(database, "done")
     assert (await look(database, at("2026-01-01T10:06"))).keys == ()
     assert await lines(database) == ["left_out"]
+
+
+async def test_who_comes_second_begins_nothing_and_says_nothing(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a database where two centers read before either has written."""
+    await add(database, "done")
+    monkeypatch.setattr(store, "save_task", lambda *_: False)
+    assert await look(database, DUE) == Begun(keys=(), next_ms=NEXT)
+    assert await lines(database) == []

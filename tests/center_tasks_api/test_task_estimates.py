@@ -278,3 +278,19 @@ async def test_what_nobody_can_have_is_not_believed_and_the_pool_says_so(
         "label cost_per_byte: nan is not believed",
     ):
         assert what in told
+
+
+async def test_a_named_device_is_one_task_s_at_a_time(
+    running: RunningCenter, make_node: MakeNode
+) -> None:
+    camera = {**FACTS, "devices": [{"name": "camera0", "path": "/dev/video0"}]}
+    await Worker(await make_node("pi-1")).begin(running)
+    await Worker(await make_node("pi-2")).begin(running, facts=camera)
+    task = {**JOB, "kind": "service", "requests": {"devices": ["camera0"]}}
+    await put(running, "first", task)
+    assert (await decided(running, "first"))["node"] == "pi-2"
+    await put(running, "second", task)
+    why = await decided(running, "second")
+    assert why["reason"] == "none of 2 nodes: devices refuses 2"
+    assert on(why, "pi-1")["why"] == "has no camera0"
+    assert on(why, "pi-2")["why"] == "camera0 in use"

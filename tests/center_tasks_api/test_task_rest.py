@@ -134,6 +134,31 @@ async def test_a_task_is_put_runs_is_explained_and_stops(
     assert {"placed", "running", "stopped"} <= {line["state"] for line in lines}
 
 
+async def test_who_restarts_a_task_sees_what_is_still_as_it_was(
+    running: RunningCenter, worker: Worker
+) -> None:
+    await put(running, "camera", SPEC)
+    old = await worker.granted("camera")
+    await worker.says(old, "running")
+    assert (await in_state(running, "camera", "running"))["behind"] == 0
+    asked = await running.http.post(f"{API}/tasks/camera/restart")
+    document = asked.json()
+    assert (document["state"], document["behind"]) == ("running", 1)
+    assert [each["epoch"] for each in document["instances"]] == [old["epoch"]]
+
+    def told() -> bool:
+        return any(each["want"] == "stop" for each in (worker.desired() or {})["grants"])
+
+    await until(told, "the wish that it stops")
+    await worker.says(old, "stopped")
+
+    def anew() -> bool:
+        return any(each["epoch"] > old["epoch"] for each in (worker.desired() or {})["grants"])
+
+    await until(anew, "the new grant")
+    assert (await running.get("/tasks/camera"))["behind"] == 0
+
+
 async def test_the_same_again_changes_nothing_and_a_late_change_is_refused(
     running: RunningCenter,
 ) -> None:

@@ -16,6 +16,8 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 SYSTEMD = DEPLOY / "systemd"
 BIN = Path(sys.executable).parent
 NAMES = ("farshore-agent", "farshore-center")
+DROP_INS = re.findall(r"```ini\n(.*?)```", (DEPLOY / "README.md").read_text(), re.DOTALL)
+"""For commands that administer the machine, and for tasks."""
 
 Unit = Mapping[str, Mapping[str, list[str]]]
 
@@ -108,9 +110,12 @@ def test_the_agents_example_names_settings_that_exist_and_are_valid() -> None:
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")
-@pytest.mark.parametrize("name", NAMES)
-def test_systemd_understands_the_unit(name: str, tmp_path: Path) -> None:
-    text = (SYSTEMD / f"{name}.service").read_text()
+@pytest.mark.parametrize(
+    ("name", "dropped_in"),
+    [*((name, "") for name in NAMES), *(("farshore-agent", text) for text in DROP_INS)],
+)
+def test_systemd_understands_the_unit(name: str, dropped_in: str, tmp_path: Path) -> None:
+    text = (SYSTEMD / f"{name}.service").read_text() + dropped_in
     text = text.replace("/opt/farshore/bin/", f"{BIN}/")
     text = re.sub(r"^Documentation=.*\n", "", text, flags=re.MULTILINE)
     copy = tmp_path / f"{name}.service"
@@ -129,6 +134,17 @@ def test_systemd_understands_the_unit(name: str, tmp_path: Path) -> None:
     ]
     assert complaints == []
     assert done.returncode == 0, done.stderr
+
+
+def test_tasks_can_be_confined_where_the_drop_in_for_them_is() -> None:
+    """What the unit itself takes away, and tasks with limits, users and containers need."""
+    assert len(DROP_INS) == 2
+    said = dict(re.findall(r"^(\w+)=(.*)$", DROP_INS[1], re.MULTILINE))
+    unit = {key: values[-1] for key, values in read_unit("farshore-agent")["Service"].items()}
+    assert (unit["ProtectControlGroups"], said["ProtectControlGroups"]) == ("yes", "no")
+    assert (unit["CapabilityBoundingSet"], said["CapabilityBoundingSet"]) == ("", "~")
+    assert (unit["StateDirectoryMode"], said["StateDirectoryMode"]) == ("0700", "0711")
+    assert said["User"] == "root"
 
 
 def test_the_readme_names_files_that_exist() -> None:

@@ -59,6 +59,7 @@ SAMPLES: dict[str, tuple[Any, Any, Any]] = {
     "log_bytes_per_s": (1024, "2000", "3000"),
     "link_every_s": (60.0, "120", "180"),
     "link_bytes": (8192, "16384", "32768"),
+    "devices": ({"a": "/dev/a"}, "a=/dev/b,c-1=/dev/c", ["a=/dev/d"]),
     "dask_scheduler": ("tcp://a:1", "tcp://b:2", "tls://c:3"),
     "stop_grace_s": (0, "2.5", "3"),
     "log_level": ("debug", "warning", "ERROR"),
@@ -114,6 +115,11 @@ def test_flags_win_over_environment_over_file_over_defaults(name: str, tmp_path:
         ("labels", 5, "K=V"),
         ("labels", {"a": 5}, "a text"),
         ("labels", "a=" + "x" * 257, "256"),
+        ("devices", "a", "NAME=PATH"),
+        ("devices", "A=/dev/a", "a-z"),
+        ("devices", "a=dev/a", "an absolute path"),
+        ("devices", {"a": 5}, "a text"),
+        ("devices", "a-b=/dev/a,a_b=/dev/b", "both are FARSHORE_DEVICE_A_B"),
         ("dev", "perhaps", "true or false"),
         ("config_programs", "perhaps", "true or false"),
         ("config_roots", "etc", "absolute path"),
@@ -228,6 +234,7 @@ def test_the_page_says_what_is_true(setting: Any) -> None:
     flag, variable, default, meaning = _rows()[setting.name]
     each = {
         "labels": "--label",
+        "devices": "--device",
         "config_roots": "--config-root",
         "read_roots": "--read-root",
         "write_roots": "--write-root",
@@ -237,7 +244,7 @@ def test_the_page_says_what_is_true(setting: Any) -> None:
     assert variable == ENV_PREFIX + setting.name.upper()
     assert meaning == DOCS[setting.name]
     if setting.default is MISSING:
-        assert default == ("–" if setting.name == "labels" else "required")
+        assert default == ("–" if setting.name in ("labels", "devices") else "required")
     elif isinstance(setting.default, bool):
         assert default == str(setting.default).lower()
     elif setting.default == ():

@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import signal
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,15 @@ from farshore_edge.app import Agent
 from farshore_edge.commands.verbs.table import marked
 from farshore_edge.database import Database, MemoryDatabase
 from farshore_edge.settings import load
+from farshore_edge.tasks.drivers.limits.choice import ChosenLate
 from farshore_edge.tasks.drivers.model import DriverError, Exit, Usage, Work
 from farshore_edge.tasks.parts import TaskParts
 from farshore_protocol.clock import SystemClock
 from farshore_protocol.link import Message
 from farshore_protocol.link.memory import MemoryBus, MemoryLink
 from farshore_protocol.telemetry import inflate, pack_body
+
+GONE_S = 10.0
 
 
 def grant(
@@ -153,10 +157,16 @@ def of_tasks(folder: Path, task: str = "web", epoch: int = 10) -> frozenset[int]
 
 
 def kill_tasks(folder: Path) -> None:
-    """At the end of a test, whatever it has left."""
+    """At the end of a test, whatever it has left, control groups as well."""
     for home in (folder / "tasks").glob("*.*.*"):
         for pid in marked(f"FARSHORE_TASK_MARK={home}"):
             with_pid(pid, signal.SIGKILL)
+    cages = ChosenLate(folder)
+    until_s = time.monotonic() + GONE_S
+    for name in cages.ids():
+        while cages.find(name).pids() and time.monotonic() < until_s:
+            time.sleep(0.01)
+        cages.find(name).remove()
 
 
 def with_pid(pid: int, number: signal.Signals) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import stat
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -365,6 +366,31 @@ def test_limits_processors_and_gpus_reach_the_engine(tmp_path: Path) -> None:
     assert host["CpusetCpus"] == "2,3"
     assert host["DeviceRequests"][0]["DeviceIDs"] == ["1"]
     assert body["WorkingDir"] == "/app"
+
+
+def test_what_is_the_machine_s_is_the_image_s_in_a_container(tmp_path: Path) -> None:
+    made = replace(
+        work(tmp_path, ContainerSettings(image="a")),
+        env={"PATH": "/opt/agent", "HOME": "/x", "TZ": "CET", "RATE": "5"},
+        machine_env=frozenset({"PATH", "HOME"}),
+    )
+    assert create_body(made, "agent-1", {}, 0)["Env"] == ["TZ=CET", "RATE=5"]
+
+
+async def test_a_named_device_is_seen_in_its_container(bench: Bench) -> None:
+    """A node of the kernel's /dev/zero, under a path that no container has by itself."""
+    zero = Path("/dev") / f"farshore-{os.getpid()}-{time.monotonic_ns()}"
+    os.mknod(zero, stat.S_IFCHR | 0o666, os.makedev(1, 5))
+    try:
+        script = f"dd if={zero} bs=3 count=1"
+        without, said = await bench.end(script)
+        assert without.exit_code != 0, said
+        made = bench.work(script, id="suite.0.8")
+        running = await bench.driver.start(replace(made, devices={"zero": str(zero)}))
+        async with asyncio.timeout(DEADLINE_S):
+            assert await running.wait() == Exit(exit_code=0), made.output.read_text()
+    finally:
+        zero.unlink()
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,10 @@
 
 import asyncio
 import os
-from collections.abc import Sequence
+import pwd
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from farshore_edge.tasks.drivers.python.settings import (
 from farshore_protocol.tasks.settings import PythonSettings
 from hypothesis import given
 from hypothesis import strategies as st
+from left_out import leave_out
 from task_drivers.rigs import make_wheel, work
 
 DEADLINE_S = 120.0
@@ -212,3 +216,39 @@ def test_the_order_makes_no_other_environment(
     assert recipe.digest == same.digest
     assert replace(recipe, python="q").digest != recipe.digest
     assert replace(recipe, files=(("x", "1"), ("y", "3"))).digest != recipe.digest
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Where everybody may enter; pytest's own folders are closed."""
+    with tempfile.TemporaryDirectory(prefix="fs-user-", dir="/tmp") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+async def test_another_user_runs_it_where_he_may_enter(open_folder: Path) -> None:
+    """With an interpreter that everybody may run; the environments are closed to others at first."""
+    if (python := shutil.which("python3", path="/usr/bin")) is None:
+        leave_out("a Python that everybody may run is not here (apt-get install python3-venv)")
+    closed = open_folder / "environments"
+    closed.mkdir(mode=0o700)
+    driver = PythonDriver(ProcessDriver(open_folder / "tasks"), Environments(closed, python=python))
+    settings = PythonSettings(entry="os:getuid", user="nobody")
+    made = replace(work(open_folder, settings), env={"PATH": "/usr/bin:/bin"})
+    with pytest.raises(DriverError, match=f"user nobody can't enter {closed}") as caught:
+        await driver.prepare(made)
+    assert (caught.value.code, caught.value.permanent) == ("not_permitted", False)
+    closed.chmod(0o755)
+    await driver.prepare(made)
+    running = await driver.start(made)
+    async with asyncio.timeout(DEADLINE_S):
+        assert await running.wait() == Exit(exit_code=pwd.getpwnam("nobody").pw_uid % 256)
+
+
+async def test_to_look_for_its_function_runs_nothing_of_it(bench: Bench, tmp_path: Path) -> None:
+    made = work(tmp_path / "tasks", PythonSettings(entry="loud.part:run"))
+    (made.folder / "loud").mkdir()
+    (made.folder / "loud/__init__.py").write_text("open('ran', 'w')\n")
+    await bench.driver.prepare(made)
+    assert not (made.folder / "ran").exists()

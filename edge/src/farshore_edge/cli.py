@@ -83,6 +83,8 @@ def _add_flag(command: argparse.ArgumentParser, name: str) -> None:
         command.add_argument(flag, action="store_true", default=None, help=text)
     elif name == "labels":
         command.add_argument("--label", dest=name, action="append", metavar="K=V", help=text)
+    elif name == "devices":
+        command.add_argument("--device", dest=name, action="append", metavar="NAME=PATH", help=text)
     elif name.endswith("_roots") or name == "probe_targets":
         what = "HOST" if name == "probe_targets" else "FOLDER"
         command.add_argument(

@@ -1,6 +1,6 @@
 """The agent on a real machine: its disk, its hardware, its link."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from farshore_edge.commands.verbs.guard import Guard
 from farshore_edge.commands.verbs.power import Power
 from farshore_edge.config.host import host_config
 from farshore_edge.database import open_or_wait
+from farshore_edge.devices import device_facts
 from farshore_edge.diagnosis import host_support
 from farshore_edge.facts.host import host_facts
 from farshore_edge.settings import Settings
@@ -25,13 +26,17 @@ from farshore_edge.telemetry.sampler import Collector
 
 
 class HostMachine:
-    """The machine that the agent runs on."""
+    """The machine that the agent runs on. ``devices``: those that have a name, with their paths."""
+
+    def __init__(self, devices: Mapping[str, str] | None = None) -> None:
+        self._devices = devices or {}
 
     def collectors(self) -> Sequence[Collector]:
         return host_collectors()
 
     def facts(self) -> dict[str, Any]:
-        return host_facts()
+        facts = host_facts()
+        return {**facts, "devices": device_facts(self._devices)} if self._devices else facts
 
 
 def mqtt_link_settings(settings: Settings) -> MqttSettings:
@@ -54,7 +59,7 @@ def host_agent(
     database, aside = open_or_wait(path, Ids(rng), clock.now_ms)
     return Agent(
         settings,
-        machine=HostMachine(),
+        machine=HostMachine(settings.devices),
         database=database,
         aside=aside,
         link=MqttLink(mqtt_link_settings(settings), clock=clock, rng=rng),
@@ -65,5 +70,10 @@ def host_agent(
         config=host_config(settings, clock, guard),
         guard=guard,
         find_verbs=installed,
-        tasks=host_tasks(Path(settings.data), guard, dask_scheduler=settings.dask_scheduler),
+        tasks=host_tasks(
+            Path(settings.data),
+            guard,
+            dask_scheduler=settings.dask_scheduler,
+            devices=settings.devices,
+        ),
     )

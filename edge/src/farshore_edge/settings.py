@@ -17,6 +17,7 @@ from farshore_protocol.errors import RemoteProtocolError
 from farshore_protocol.names import check_name, check_tree_group
 from farshore_protocol.stream import STREAMS
 
+from farshore_edge.devices import check_devices
 from farshore_edge.errors import SettingsError
 from farshore_edge.outbox.quota import Quota
 from farshore_edge.targets import check_target
@@ -73,6 +74,7 @@ class Settings:
     link_every_s: float = DAY_S
     link_bytes: int = 1024 * 1024
     dask_scheduler: str = ""
+    devices: Mapping[str, str] = field(default_factory=dict)
     stop_grace_s: float = 5.0
     log_level: str = "INFO"
 
@@ -150,6 +152,8 @@ DOCS: Mapping[str, str] = {
     "link_every_s": "seconds between two measurements of the link to the center's rates; 0: only when asked",
     "link_bytes": "bytes that one of them may move in each direction",
     "dask_scheduler": "address of the Dask cluster that tasks with the driver `dask` go to, tcp://HOST:PORT",
+    "devices": "devices that tasks may ask for, as NAME=PATH (several: comma-separated in the environment, a "
+    "table in the file)",
     "stop_grace_s": "at an orderly stop: how long to wait for what is unsent to be acknowledged",
     "log_level": "DEBUG, INFO, WARNING or ERROR",
 }
@@ -247,6 +251,8 @@ def _convert(key: str, value: Any) -> Any:
             return check_tree_group(str(value))
         case "labels":
             return _labels(value)
+        case "devices":
+            return check_devices(_pairs(value, "device", "NAME=PATH"))
         case "dev" | "config_programs":
             return _flag(value)
         case "config_roots" | "read_roots" | "write_roots":
@@ -344,25 +350,32 @@ def _center(value: str) -> str:
 
 
 def _labels(value: Any) -> dict[str, str]:
+    found = _pairs(value, "label", "K=V")
+    for name, text in found.items():
+        check_name(name, "label")
+        if len(text) > 256:
+            raise ValueError(f"label {name}: {len(text)} characters, expected 256 or fewer")
+    return found
+
+
+def _pairs(value: Any, what: str, form: str) -> dict[str, str]:
+    """Of a table, or of texts of this form."""
     if isinstance(value, str):
         value = [part for part in value.split(",") if part.strip()]
     if isinstance(value, Mapping):
         pairs = list(value.items())
     elif isinstance(value, Sequence):
-        pairs = [_label(str(item)) for item in value]
+        pairs = [_pair(str(item), what, form) for item in value]
     else:
-        raise ValueError("expected K=V, or a table")
+        raise ValueError(f"expected {form}, or a table")
     for name, text in pairs:
         if not isinstance(text, str):
-            raise ValueError(f"label {name}: {text!r}, expected a text")
-        check_name(name, "label")
-        if len(text) > 256:
-            raise ValueError(f"label {name}: {len(text)} characters, expected 256 or fewer")
+            raise ValueError(f"{what} {name}: {text!r}, expected a text")
     return dict(pairs)
 
 
-def _label(item: str) -> tuple[str, str]:
+def _pair(item: str, what: str, form: str) -> tuple[str, str]:
     name, separator, text = item.partition("=")
     if not separator:
-        raise ValueError(f"label {item!r}: expected K=V")
+        raise ValueError(f"{what} {item!r}: expected {form}")
     return name.strip(), text.strip()

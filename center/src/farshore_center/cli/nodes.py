@@ -178,7 +178,11 @@ def node_sheet(item: Mapping[str, Any], now_ms: int) -> Sheet:
         sheet.add(f"queue {clean(lane)}", _queue(queue))
     for series, value in sorted((item.get("latest") or {}).items()):
         sheet.add(clean(series), scalar(value))
-    leaves = summary_facts(item.get("facts") or {})
+    facts = item.get("facts") or {}
+    for what in ("gpus", "devices"):
+        if named := _names(facts.get(what)):
+            sheet.add(f"fact {what}", ", ".join(map(clean, named)))
+    leaves = summary_facts(facts)
     for path, value in leaves.items():
         sheet.add(f"fact {clean(path)}", scalar(value))
     return sheet
@@ -189,6 +193,12 @@ def summary_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
     known = {k: facts[k] for k in SUMMARY_FACTS if k in facts} or facts
     short = {p: v for p, v in flat(known).items() if v is not None and not isinstance(v, list)}
     return dict(list(short.items())[:SUMMARY_LINES])
+
+
+def _names(items: Any) -> list[str]:
+    """What tasks ask for by name: models of GPUs, devices."""
+    some = [each for each in items if isinstance(each, Mapping)] if isinstance(items, list) else []
+    return [str(name) for each in some if (name := each.get("name") or each.get("vendor"))]
 
 
 def _when(text: str | None, now_ms: int) -> str:

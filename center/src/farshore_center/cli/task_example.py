@@ -74,7 +74,7 @@ run:
 requests:
   cpu_cores: 1
   memory_bytes: 2147483648
-  gpu: {milli: 333, models: [T4, A10]}
+  gpu: {milli: 333, models: [Tesla T4, NVIDIA A10]}
 priority: 70
 """
 

@@ -62,6 +62,8 @@ def task_sheet(task: Task, now_ms: int) -> Sheet:
         sheet.add("deadline", span(spec["deadline_s"]))
     sheet.add("priority", str(spec.get("priority", 50)))
     sheet.add("revision", f"{task['revision']}, {age(task.get('updated'), now_ms)} ago")
+    if behind := task.get("behind"):
+        sheet.add("behind", f"{counted(behind, 'instance')} still as before the last change")
     return sheet
 
 

@@ -36,11 +36,16 @@ def verdict(task: Task, *, until: str) -> int | None:
     """The exit code once ``until`` (``runs`` or ``stopped``) is reached or can't be; None: not yet.
 
     A service runs when every instance does, a batch when it is done; one with a cron rule that waits for
-    its time has what it was asked for.
+    its time has what it was asked for. What still is as it was before the change does not count, and what
+    a person has stopped will not run.
     """
     now = task["state"]
     if until == "stopped":
         return DONE if now in ("stopped", "done", "failed") else None
+    if task["wanted"] != "run":
+        return FAILED
+    if task.get("behind"):
+        return None
     if task["spec"].get("cron") and task.get("next") and not task["summary"].keys() - RESTING:
         return DONE
     if now == "failed":

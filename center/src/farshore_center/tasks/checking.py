@@ -17,6 +17,7 @@ from farshore_protocol.config.pointer import keys_of
 from farshore_protocol.names import is_name
 from farshore_protocol.tasks import TaskSpec
 from farshore_protocol.tasks.settings import SETTINGS
+from farshore_protocol.tasks.spec import Limits
 
 from farshore_center.api.problems import FieldError, Problem
 from farshore_center.commands.request import NOT_VALID, near_verbs
@@ -29,6 +30,9 @@ MAX_SPEC_BYTES = 64 * 1024
 
 BUILT_IN_DRIVERS = frozenset(SETTINGS)
 """Taken before any node has announced them."""
+
+LIMITLESS = frozenset({"dask"})
+"""Drivers that hand work to a cluster, where no node holds its limits."""
 
 NOT_NAMES = frozenset({"schema"})
 """What stands below ``/tasks`` beside the tasks."""
@@ -48,7 +52,7 @@ class Known:
 
     ``drivers``: driver → how many nodes have announced it. ``settings``: driver → the type of its
     settings, where it is known. ``largest``: the most that one node has, in thousandths and bytes; None:
-    no node has said what it has.
+    no node has said what it has; ``devices``, ``gpu_models``: those that some node has.
     """
 
     read: Read
@@ -58,6 +62,8 @@ class Known:
     drivers: Mapping[str, int] = field(default_factory=dict)
     settings: Mapping[str, type[Any]] = field(default_factory=lambda: SETTINGS)
     largest: Mapping[str, int] | None = None
+    devices: Collection[str] = ()
+    gpu_models: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,8 +225,14 @@ def _notes(spec: TaskSpec, known: Known) -> Iterator[FieldError]:
             field="run",
             detail=f"the settings of the driver {spec.driver} are not known here; the node checks them",
         )
+    if spec.driver in LIMITLESS and spec.limits != Limits():
+        yield FieldError(
+            field="limits",
+            detail=f"the driver {spec.driver} hands work to a cluster, whose workers have their own limits",
+        )
     if known.largest is not None:
         yield from fits(spec, known.largest)
+        yield from _nobody_has(spec, known)
     for where, data in (
         *((f"reads.{n}.where", each) for n, each in enumerate(spec.reads)),
         *((f"writes.{n}.where", each) for n, each in enumerate(spec.writes)),
@@ -229,6 +241,23 @@ def _notes(spec: TaskSpec, known: Known) -> Iterator[FieldError]:
         places = {"node": known.nodes, "group": known.groups}.get(kind)
         if places is not None and name not in places:
             yield FieldError(field=where, detail=f"there is no {kind} {name[:200]!a} now")
+
+
+def _nobody_has(spec: TaskSpec, known: Known) -> Iterator[FieldError]:
+    """Devices and models of GPUs by name."""
+    for name in spec.requests.devices:
+        if name not in known.devices:
+            yield FieldError(
+                field="requests.devices",
+                detail=f"no known node has a device {name[:64]!a}{near_verbs(name, known.devices)}",
+            )
+    models = spec.requests.gpu.models
+    if models and known.gpu_models and not set(models) & set(known.gpu_models):
+        named = ", ".join(sorted(known.gpu_models)[:8])
+        yield FieldError(
+            field="requests.gpu.models",
+            detail=f"no known node has a GPU of one of these models; there are {named[:400]}",
+        )
 
 
 def _field_error(fault: Fault, unread: list[SelectorError]) -> FieldError:

@@ -47,7 +47,8 @@ async def begin_due(
         if found.at_ms is not None:
             after = replace(after, run=task.run + 1, asked_ms=found.at_ms)
             keys = tuple(each.key for each in instances)
-        store.save_task(conn, task, after)
+        if not store.save_task(conn, task, after):  # another center has begun it
+            return Begun(next_ms=found.next_ms), []
         state = "left_out" if found.at_ms is None else "occurrence"
         line = Line(task=name, state=state, reason=found.reason)
         store.add_lines(conn, [line], now_ms)

@@ -3,7 +3,7 @@
 It does not know HTTP. Answers are documents: JSON-ready dictionaries, in the shapes that the docstrings give.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection
@@ -31,23 +31,17 @@ class TaskReader:
             return found, _with_grants(conn, [task.name for task in found])
 
         found, instances = await self._database.read(read)
-        items = [views.task_document(task, instances.get(task.name, [])) for task in found[:limit]]
+        items = [_document(task, instances.get(task.name, [])) for task in found[:limit]]
         more = found[limit - 1].name if len(found) > limit else None
         return {"items": items, "next": None if more is None else write_cursor(0, more)}
 
     async def get(self, name: str) -> dict[str, Any]:
-        """``{"name","revision","spec","digest","wanted","state","created","updated","next","instances",
-        "summary"}``; ``state``: ``running``, ``pending``, ``degraded``, ``done``, ``failed``, ``stopped``
-        or ``deleting``; each of ``instances``: ``{"instance","attempt","epoch","node","state","since",
-        "healthy","restarts","exit_code","reason","result","pending_reason","cpus","gpus"}``. Problem 404."""
+        """As ``task_in_full`` has it. Problem 404."""
 
-        def read(conn: Connection) -> tuple[Task, list[tuple[Instance, Granted | None]]]:
-            return known_task(conn, name), _with_grants(conn, [name]).get(name, [])
+        def read(conn: Connection) -> dict[str, Any]:
+            return task_in_full(conn, known_task(conn, name))
 
-        task, instances = await self._database.read(read)
-        document = views.task_document(task, instances)
-        document["instances"] = [views.instance_document(each, grant) for each, grant in instances]
-        return document
+        return await self._database.read(read)
 
     async def explain(self, name: str, instance: int | None = None) -> dict[str, Any]:
         """``{"instances":[{"instance","decided_at","decision","node","policy","scores","rejected",
@@ -92,6 +86,23 @@ class TaskReader:
 
         found = await self._database.read(read)
         return {"items": [views.line_document(row) for row in found]}
+
+
+def task_in_full(conn: Connection, task: Task) -> dict[str, Any]:
+    """``{"name","revision","spec","digest","wanted","state","created","updated","next","instances",
+    "summary","behind"}``; ``state``: ``running``, ``pending``, ``degraded``, ``done``, ``failed``,
+    ``stopped`` or ``deleting``; each of ``instances``: ``{"instance","attempt","epoch","node","state",
+    "since","healthy","restarts","exit_code","reason","result","pending_reason","cpus","gpus"}``."""
+    instances = _with_grants(conn, [task.name]).get(task.name, [])
+    document = _document(task, instances)
+    document["instances"] = [views.instance_document(each, grant) for each, grant in instances]
+    return document
+
+
+def _document(task: Task, instances: Sequence[tuple[Instance, Granted | None]]) -> dict[str, Any]:
+    """``behind``: how many of its instances are still as they were before the last change or restart."""
+    behind = sum(each.run < task.run for each, _ in instances if task.wants(each.instance))
+    return {**views.task_document(task, instances), "behind": behind}
 
 
 def _with_grants(

@@ -225,13 +225,16 @@ class TaskRoom:
         for entry in entries:
             for driver in entry.capabilities.get("drivers") or ():
                 drivers[driver] = drivers.get(driver, 0) + 1
+        nodes = [self._books.pool.node(name) for name in self._books.nodes()]
         known = Known(
             read=self._selection.read,
             groups=frozenset(self._tree.paths()),
             nodes=frozenset(entry.name for entry in entries),
             policies=tuple(POLICIES),
             drivers=drivers,
-            largest=largest_of(map(self._books.pool.node, self._books.nodes())),
+            largest=largest_of(nodes),
+            devices=frozenset(device for node in nodes for device in node.devices),
+            gpu_models=frozenset(model for node in nodes for model in node.gpus),
         )
         return accepted(name, raw, known, self._now_ms())
 

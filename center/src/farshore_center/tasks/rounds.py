@@ -109,14 +109,22 @@ def keep(conn: Connection, decided: Decided, events: EventLog, now_ms: int, pool
 
 
 def write(conn: Connection, decision: Decision) -> bool:
-    """One decision, compared and set on its instance; False: somebody was quicker."""
+    """One decision, compared and set on its instance and its grants; False: somebody was quicker, be it a
+    node whose word came meanwhile."""
     before, after = decision.view.instance, decision.after
-    if not store.save_instance(conn, before, after or before):
+    if not _as_seen(conn, decision) or not store.save_instance(conn, before, after or before):
         return False
     store.save_grants(conn, decision.grants)
     if after is None:
         store.remove_instances(conn, [before.key])
     return True
+
+
+def _as_seen(conn: Connection, decision: Decision) -> bool:
+    """Whether the grants that it changes are still what it was decided on."""
+    views = decision.view.grants
+    seen = {each.key: views[each.epoch] for each in decision.grants if each.epoch in views}
+    return not seen or store.load_grants(conn, seen) == seen
 
 
 def forget_ended(conn: Connection, won: Sequence[Decision]) -> tuple[list[str], list[Line]]:

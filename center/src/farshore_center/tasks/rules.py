@@ -154,7 +154,11 @@ def fits(spec: TaskSpec, largest: Mapping[str, int]) -> Iterator[FieldError]:
     ):
         most = largest.get(name, 0) / scale
         if amount > most:
+            asked, there = (
+                f"{each:,.0f}" if field.endswith("_bytes") else f"{each:g}"
+                for each in (amount, most)
+            )
             yield FieldError(
                 field=f"requests.{field}",
-                detail=f"{amount:g} in one instance; no known node has more than {most:g}",
+                detail=f"{asked} in one instance; no known node has more than {there}",
             )

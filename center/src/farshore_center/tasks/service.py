@@ -20,7 +20,7 @@ from farshore_center.tasks import quota_store, store, views
 from farshore_center.tasks.checking import Accepted
 from farshore_center.tasks.lines import drafts_of
 from farshore_center.tasks.occurrences import first_ms
-from farshore_center.tasks.reading import known_task
+from farshore_center.tasks.reading import known_task, task_in_full
 from farshore_center.tasks.records import Instance, Line, Task, Wanted
 from farshore_center.tasks.runner import Runner
 
@@ -129,7 +129,7 @@ class TaskService:
     async def _want(
         self, name: str, wanted: Wanted, by: str, if_match: str | None = None, *, anew: bool = False
     ) -> dict[str, Any]:
-        def work(conn: Connection) -> tuple[Task, list[Event]]:
+        def work(conn: Connection) -> tuple[Task, dict[str, Any], list[Event]]:
             before = known_task(conn, name)
             _check_match(name, before, if_match)
             now_ms = self._now_ms()
@@ -137,7 +137,7 @@ class TaskService:
                 raise _being_deleted(name)
             again = wanted == "run" and (anew or before.wanted != "run" or _over(conn, before))
             if before.wanted == wanted and not again:
-                return before, []
+                return before, task_in_full(conn, before), []
             if wanted == "run":
                 quota_store.check(conn, name, before.spec)
             cron = before.spec.cron
@@ -157,13 +157,13 @@ class TaskService:
             if wanted == "delete" and not store.instances_of(conn, [name]):
                 store.remove_task(conn, name)
                 lines.append(Line(task=name, state="deleted"))
-            return task, self._noted(conn, lines, now_ms)
+            return task, task_in_full(conn, task), self._noted(conn, lines, now_ms)
 
-        task, events = await self._database.write(work)
+        task, document, events = await self._database.write(work)
         self._events.announce(events)
         log.info("task decided", task=name, wanted=wanted, by=by)
         await self._look(task)
-        return task_summary(task) | {"wanted": task.wanted}
+        return document
 
     async def _look(self, task: Task) -> None:
         found = await self._database.read(lambda conn: store.instances_of(conn, [task.name]))

@@ -62,6 +62,7 @@ class Beginning:
             if work is None or (leased and not await self._orders.leased()):
                 return None
             office.check_gpus(account.kept)
+            office.check_devices(account.kept)
             account.move("starting")
             account.later()
             office.folders.forget_result(account.kept.id)

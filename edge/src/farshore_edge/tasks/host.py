@@ -1,6 +1,7 @@
 """The tasks of a real machine: its drivers, and where their work lies."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from farshore_edge.commands.verbs.guard import Guard
@@ -14,8 +15,14 @@ from farshore_edge.tasks.health import HostProbe
 from farshore_edge.tasks.parts import TaskParts
 
 
-def host_tasks(data: Path, guard: Guard | None = None, *, dask_scheduler: str = "") -> TaskParts:
-    """``data``: the agent's folder. ``guard``: where programs are on record."""
+def host_tasks(
+    data: Path,
+    guard: Guard | None = None,
+    *,
+    dask_scheduler: str = "",
+    devices: Mapping[str, str] | None = None,
+) -> TaskParts:
+    """``data``: the agent's folder. ``guard``: where programs are on record. ``devices``: name to path."""
     folder = data.absolute() / "tasks"
     cages = ChosenLate(data.absolute())
     site = host_site(data.absolute(), folder, cages, dask_scheduler)
@@ -31,4 +38,5 @@ def host_tasks(data: Path, guard: Guard | None = None, *, dask_scheduler: str = 
         inherited=os.environ,
         limits=cages.told,
         gpus_present=gpus_present,
+        devices=devices or {},
     )

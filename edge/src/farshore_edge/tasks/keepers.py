@@ -64,6 +64,15 @@ class Keepers:
             if kept.id != but and kept.state in AT_WORK and kept.grant.gpus
         ]
 
+    def devices(self, but: str) -> frozenset[str]:
+        """What those have that are at work, but for the one of that id."""
+        return frozenset(
+            name
+            for kept in self.all()
+            if kept.id != but and kept.state in AT_WORK
+            for name in kept.grant.spec.requests.devices
+        )
+
     # Their lives
 
     def take_up(self) -> None:

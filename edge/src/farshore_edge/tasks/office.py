@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, fields
 from math import inf
@@ -11,6 +12,7 @@ import msgspec
 from farshore_protocol.tasks import Grant
 from farshore_protocol.tasks.spec import Gpus
 
+from farshore_edge.devices import device_problem, variable_of
 from farshore_edge.tasks.assignment import gpus_problem
 from farshore_edge.tasks.drivers.model import Driver, DriverError, Work
 from farshore_edge.tasks.folders import Folders
@@ -31,8 +33,8 @@ class Office:
     """``drivers``: those that can be used now; ``missing``: why another can't. ``tell``: makes an
     instance durable and says an event; ``changed``: a report is due. ``boot_s``: the clock of leases.
     ``config``: the node's effective configuration. ``taken``: processors that are given to some instance
-    alone. ``gpus``: what those have that are at work, but for the one of that id. ``environ``: of the
-    agent."""
+    alone. ``gpus``, ``devices``: what those have that are at work, but for the one of that id. ``environ``:
+    of the agent."""
 
     node: str
     parts: TaskParts
@@ -47,6 +49,7 @@ class Office:
     config: Callable[[], Mapping[str, Any]]
     taken: Callable[[], frozenset[int]]
     gpus: Callable[[str], list[tuple[Gpus, tuple[int, ...]]]]
+    devices: Callable[[str], frozenset[str]]
     environ: Mapping[str, str]
 
     def check_gpus(self, kept: Kept) -> None:
@@ -56,15 +59,28 @@ class Office:
         if problem is not None:
             raise DriverError("no_gpus", problem)
 
+    def check_devices(self, kept: Kept) -> None:
+        """Raises DriverError."""
+        wanted, paths = kept.grant.spec.requests.devices, self.parts.devices
+        absent = [name for name in wanted if name in paths and not os.path.exists(paths[name])]
+        problem = device_problem(wanted, self.devices(kept.id), paths, absent)
+        if problem is not None:
+            raise DriverError("no_device", problem)
+
     def work(self, grant: Grant, cpus: tuple[int, ...]) -> Work:
         """Raises DriverError for what can't be put together."""
         spec, name = grant.spec, id_of(grant.task, grant.instance, grant.epoch)
         folders = self.folders
         leased = spec.disconnect.on_disconnect == "stop"
+        paths = self.parts.devices
+        devices = {each: paths[each] for each in spec.requests.devices if each in paths}
+        machine = {key: self.environ[key] for key in INHERITED if key in self.environ}
+        machine["HOME"] = str(folders.files(name))
+        asked = self.parts.environ(grant, self.config())
         env = {
-            **{key: self.environ[key] for key in INHERITED if key in self.environ},
-            "HOME": str(folders.files(name)),
-            **self.parts.environ(grant, self.config()),
+            **machine,
+            **asked,
+            **{variable_of(each): path for each, path in devices.items()},
             "FARSHORE_NODE": self.node,
             "FARSHORE_TASK": grant.task,
             "FARSHORE_INSTANCE": str(grant.instance),
@@ -79,11 +95,13 @@ class Office:
             state=folders.state(name),
             output=folders.output(name),
             env=env,
+            machine_env=frozenset(machine.keys() - asked.keys()),
             requests=spec.requests,
             limits=spec.limits,
             cpus=cpus,
             gpus=grant.gpus,
             gpu_milli=spec.requests.gpu.milli,
+            devices=devices,
             lease=self.leases.file(name) if leased else None,
             stop_signal=spec.stop_signal,
             stop_grace_s=spec.stop_grace_s,

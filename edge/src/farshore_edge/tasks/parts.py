@@ -103,7 +103,7 @@ class TaskParts:
     ``boot_s``: seconds on a clock that counts on while the machine sleeps, and begins with its boot;
     None: the agent's monotonic clock. ``inherited``: the agent's environment. ``limits``: by what tasks
     are held on this machine, for ``status``; None before the first one needed it. ``gpus_present``: how
-    many there are; None: not known.
+    many there are; None: not known. ``devices``: those that have a name, with their paths.
     """
 
     drivers: tuple[Driver, ...] = ()
@@ -120,3 +120,4 @@ class TaskParts:
     inherited: Mapping[str, str] = field(default_factory=dict)
     limits: Callable[[], Mapping[str, Any] | None] = lambda: None
     gpus_present: Callable[[], int | None] = lambda: None
+    devices: Mapping[str, str] = field(default_factory=dict)

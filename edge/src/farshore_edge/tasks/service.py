@@ -86,6 +86,7 @@ class TaskService:
             config=config,
             taken=self._keepers.taken,
             gpus=self._keepers.gpus,
+            devices=self._keepers.devices,
             environ=parts.inherited,
         )
 

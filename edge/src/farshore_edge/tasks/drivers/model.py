@@ -21,9 +21,11 @@ class Work:
     settings, an instance of its ``settings`` type. ``folder``: the instance's directory, which exists;
     artifacts lie in it, and it is the working directory where the settings name none. ``output``: the
     file that standard output and error are appended to (a driver that has a better place says so by
-    ``Running.log``). ``env``: complete, with references resolved and ``FARSHORE_*`` set. ``cpus``: numbers
-    of processors of its own, empty: any. ``gpus``: indices that it may use.
-    ``state``: a directory beside it for the driver's own files.
+    ``Running.log``). ``env``: complete, with references resolved and ``FARSHORE_*`` set;
+    ``machine_env``: names in it that are the machine's (its ``PATH``, say) and not the task's, which a driver
+    leaves out whose programs have a world of their own.
+    ``cpus``: numbers of processors of its own, empty: any. ``gpus``: indices that it may use. ``devices``:
+    name to path of those that it has to itself. ``state``: a directory beside it for the driver's own files.
 
     ``lease``: the file that says until when it may run (``leases/files.py``), None: for ever. A driver
     sees to it that the work ends by then, by ``stop_signal`` and then by force, where no agent lives.
@@ -35,11 +37,13 @@ class Work:
     state: Path
     output: Path
     env: Mapping[str, str]
+    machine_env: frozenset[str] = frozenset()
     requests: Requests
     limits: Limits
     cpus: tuple[int, ...] = ()
     gpus: tuple[int, ...] = ()
     gpu_milli: int = 0
+    devices: Mapping[str, str] = field(default_factory=dict)
     lease: Path | None = None
     stop_signal: str = "SIGTERM"
     stop_grace_s: float = 5.0

@@ -23,7 +23,10 @@ def create_body(work: Work, agent: str, image: Mapping[str, Any], output_at: int
     own_workdir = (image.get("Config") or {}).get("WorkingDir") or ""
     body: dict[str, Any] = {
         "Image": run.image,
-        "Env": [f"{name}={value}" for name, value in work.env.items()],
+        # The image has a PATH and a HOME of its own.
+        "Env": [
+            f"{name}={text}" for name, text in work.env.items() if name not in work.machine_env
+        ],
         "WorkingDir": run.workdir
         or (own_workdir if own_workdir != "/" else "")
         or str(work.folder),
@@ -64,6 +67,11 @@ def _host(work: Work, run: ContainerSettings) -> dict[str, Any]:
         host["PidsLimit"] = work.limits.pids
     if work.cpus:
         host["CpusetCpus"] = ",".join(map(str, work.cpus))
+    if work.devices:
+        host["Devices"] = [
+            {"PathOnHost": path, "PathInContainer": path, "CgroupPermissions": "rwm"}
+            for path in work.devices.values()
+        ]
     if work.gpus:
         host["DeviceRequests"] = [
             {

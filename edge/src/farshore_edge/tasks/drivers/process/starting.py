@@ -51,7 +51,7 @@ def shim_argv(work: Work, cage: Cage, number: int) -> list[str]:
 
 
 def user_of(run: ProcessSettings, folder: Path) -> pwd.struct_passwd | None:
-    """None: as the agent itself. Raises DriverError."""
+    """None: as the agent itself. Raises DriverError, also where the user can't come to the folder."""
     if run.user is None:
         return None
     try:

@@ -8,6 +8,7 @@ from farshore_protocol.tasks.settings import ProcessSettings, PythonSettings
 
 from farshore_edge.config.programs import HostPrograms
 from farshore_edge.tasks.drivers.model import Driver, DriverError, Running, Work
+from farshore_edge.tasks.drivers.process.starting import user_of
 from farshore_edge.tasks.drivers.python.environments import Environments
 
 CHECK_S = 60.0
@@ -20,11 +21,9 @@ sys.exit(functools.reduce(getattr, name.split("."), importlib.import_module(modu
 """
 FIND = """\
 import importlib.util, sys
-try:
-    sys.exit(0 if importlib.util.find_spec(sys.argv[1]) else 3)
-except ModuleNotFoundError:
-    sys.exit(3)
+sys.exit(0 if importlib.util.find_spec(sys.argv[1]) else 3)
 """
+"""Of a package alone: to look into it would run its code as the agent."""
 ABSENT = 3
 
 
@@ -43,8 +42,11 @@ class PythonDriver:
 
     async def prepare(self, work: Work) -> None:
         python = await self._environments.ready(work.run, work.folder, work.id)
-        await self._processes.prepare(_process(work, str(python)))
-        module = work.run.entry.partition(":")[0]
+        program = _process(work, str(python))
+        await self._processes.prepare(program)
+        for file in (python, python.resolve()):  # of the environment, and the interpreter behind it
+            user_of(program.run, file)
+        module = work.run.entry.partition(":")[0].partition(".")[0]
         argv = [str(python), "-c", FIND, module]
         ended = await HostPrograms(command="python environment").run(
             argv, timeout_s=CHECK_S, cwd=str(work.folder)
