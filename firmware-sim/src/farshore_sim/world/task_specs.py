@@ -38,7 +38,25 @@ def spec_of(fault: Fault) -> dict[str, Any]:
         spec["restart"] = {"attempts": rng.choice((1, 2))}
         if rng.random() < 0.15:
             spec["cron"] = "*/3 * * * *"
+        spec |= _data(fault, spec["run"]["run_s"])
     return spec
+
+
+def _data(fault: Fault, run_s: float) -> dict[str, Any]:
+    """Half of the batches fill much of a node, have their data at one, and a guess how long they run:
+    they wait for nodes that are full, or go over the link."""
+    rng = random.Random(f"data/{fault.a}/{fault.b}")  # noqa: S311 # replayable, no secret
+    if rng.random() < 0.5:
+        return {}
+    found: dict[str, Any] = {
+        "requests": {"cpu_cores": rng.choice((24, 40))},
+        "reads": [
+            {"where": f"node:node-{rng.randint(1, 4)}", "bytes": rng.choice((0, 10**7, 10**9))}
+        ],
+    }
+    if rng.random() < 0.7:
+        found["run_s"] = round(run_s * rng.choice((0.3, 1, 1, 3)), 3)
+    return found
 
 
 def _program(rng: random.Random, *, batch: bool) -> dict[str, Any]:
