@@ -320,6 +320,12 @@ def test_a_task_is_steered(center: "ContractCenter", cli: Cli, way: str, state: 
     assert center.asked[0][:2] == ("POST", f"/tasks/camera/{way}")
 
 
+def test_a_stop_is_followed_until_it_is_one(center: "ContractCenter", cli: Cli) -> None:
+    center.tasks["camera"] = task()
+    said = cli("task", "stop", "camera", "--wait", "--timeout", f"{DEADLINE_S}s")
+    assert (said.exit_code, said.stdout.splitlines()[-1]) == (0, "camera: stopped")
+
+
 def test_a_task_is_deleted(center: "ContractCenter", cli: Cli) -> None:
     center.tasks["camera"] = task()
     assert cli("task", "delete", "camera").exit_code == 0
