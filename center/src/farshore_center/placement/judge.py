@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -67,6 +67,21 @@ def judge(
         looked_at=looked_at,
         cost=situation.cost if told else None,
     )
+
+
+def hosts(pool: Pool, demand: Demand, policy: Policy) -> Bools:
+    """Rows that would take the task if it needed nothing: if they refuse it, they lack room alone."""
+    bare = replace(
+        demand,
+        cpu_milli=0,
+        memory_bytes=0,
+        disk_bytes=0,
+        gpus=0,
+        gpu_milli=0,
+        devices=frozenset(),
+    )
+    passed: Bools = judge(pool, bare, policy).reason == 0
+    return passed
 
 
 def _refusals(
