@@ -16,7 +16,7 @@ from farshore_center.placement import POLICIES
 from bench.errors import BenchError
 from bench.machine import load_average, machine, versions
 from bench.model import Outcome
-from bench.placement.experiment import Run, particular, run
+from bench.placement.experiment import Run, particular, pushing, run
 from bench.placement.findings import POLICY_NAMES, Row, outcomes, rows
 from bench.placement.picture import picture
 from bench.placement.table import tables
@@ -29,6 +29,7 @@ FIRST_SEED = 42
 """As in the paper's own scripts."""
 
 PARTICULAR = 4000
+PUSHING = 200
 
 
 def options(argv: Sequence[str]) -> argparse.Namespace:
@@ -69,6 +70,11 @@ async def measure(found: Sequence[Trace], seeds: int, say: Say) -> Report:
         )
         for at in range(min(seeds, 3))
     ]
+    say("who gives way on a full pool")
+    pushes = [
+        await asyncio.to_thread(pushing, found[0], POLICIES["default"], FIRST_SEED + at, PUSHING)
+        for at in range(min(seeds, 3))
+    ]
     where = Circumstances(
         date=date.isoformat(timespec="seconds"),
         quick=False,
@@ -77,7 +83,7 @@ async def measure(found: Sequence[Trace], seeds: int, say: Say) -> Report:
         load_before=before,
         load_after=load_average(),
     )
-    outcome: Outcome = outcomes(table, alone)
+    outcome: Outcome = outcomes(table, alone, pushes)
     return report(where, [outcome], []) | {"placement": [row.record() for row in table]}
 
 

@@ -21,6 +21,7 @@ from farshore_center.placement import (
     Pool,
     RunTime,
     choose,
+    preempt,
 )
 from farshore_center.placement.fgd import TaskMix
 
@@ -28,6 +29,8 @@ from bench.placement.trace import WHOLE, Trace
 
 ARRIVED = 1.3
 GIB = 1 << 30
+MOST_TRIED = 20_000
+"""A trace whose tasks always find room comes to an end, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,3 +136,32 @@ def particular(trace: Trace, policy: Policy, seed: int, count: int) -> Run:
         wall_s=time.perf_counter() - wall,
         cpu_s=time.process_time() - cpu,
     )
+
+
+def pushing(trace: Trace, policy: Policy, seed: int, count: int) -> list[float]:
+    """Milliseconds that it takes to find who gives way, of so many tasks that fit nowhere; each then takes
+    that place. The nodes are full of tasks whose priorities are 0 to 40; the tasks that come have 60."""
+    rng = random.Random(seed)  # noqa: S311 # a run that can be repeated
+    pool = Pool(shuffled(trace.nodes, rng), mix=TaskMix.of(trace.tasks))
+    for number, demand in enumerate(arrivals(trace, rng)):
+        weak = replace(demand, priority=10 * rng.randrange(5))
+        choice = choose(pool, weak, policy)
+        if isinstance(choice, Choice):
+            pool.place(str(number), weak, choice.node, choice.gpus)
+    taken: list[float] = []
+    for number in range(MOST_TRIED):
+        demand = replace(rng.choice(trace.tasks), priority=60)
+        choice = choose(pool, demand, policy)
+        if isinstance(choice, Choice):
+            pool.place(f"strong-{number}", demand, choice.node, choice.gpus)
+            continue
+        began = time.perf_counter()
+        found = preempt(pool, demand, policy)
+        taken.append(1000 * (time.perf_counter() - began))
+        if found is not None:
+            for victim in found.victims:
+                pool.remove(victim.task)
+            pool.place(f"strong-{number}", demand, found.node, found.gpus)
+        if len(taken) == count:
+            break
+    return taken

@@ -1,7 +1,7 @@
 """What the runs say: a row for each trace and policy, and the promises. Pure."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,7 +82,9 @@ def rows(trace: Trace, runs: Mapping[str, Sequence[Run]]) -> list[Row]:
     ]
 
 
-def outcomes(table: Sequence[Row], particular: Sequence[Run]) -> Outcome:
+def outcomes(
+    table: Sequence[Row], particular: Sequence[Run], pushes: Sequence[Sequence[float]]
+) -> Outcome:
     by = {(row.trace, row.policy): row for row in table}
     verdicts = [_speed(row) for row in table if row.policy == "default"]
     verdicts += [_near(row) for row in table if row.paper_pct is not None]
@@ -93,7 +95,23 @@ def outcomes(table: Sequence[Row], particular: Sequence[Run]) -> Outcome:
         unit="decisions/s",
         runs=Runs.of([run.decisions / run.wall_s for run in particular]),
     )
-    return Outcome(measure="placement", verdicts=tuple(verdicts), figures=(alone,))
+    figures = (alone, *_pushing(table[0].nodes, [each for each in pushes if each]))
+    return Outcome(measure="placement", verdicts=tuple(verdicts), figures=figures)
+
+
+def _pushing(nodes: int, pushes: Sequence[Sequence[float]]) -> Iterator[Figure]:
+    """Nothing where no task had to push."""
+    of_run: Mapping[str, Callable[[Sequence[float]], float]]
+    of_run = {"median": statistics.median, "longest": max}
+    for name, of in of_run.items():
+        values = [of(each) for each in pushes]
+        if values:
+            yield Figure(
+                name=f"placement.preempt {name}",
+                what=f"to find who gives way on {nodes:,} nodes that are full, the {name} of a run",
+                unit="ms",
+                runs=Runs.of(values),
+            )
 
 
 def _speed(row: Row) -> Verdict:

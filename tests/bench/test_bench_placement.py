@@ -13,7 +13,7 @@ from farshore_center.placement import POLICIES
 
 from bench.errors import BenchError
 from bench.placement import __main__ as program
-from bench.placement.experiment import ARRIVED, Run, arrivals, run, shuffled
+from bench.placement.experiment import ARRIVED, Run, arrivals, pushing, run, shuffled
 from bench.placement.findings import PAPER, POLICY_NAMES, Row, outcomes, rows
 from bench.placement.picture import axis_start, picture
 from bench.placement.trace import traces
@@ -100,6 +100,13 @@ def test_a_run_can_be_repeated_and_accounts_for_all(folder: Path) -> None:
     assert 0 < one.dropped < one.decisions
 
 
+def test_who_gives_way_is_searched_for_once_for_each_that_fits_nowhere(folder: Path) -> None:
+    (trace,) = traces(folder)
+    taken = pushing(trace, POLICIES["default"], 7, 5)
+    assert len(taken) == 5
+    assert min(taken) > 0
+
+
 def row(policy: str, *percents: float, trace: str = "default", **more: Any) -> Row:
     runs = tuple(
         Run(allocated_pct=each, decisions=10_000, dropped=1, wall_s=2.0, cpu_s=1.0)
@@ -119,10 +126,13 @@ def row(policy: str, *percents: float, trace: str = "default", **more: Any) -> R
 )
 def test_what_holds(bestfit: float, fgd: float, own: float, held: dict[str, bool]) -> None:
     table = [row("bestfit", bestfit), row("fgd", fgd), row("default", own)]
-    found = outcomes(table, table[0].runs)
+    found = outcomes(table, table[0].runs, [[1.0, 2.0, 9.0], []])
     speed, *others = found.verdicts
     assert (speed.name, speed.measured, speed.held) == ("placement.speed default", 5000, True)
     assert {v.name.split()[0].partition(".")[2]: v.held for v in others} == held
+    figures = {figure.name: figure.runs.median for figure in found.figures}
+    assert figures.pop("placement.particular") == 5000
+    assert figures == {"placement.preempt median": 2.0, "placement.preempt longest": 9.0}
 
 
 def test_a_trace_that_is_not_the_papers_is_compared_with_nothing(folder: Path) -> None:
@@ -136,6 +146,7 @@ def test_the_whole_program_writes_its_report(
 ) -> None:
     monkeypatch.setattr(program, "HERE", folder)
     monkeypatch.setattr(program, "PARTICULAR", 5)
+    monkeypatch.setattr(program, "PUSHING", 5)
     assert program.main([str(folder), "--seeds", "2"]) == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in POLICY_NAMES)
@@ -148,6 +159,9 @@ def test_the_whole_program_writes_its_report(
         assert f"`{field}`" in page, field
     for promise in ("placement.speed", "placement.bestfit", "placement.fgd", "placement.default"):
         assert f"`{promise}`" in page, promise
+    for figure in ("placement.particular", "placement.preempt"):
+        assert figure in shown
+        assert f"`{figure}`" in page
 
 
 def test_the_picture_shows_every_row_and_the_papers_mark() -> None:

@@ -10,7 +10,6 @@ from farshore_center.commands.engine import (
     MAX_STEPS,
     NO_ANSWER,
     NOT_ONLINE,
-    Pace,
     Step,
     Target,
     apply_report,
@@ -18,12 +17,14 @@ from farshore_center.commands.engine import (
     decide_sends,
     queued,
 )
+from farshore_center.commands.settings import CommandSettings
 from farshore_protocol.commands import NODE_COMMAND, CommandReport
 from farshore_protocol.commands.lifecycle import FINAL
 from hypothesis import given
 from hypothesis import strategies as st
 
 NOW = 1_000_000
+PACE = CommandSettings().pace
 NEW = queued(command_id="c1", node="pi-17", expires_ms=NOW + 60_000, now_ms=NOW)
 SENT = replace(NEW, state="sent", sent_ms=NOW, sends=1, history=(*NEW.history, Step("sent", NOW)))
 
@@ -55,24 +56,25 @@ def test_decisions(
         NOW + after_ms,
         {"pi-17"} if online else set(),
         arrived={"pi-17"} if arrived else set(),
+        pace=PACE,
     )
     assert decision.action == action
     assert decision.look_ms == (None if look_ms is None else NOW + look_ms)
 
 
 def test_sending_again_keeps_the_state_and_counts() -> None:
-    (decision,) = decide_sends([SENT], NOW + 10_000, {"pi-17"})
+    (decision,) = decide_sends([SENT], NOW + 10_000, {"pi-17"}, pace=PACE)
     assert decision.target == replace(SENT, sent_ms=NOW + 10_000, sends=2)
 
 
 @pytest.mark.parametrize(("target", "reason"), [(NEW, NOT_ONLINE), (SENT, NO_ANSWER)])
 def test_the_reason_says_what_was_missing(target: Target, reason: str) -> None:
-    (decision,) = decide_sends([target], NOW + 60_000, {"pi-17"})
+    (decision,) = decide_sends([target], NOW + 60_000, {"pi-17"}, pace=PACE)
     assert (decision.target.state, decision.target.reason) == ("expired", reason)
 
 
 def test_pauses_double_to_the_most() -> None:
-    pauses = [Pace().pause_ms(sends) for sends in (1, 2, 3, 4, 5, 10_000)]
+    pauses = [PACE.pause_ms(sends) for sends in (1, 2, 3, 4, 5, 10_000)]
     assert pauses == [10_000, 20_000, 40_000, 60_000, 60_000, 60_000]
 
 
@@ -83,7 +85,7 @@ def test_what_is_queued_is_cancelled_and_what_was_sent_is_for_its_node_to_end() 
     going = cancel(SENT, NOW)
     assert going is not None
     assert (going.state, going.cancelling) == ("sent", True)
-    (decision,) = decide_sends([going], NOW + 1, {going.node}, arrived={going.node})
+    (decision,) = decide_sends([going], NOW + 1, {going.node}, arrived={going.node}, pace=PACE)
     assert decision.action == "wait", "it is not sent again"
     assert apply_report(going, report("c1", "cancelled"), NOW).state == "cancelled"
     assert cancel(cancelled, NOW) is None
@@ -91,7 +93,7 @@ def test_what_is_queued_is_cancelled_and_what_was_sent_is_for_its_node_to_end() 
 
 
 def test_a_late_answer_overrules_the_expiry() -> None:
-    (decision,) = decide_sends([SENT], NOW + 60_000, set())
+    (decision,) = decide_sends([SENT], NOW + 60_000, set(), pace=PACE)
     late = apply_report(decision.target, report("c1", "succeeded", result={"a": 1}), NOW + 99_000)
     assert (late.state, late.reason, late.result) == ("succeeded", None, '{"a":1}')
     assert [step.state for step in late.history] == ["queued", "sent", "expired", "succeeded"]

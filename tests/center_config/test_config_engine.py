@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from farshore_center.config.delivery import Waiting, pause_ms, wants_sending
+from farshore_center.config.delivery import Waiting, wants_sending
 from farshore_center.config.engine import (
     EMPTY_DIGEST,
     NodeConfig,
@@ -192,6 +192,6 @@ def test_who_is_sent_something() -> None:
 
 def test_the_pause_doubles_up_to_ten_minutes() -> None:
     settings = ConfigSettings()
-    assert [pause_ms(settings, sends) // 1000 for sends in range(1, 8)] == [
+    assert [settings.pace.pause_ms(sends) // 1000 for sends in range(1, 8)] == [
         30, 60, 120, 240, 480, 600, 600,
     ]  # fmt: skip

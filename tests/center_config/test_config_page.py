@@ -6,7 +6,6 @@ from pathlib import Path
 import farshore_center.config
 from center_config.config_page import PAGE, page
 from farshore_center.config.checks import BUILT_IN
-from farshore_center.config.delivery import pause_ms
 from farshore_center.config.lifecycle import DESIRED_CONFIG
 from farshore_center.config.routes import config_routes
 from farshore_center.config.schema import FORMATS, MAX_STEPS
@@ -43,7 +42,7 @@ def test_what_is_said_of_documents_formats_and_bounds_is_so() -> None:
         assert f"`{name}`" in TEXT
     assert f"{MAX_STEPS:,} steps" in TEXT
     settings = ConfigSettings()
-    assert (pause_ms(settings, 1), pause_ms(settings, 99)) == (30_000, 600_000)
+    assert (settings.pace.pause_ms(1), settings.pace.pause_ms(99)) == (30_000, 600_000)
 
 
 def test_every_route_stands_in_the_reference_of_the_api() -> None:

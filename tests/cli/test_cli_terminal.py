@@ -232,3 +232,20 @@ def test_ctrl_c_leaves_a_task_that_is_waited_for(
     assert b"the task goes on: farshore task get camera" in terminal.shown.replace(
         f" --url {center.url}".encode(), b""
     )
+
+
+def test_a_drain_is_a_live_picture_that_makes_room_for_its_end(
+    center: "ContractCenter", environment: dict[str, str]
+) -> None:
+    items = [task_center.item(name, "running") for name in ("web", "report")]
+    center.drains["pi-1"] = task_center.drain_of("pi-1", *items)
+    terminal = Terminal("node", "drain", "pi-1", "--wait", env={**environment, "COLUMNS": "80"})
+    assert center.subscribed.wait(DEADLINE_S)
+    task_center.leave(center, "pi-1", items[0])
+    terminal.until(rb"1 of 2 instances have left")
+    terminal.until(rb"Ctrl-C detaches; the draining goes on")
+    task_center.leave(center, "pi-1")
+    assert terminal.end() == 0
+    last = terminal.shown.decode().rpartition("\x1b[?25h")[2]
+    assert "instances have left" not in last, "the sentence takes the picture's place"
+    assert last.rstrip().endswith("pi-1 is drained: no task is on it")

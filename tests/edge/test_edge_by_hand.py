@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
-from edge.test_edge_commands import EXEC, Bench
+from edge.command_bench import EXEC, Bench
 from farshore_edge.commands import service as service_module
 from farshore_edge.commands.by_hand import (
     ARGS_TOLD_MAX_BYTES,

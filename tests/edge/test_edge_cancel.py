@@ -6,8 +6,8 @@ import sys
 from typing import Any
 
 import pytest
+from edge.command_bench import EXEC, Bench
 from edge.edge_bench import FailingDatabase, eventually
-from edge.test_edge_commands import EXEC, Bench
 from farshore_edge.commands.queue import Lane
 from farshore_edge.commands.verbs import cancel
 from farshore_edge.commands.verbs import exec as exec_verb

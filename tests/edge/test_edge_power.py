@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from edge.command_bench import Bench
 from edge.edge_bench import FailingDatabase, eventually
-from edge.test_edge_commands import Bench
 from farshore_edge.cli import _put_away
 from farshore_edge.commands.pledges import pledge_of
 from farshore_edge.commands.verbs import cancel

@@ -6,11 +6,14 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-TESTS = "tests/task_drivers/test_task_container.py"
+TESTS = (
+    "tests/task_drivers/test_task_container.py",
+    "tests/task_drivers/test_task_container_lease.py",
+)
 
 
 def test_without_podman_the_run_says_loudly_what_it_left_out(tmp_path: Path) -> None:
-    argv = [sys.executable, "-m", "pytest", TESTS, "-q", "-p", "no:cacheprovider", "--color=no"]
+    argv = [sys.executable, "-m", "pytest", *TESTS, "-q", "-p", "no:cacheprovider", "--color=no"]
     argv += ["-k", "own_words or one_keeper or no_list_of_users"]
     ran = subprocess.run(
         argv,

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from farshore_edge.tasks.drivers.model import DriverError, Exit, Running, Work
-from farshore_sim.fleet.tasks import SimulatedDriver, SimulatedSettings, Workshop
+from farshore_sim.fleet.task_programs import SimulatedSettings
+from farshore_sim.fleet.tasks import SimulatedDriver, Workshop
 from task_drivers.rigs import work
 
 DEADLINE_S = 30.0

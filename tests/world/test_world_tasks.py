@@ -10,7 +10,7 @@ import pytest
 from farshore_edge.tasks.drivers.model import Work
 from farshore_edge.tasks.lease import Lease
 from farshore_protocol.tasks.spec import Limits, Requests
-from farshore_sim.fleet.tasks import SimulatedSettings
+from farshore_sim.fleet.task_programs import SimulatedSettings
 from farshore_sim.world import world
 from farshore_sim.world.clock import BOOT_S, WorldClock
 from farshore_sim.world.faults import KINDS, draw

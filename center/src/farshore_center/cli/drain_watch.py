@@ -3,15 +3,14 @@
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from farshore_center.cli.bars import Part, bar
-from farshore_center.cli.cells import clean, counted, instant_ms, instant_text, span
+from farshore_center.cli.cells import clean, counted, instant_ms, instant_text
 from farshore_center.cli.client import CenterClient, segment
 from farshore_center.cli.errors import DONE, FAILED, UnreachableError
 from farshore_center.cli.follow import Listener, Look
-from farshore_center.cli.live import Screen
+from farshore_center.cli.live import LivePicture, can_live
 from farshore_center.cli.screen import Line, columns, cut
 from farshore_center.cli.session import Session
 from farshore_center.cli.tables import Cell, state
@@ -106,49 +105,29 @@ class Happenings(Watching[Drained]):
         super().show(found)
 
 
-class Picture(Watching[Drained]):
+class Picture(LivePicture[Drained]):
     """A picture that lives: for a terminal."""
+
+    keep = False
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self._of = 0
-        self._trouble = ""
-        self._screen = Screen(session, self._lines)
-
-    def __enter__(self) -> Self:
-        self._screen.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        exc: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._screen.stop(keep=False)
 
     def show(self, found: Drained, /) -> None:
         self._of = max(self._of, found.get("instances") or 0)
         super().show(found)
 
-    def away(self, seconds: float | None) -> None:
-        self._trouble = (
-            "" if seconds is None else f"the center has not answered for {span(seconds)}"
-        )
-
-    def _lines(self, width: int, height: int) -> list[Line]:
-        if self.last is None:
-            return []
-        foot: list[Line] = [[Cell(self._trouble, "yellow")]] if self._trouble else []
-        foot.append([Cell("Ctrl-C detaches; the draining goes on", "dim")])
-        return [*picture(self.last, self._of, width, height - len(foot)), *foot]
+    def lines(self, found: Drained, width: int, height: int) -> list[Line]:
+        foot = self.foot("the draining")
+        return [*picture(found, self._of, width, height - len(foot)), *foot]
 
 
 def of(session: Session, client: CenterClient) -> Watching[Drained]:
     """The view that suits whoever looks on."""
     if session.as_json:
         return Watching(session)
-    if session.terminal and not session.console().is_dumb_terminal:
+    if can_live(session):
         return Picture(session)
     return Happenings(session, client)
 

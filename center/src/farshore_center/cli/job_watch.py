@@ -7,21 +7,19 @@ and then all the same. A job that a rule stopped is not followed further: it nee
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from farshore_center.cli.cells import clean, counted, instant_text, span
+from farshore_center.cli.cells import clean, counted, instant_text
 from farshore_center.cli.client import CenterClient, segment
 from farshore_center.cli.errors import DONE, FAILED, UnreachableError
 from farshore_center.cli.follow import Listener, Look
 from farshore_center.cli.gather import MANY_GROUPS, Answer, gathered
 from farshore_center.cli.job_view import job_lines
 from farshore_center.cli.job_waves import BAD, OVER, Job
-from farshore_center.cli.live import Screen
+from farshore_center.cli.live import LivePicture, can_live
 from farshore_center.cli.progress import summary_text
 from farshore_center.cli.screen import Line, plain, rich_text
 from farshore_center.cli.session import Session
-from farshore_center.cli.tables import Cell
 from farshore_center.cli.watching import Watching
 
 ENDS = (*OVER, "halted")
@@ -60,38 +58,13 @@ class Happenings(Watch):
         show_job(self.session, job, self.client.now_ms(), failures)
 
 
-class Picture(Watch):
+class Picture(LivePicture[Job], Watch):
     """A picture that lives: for a terminal."""
 
-    def __init__(self, session: Session, client: CenterClient) -> None:
-        super().__init__(session, client)
-        self._trouble = ""
-        self._screen = Screen(session, self._lines)
-
-    def __enter__(self) -> Self:
-        self._screen.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        exc: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._screen.stop(keep=exc is not None)
-
-    def away(self, seconds: float | None) -> None:
-        self._trouble = (
-            "" if seconds is None else f"the center has not answered for {span(seconds)}"
-        )
-
-    def _lines(self, width: int, height: int) -> list[Line]:
-        if self.last is None:
-            return []
+    def lines(self, found: Job, width: int, height: int) -> list[Line]:
         waves = max(_LEAST_WAVES, height - _OTHER_LINES)
-        lines = job_lines(self.last, self.client.now_ms(), width, waves=waves, at=self.session.at)
-        foot: list[Line] = [[Cell(self._trouble, "yellow")]] if self._trouble else []
-        foot.append([Cell("Ctrl-C detaches; the job goes on", "dim")])
+        lines = job_lines(found, self.client.now_ms(), width, waves=waves, at=self.session.at)
+        foot = self.foot("the job")
         return [*lines[: max(1, height - len(foot))], *foot]
 
     def conclude(self, job: Job, failures: list[Answer]) -> None:
@@ -102,7 +75,7 @@ def of(session: Session, client: CenterClient) -> Watch:
     """The view that suits whoever looks on."""
     if session.as_json:
         return Watch(session, client)
-    if session.terminal and not session.console().is_dumb_terminal:
+    if can_live(session):
         return Picture(session, client)
     return Happenings(session, client)
 

@@ -5,12 +5,10 @@ command, ``away`` while the center does not answer, ``conclude`` once at its end
 """
 
 from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import Self
 
-from farshore_center.cli.cells import block, clean, counted, instant_ms, scalar, span, took
+from farshore_center.cli.cells import block, clean, counted, instant_ms, scalar, took
 from farshore_center.cli.gather import MANY_GROUPS, body, gathered, heading
-from farshore_center.cli.live import Screen
+from farshore_center.cli.live import LivePicture, can_live
 from farshore_center.cli.progress import (
     FEW,
     SUCCEEDED,
@@ -73,35 +71,11 @@ class Lines(View):
         _conclude(self.session, command, gather=self.gather)
 
 
-class Table(View):
+class Table(LivePicture[Command], View):
     """A picture that lives: for a terminal."""
 
-    def __init__(self, session: Session, now_ms: NowMs, gather: bool | None = None) -> None:
-        super().__init__(session, now_ms, gather)
-        self._trouble = ""
-        self._screen = Screen(session, self._lines)
-
-    def __enter__(self) -> Self:
-        self._screen.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        exc: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._screen.stop(keep=exc is not None)
-
-    def away(self, seconds: float | None) -> None:
-        self._trouble = (
-            "" if seconds is None else f"the center has not answered for {span(seconds)}"
-        )
-
-    def _lines(self, width: int, height: int) -> list[Line]:
-        if self.last is None:
-            return []
-        return panel(self.last, self.now_ms(), width, height, self._trouble)
+    def lines(self, found: Command, width: int, height: int) -> list[Line]:
+        return panel(found, self.now_ms(), width, height, self.trouble)
 
     def conclude(self, command: Command) -> None:
         show_whole(self.session, command, self.now_ms(), gather=self.gather)
@@ -111,7 +85,7 @@ def of(session: Session, now_ms: NowMs, gather: bool | None = None) -> View:
     """The view that suits whoever looks on."""
     if session.as_json:
         return View(session, now_ms, gather)
-    if session.terminal and not session.console().is_dumb_terminal:
+    if can_live(session):
         return Table(session, now_ms, gather)
     return Lines(session, now_ms, gather)
 

@@ -7,15 +7,14 @@ then all the same.
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from farshore_center.cli.bars import Part, bar
 from farshore_center.cli.cells import NOTHING, clean, counted, instant_text, span
 from farshore_center.cli.client import CenterClient, Document, segment
 from farshore_center.cli.errors import DONE, FAILED, UnreachableError
 from farshore_center.cli.follow import Listener, Look
-from farshore_center.cli.live import Screen
+from farshore_center.cli.live import LivePicture, can_live
 from farshore_center.cli.progress import summary_text
 from farshore_center.cli.screen import Line, columns, cut
 from farshore_center.cli.session import Session
@@ -123,48 +122,21 @@ class Happenings(Watch):
         super().show(task)
 
 
-class Picture(Watch):
+class Picture(LivePicture[Task], Watch):
     """A picture that lives: for a terminal."""
 
-    def __init__(self, session: Session, client: CenterClient) -> None:
-        super().__init__(session, client)
-        self._trouble = ""
-        self._over = False
-        self._screen = Screen(session, self._lines)
+    keep = True
 
-    def __enter__(self) -> Self:
-        self._screen.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        exc: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._over = True
-        self._screen.stop(keep=True)
-
-    def away(self, seconds: float | None) -> None:
-        self._trouble = (
-            "" if seconds is None else f"the center has not answered for {span(seconds)}"
-        )
-
-    def _lines(self, width: int, height: int) -> list[Line]:
-        if self.last is None:
-            return []
-        if self._over:
-            return picture(self.last, width, height)
-        foot: list[Line] = [[Cell(self._trouble, "yellow")]] if self._trouble else []
-        foot.append([Cell("Ctrl-C detaches; the task goes on", "dim")])
-        return [*picture(self.last, width, height - len(foot)), *foot]
+    def lines(self, found: Task, width: int, height: int) -> list[Line]:
+        foot = self.foot("the task")
+        return [*picture(found, width, height - len(foot)), *foot]
 
 
 def of(session: Session, client: CenterClient) -> Watch:
     """The view that suits whoever looks on."""
     if session.as_json:
         return Watch(session, client)
-    if session.terminal and not session.console().is_dumb_terminal:
+    if can_live(session):
         return Picture(session, client)
     return Happenings(session, client)
 

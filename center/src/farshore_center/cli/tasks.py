@@ -1,13 +1,15 @@
-"""``farshore task …``: give the fleet work, see where it runs and why, steer it."""
+"""``farshore task …``: give the fleet work, see where it runs and why."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
+from farshore_center.cli import task_steer
 from farshore_center.cli.cells import NOTHING, clean
 from farshore_center.cli.config_layer import Author, File, read_file, who
 from farshore_center.cli.errors import DONE, BadUsageError
 from farshore_center.cli.session import Session, command
+from farshore_center.cli.task_steer import Name, Timeout, Wait, followed, tell, until_s
 from farshore_center.cli.task_view import (
     Task,
     history_sheet,
@@ -16,16 +18,8 @@ from farshore_center.cli.task_view import (
     tasks_sheet,
 )
 
-if TYPE_CHECKING:
-    from farshore_center.cli.client import CenterClient
-
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The task's name.")]
 Number = Annotated[
     int | None, typer.Option("--instance", "-i", min=0, metavar="N", help="Only this instance.")
-]
-Wait = Annotated[bool, typer.Option("--wait", "-w", help="Follow it until that is so.")]
-Timeout = Annotated[
-    str | None, typer.Option(metavar="DURATION", help="With --wait: give up after so long; exit 1.")
 ]
 
 
@@ -40,14 +34,11 @@ def register(app: typer.Typer) -> None:
         ("explain", explain),
         ("history", history),
         ("logs", logs),
-        ("stop", stop),
-        ("start", start),
-        ("restart", restart),
-        ("delete", delete),
-        ("example", example),
-        ("schema", schema),
     ):
         command(inner, name)(work)
+    task_steer.register(inner)
+    command(inner, "example")(example)
+    command(inner, "schema")(schema)
     app.add_typer(inner, name="task")
 
 
@@ -69,7 +60,7 @@ async def put(
     from farshore_center.cli.client import segment
     from farshore_center.cli.task_input import written
 
-    timeout_s = _timeout(timeout, wait)
+    timeout_s = until_s(timeout, wait)
     name, body = written(read_file(file), file, name)
     headers = {"X-Farshore-Author": who(author)}
     if if_rev is not None:
@@ -79,9 +70,9 @@ async def put(
         for note in made.get("notes") or ():
             session.note(clean(f"note: {note['field']}: {note['detail']}"))
         if wait:
-            return await _followed(session, client, name, "runs", timeout_s)
+            return await followed(session, client, name, "runs", timeout_s)
     same = "" if made.get("changed", True) else ", as it was"
-    _tell(session, made, f"{clean(name)}: revision {made['revision']}{same}")
+    tell(session, made, f"{clean(name)}: revision {made['revision']}{same}")
     if not session.as_json:
         session.note(f"see it: farshore{session.at} task get {clean(name)}")
     return DONE
@@ -223,49 +214,6 @@ def place_of(task: Task, instance: int | None) -> tuple[int, str]:
     return number, str(node)
 
 
-async def stop(
-    session: Session,
-    name: Name,
-    author: Author = None,
-    wait: Wait = False,
-    timeout: Timeout = None,
-) -> int:
-    """End every instance, and keep the task."""
-    return await _steer(session, name, "stop", author, "stopped", wait, timeout)
-
-
-async def start(
-    session: Session,
-    name: Name,
-    author: Author = None,
-    wait: Wait = False,
-    timeout: Timeout = None,
-) -> int:
-    """Run a stopped task again, and a batch that is over once more."""
-    return await _steer(session, name, "start", author, "runs", wait, timeout)
-
-
-async def restart(
-    session: Session,
-    name: Name,
-    author: Author = None,
-    wait: Wait = False,
-    timeout: Timeout = None,
-) -> int:
-    """End every instance orderly and begin it anew."""
-    return await _steer(session, name, "restart", author, "runs", wait, timeout)
-
-
-async def delete(session: Session, name: Name, author: Author = None) -> None:
-    """End every instance, then forget the task."""
-    from farshore_center.cli.client import segment
-
-    headers = {"X-Farshore-Author": who(author)}
-    async with session.connect() as client:
-        found = await client.change("DELETE", f"/tasks/{segment(name)}", headers=headers)
-    _tell(session, found, f"{clean(name)} is ended and forgotten")
-
-
 async def example(
     session: Session,
     kind: Annotated[
@@ -290,54 +238,3 @@ async def schema(session: Session) -> None:
     """The JSON Schema of a specification, for editors and programs."""
     async with session.connect() as client:
         session.document(await client.get("/tasks/schema"))
-
-
-async def _steer(
-    session: Session,
-    name: str,
-    way: str,
-    author: str | None,
-    until: str,
-    wait: bool,
-    timeout: str | None,
-) -> int:
-    from farshore_center.cli.client import segment
-
-    timeout_s = _timeout(timeout, wait)
-    headers = {"X-Farshore-Author": who(author)}
-    async with session.connect() as client:
-        found = await client.post(f"/tasks/{segment(name)}" + f"/{way}", headers=headers)
-        if wait:
-            return await _followed(session, client, name, until, timeout_s)
-    _tell(session, found, f"{clean(name)}: {clean(found['state'])}")
-    return DONE
-
-
-async def _followed(
-    session: Session, client: "CenterClient", name: str, until: str, timeout_s: float | None
-) -> int:
-    from farshore_center.cli.task_watch import follow
-
-    found, code = await follow(session, client, name, until=until, timeout_s=timeout_s)
-    if session.as_json:
-        session.document(found)
-    else:
-        session.text(clean(f"{found['name']}: {found['state']}"))
-    return code
-
-
-def _timeout(text: str | None, wait: bool) -> float | None:
-    from farshore_center.cli.job_input import seconds
-
-    if text is None:
-        return None
-    if not wait:
-        raise BadUsageError("--timeout is of --wait")
-    return seconds("--timeout", text)
-
-
-def _tell(session: Session, document: dict[str, Any], text: str) -> None:
-    if session.as_json:
-        session.document(document)
-    else:
-        session.text(text)

@@ -22,7 +22,6 @@ from farshore_center.commands import store
 from farshore_center.commands.announced import Announced, lacks
 from farshore_center.commands.engine import (
     Decision,
-    Pace,
     Target,
     decide_sends,
     reject_unannounced,
@@ -33,14 +32,13 @@ from farshore_center.commands.settings import CommandSettings
 from farshore_center.db.database import Database
 from farshore_center.db.errors import DatabaseError
 from farshore_center.events import Event, EventLog
+from farshore_center.sending import woken
 
 log = structlog.get_logger(__name__)
 
 BATCH = 1000
 _YIELD_EVERY = 50
 _RETRY_MS = 1000
-_LONGEST_WAIT_S = 60.0
-"""The wall clock may be set: due times are compared with it anew at least this often."""
 
 
 class Downlink(Protocol):
@@ -89,7 +87,7 @@ class Dispatcher:
         self._online = online
         self._now_ms = now_ms
         self._settings = settings
-        self._pace = Pace(after_s=settings.resend_after_s, most_s=settings.resend_most_s)
+        self._pace = settings.pace
         self._schedule = Schedule()
         self._arrived: set[str] = set()
         self._woken = asyncio.Event()
@@ -120,24 +118,15 @@ class Dispatcher:
         while True:
             self._woken.clear()
             await self._round()
-            await self._wait()
+            next_ms = self._schedule.next_ms()
+            due_in_s = None if next_ms is None else (next_ms - self._now_ms()) / 1000
+            await woken(self._woken, due_in_s)
 
     async def _load(self) -> None:
         online = self._online()
         now_ms = self._now_ms()
         for command_id, node, expires_ms in await self._database.read(store.unanswered):
             self._schedule.put((command_id, node), now_ms if node in online else expires_ms)
-
-    async def _wait(self) -> None:
-        next_ms = self._schedule.next_ms()
-        wait_s = _LONGEST_WAIT_S
-        if next_ms is not None:
-            wait_s = min(max(next_ms - self._now_ms(), 0) / 1000, wait_s)
-        try:
-            async with asyncio.timeout(wait_s):
-                await self._woken.wait()
-        except TimeoutError:
-            return
 
     async def _round(self) -> None:
         """Everything that is due now."""

@@ -14,6 +14,7 @@ from farshore_protocol.commands import NODE_COMMAND, TARGET, CommandReport, reac
 from farshore_protocol.commands.lifecycle import FINAL
 
 from farshore_center.events.document import json_text
+from farshore_center.sending import Pace
 
 NOT_ONLINE = "node was not online"
 NO_ANSWER = "no answer"
@@ -73,18 +74,6 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """How long to wait for an answer before sending again; doubles with every sending."""
-
-    after_s: float = 10.0
-    most_s: float = 60.0
-
-    def pause_ms(self, sends: int) -> int:
-        doublings = min(max(sends - 1, 0), 16)
-        return round(min(self.after_s * (1 << doublings), self.most_s) * 1000)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """What to do with a target now. `target` is how it is then; `look_ms`: when to decide again."""
 
@@ -110,10 +99,9 @@ def decide_sends(
     online: AbstractSet[str],
     *,
     arrived: AbstractSet[str] = frozenset(),
-    pace: Pace | None = None,
+    pace: Pace,
 ) -> list[Decision]:
     """One decision for each target; who has just `arrived` is sent everything unanswered at once."""
-    pace = pace or Pace()
     return [
         _decide(
             target,

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from farshore_center.sending import Pace
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandSettings:
@@ -24,3 +26,7 @@ class CommandSettings:
     ask_again_s: float = 600.0
     vanished_after_s: float = 86_400.0
     vanished_look_s: float = 600.0
+
+    @property
+    def pace(self) -> Pace:
+        return Pace(after_s=self.resend_after_s, most_s=self.resend_most_s)

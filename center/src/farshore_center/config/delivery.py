@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import structlog
 from farshore_protocol.codec import MAX_MESSAGE_BYTES, encode
@@ -23,26 +22,13 @@ from farshore_center.config.engine import NodeConfig
 from farshore_center.config.settings import ConfigSettings
 from farshore_center.db.database import Database
 from farshore_center.db.errors import DatabaseError
+from farshore_center.sending import Downlink, Publisher, SendCounts, woken
 
 log = structlog.get_logger(__name__)
 
 BATCH = 500
 _YIELD_EVERY = 50
-_LONGEST_WAIT_S = 60.0
 _LEVEL = 6
-
-
-class Downlink(Protocol):
-    async def send(self, message: Message) -> None: ...
-
-
-@dataclass(slots=True, kw_only=True)
-class DeliveryCounts:
-    """Since the start."""
-
-    sent: int = 0
-    sent_again: int = 0
-    send_failures: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +51,6 @@ def wants_sending(row: NodeConfig | None, waiting: Waiting) -> bool:
     return waiting.forced and waiting.heard in (None, (row.epoch, row.seq))
 
 
-def pause_ms(settings: ConfigSettings, sends: int) -> int:
-    doublings = min(max(sends - 1, 0), 16)
-    return round(min(settings.resend_after_s * (1 << doublings), settings.resend_most_s) * 1000)
-
-
 class Delivery:
     def __init__(
         self,
@@ -81,13 +62,17 @@ class Delivery:
         settings: ConfigSettings,
     ) -> None:
         self._database = database
-        self._downlink = downlink
         self._online = online
         self._now_ms = now_ms
         self._settings = settings
+        self._pace = settings.pace
+        self._publisher = Publisher(downlink, "configurations", timeout_s=settings.send_timeout_s)
         self._waiting: dict[str, Waiting] = {}
         self._woken = asyncio.Event()
-        self.counts = DeliveryCounts()
+
+    @property
+    def counts(self) -> SendCounts:
+        return self._publisher.counts
 
     @property
     def waiting(self) -> int:
@@ -113,7 +98,7 @@ class Delivery:
     def watch(self, node: str) -> None:
         """It may still answer by itself: looked at after the first pause."""
         if node not in self._waiting:
-            look_ms = self._now_ms() + pause_ms(self._settings, 1)
+            look_ms = self._now_ms() + self._pace.pause_ms(1)
             self._waiting[node] = Waiting(look_ms=look_ms)
             self._woken.set()
 
@@ -139,18 +124,9 @@ class Delivery:
                 log.error("configurations can't be sent now", reason=str(exc))
                 await asyncio.sleep(self._settings.retry_s)
                 continue
-            await self._wait()
-
-    async def _wait(self) -> None:
-        wait_s = _LONGEST_WAIT_S
-        if self._waiting:
-            next_ms = min(waiting.look_ms for waiting in self._waiting.values())
-            wait_s = min(max(next_ms - self._now_ms(), 0) / 1000, wait_s)
-        try:
-            async with asyncio.timeout(wait_s):
-                await self._woken.wait()
-        except TimeoutError:
-            return
+            next_ms = min((waiting.look_ms for waiting in self._waiting.values()), default=None)
+            due_in_s = None if next_ms is None else (next_ms - self._now_ms()) / 1000
+            await woken(self._woken, due_in_s)
 
     async def round(self) -> None:
         """Everything that is due now."""
@@ -158,7 +134,7 @@ class Delivery:
         online = self._online()
         due = [node for node, waiting in self._waiting.items() if waiting.look_ms <= now_ms]
         # A birth brings an absent one back at once; a heartbeat alone does not.
-        later_ms = now_ms + pause_ms(self._settings, 1)
+        later_ms = now_ms + self._pace.pause_ms(1)
         for node in due:
             if node not in online:
                 self._waiting[node] = replace(self._waiting[node], look_ms=later_ms)
@@ -184,27 +160,16 @@ class Delivery:
                 continue
             sends = waiting.sends + 1
             self._waiting[node] = Waiting(
-                look_ms=self._now_ms() + pause_ms(self._settings, sends),
+                look_ms=self._now_ms() + self._pace.pause_ms(sends),
                 sends=sends,
                 forced=waiting.forced,
                 heard=(row.epoch, row.seq),
             )
-            await self._publish(messages.build(row), again=sends > 1)
+            message = messages.build(row)
+            if message is not None:
+                await self._publisher.publish(message, again=sends > 1)
             if number % _YIELD_EVERY == 0:
                 await asyncio.sleep(0)
-
-    async def _publish(self, message: Message | None, *, again: bool) -> None:
-        if message is None:
-            return
-        try:
-            async with asyncio.timeout(self._settings.send_timeout_s):
-                await self._downlink.send(message)
-        except Exception as exc:  # whatever a downlink raises, the others must get theirs
-            self.counts.send_failures += 1
-            log.warning("a configuration was not sent", topic=message.topic, reason=repr(exc))
-            return
-        self.counts.sent += not again
-        self.counts.sent_again += again
 
 
 class Messages:

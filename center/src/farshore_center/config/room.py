@@ -14,7 +14,7 @@ from farshore_center.config import layer_store, node_store
 from farshore_center.config.address import Address
 from farshore_center.config.changes import checked_schema, schema_faults, with_change
 from farshore_center.config.checks import Checker
-from farshore_center.config.delivery import Delivery, Downlink
+from farshore_center.config.delivery import Delivery
 from farshore_center.config.engine import NodeConfig, resolve
 from farshore_center.config.fleet import Groups, Place
 from farshore_center.config.plan import Stacks, body, faults
@@ -33,6 +33,7 @@ from farshore_center.config.views import (
 from farshore_center.config.world import Places, read_known, the_fleet
 from farshore_center.db.database import Database
 from farshore_center.events import Draft, Event, EventLog
+from farshore_center.sending import Downlink
 
 
 class ConfigRoom:

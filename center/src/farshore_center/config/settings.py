@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from farshore_center.sending import Pace
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigSettings:
@@ -18,3 +20,7 @@ class ConfigSettings:
     send_timeout_s: float = 10.0
     retry_s: float = 1.0
     retry_most_s: float = 60.0
+
+    @property
+    def pace(self) -> Pace:
+        return Pace(after_s=self.resend_after_s, most_s=self.resend_most_s)

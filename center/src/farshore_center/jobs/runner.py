@@ -27,10 +27,10 @@ from farshore_center.jobs.state import Action, Judged, Snapshot, StartNodes, Und
 from farshore_center.jobs.surroundings import Surroundings
 from farshore_center.jobs.waits import Outlook, outlook_of
 from farshore_center.jobs.ways import Ways
+from farshore_center.sending import LONGEST_WAIT_S, woken
 
 log = structlog.get_logger(__name__)
 
-_LONGEST_WAIT_S = 60.0
 HELD = "a person: the center was restored from a backup, see GET /api/v1/center"
 _MOST_STEPS = 10_000
 """Of one job in one round; more is a defect, and must not stop the others."""
@@ -135,7 +135,7 @@ class Runner:
         with self._events.subscribe(EventFilter()) as subscription:
             while not self._events.closed:
                 subscription.rearm()
-                if not await subscription.news(_LONGEST_WAIT_S):
+                if not await subscription.news(LONGEST_WAIT_S):
                     continue
                 # What takes long is not to be done all the time.
                 await asyncio.sleep(max(self._settings.gather_s, self._took_s))
@@ -143,14 +143,7 @@ class Runner:
 
     async def _wait(self) -> None:
         due = [look_ms for look_ms in self._look_ms.values() if look_ms is not None]
-        wait_s = _LONGEST_WAIT_S
-        if due:
-            wait_s = min(max(min(due) - self._now_ms(), 0) / 1000, wait_s)
-        try:
-            async with asyncio.timeout(wait_s):
-                await self._woken.wait()
-        except TimeoutError:
-            return
+        await woken(self._woken, (min(due) - self._now_ms()) / 1000 if due else None)
 
     async def round(self) -> None:
         """Every job that is due now, as far as it goes."""

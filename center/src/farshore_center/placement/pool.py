@@ -12,6 +12,7 @@ from farshore_center.placement.columns import Columns
 from farshore_center.placement.decisions import Placement, placement_of
 from farshore_center.placement.errors import DoesNotFitError, UnknownNodeError, UnknownTaskError
 from farshore_center.placement.fgd import EVEN_MIX, TaskMix
+from farshore_center.placement.holders import Holders
 from farshore_center.placement.model import Demand, NodeCapacity
 from farshore_center.placement.views import Views
 
@@ -29,6 +30,7 @@ class Pool:
         self._mix = mix
         self._columns: Columns | None = None
         self._views: Views | None = None
+        self._holders: Holders | None = None
         self.last_node = ""
         """Where a task was placed last, for ``round_robin``."""
 
@@ -52,6 +54,14 @@ class Pool:
         if self._views is None:
             self._views = Views(columns, self._mix)
         return self._views
+
+    @property
+    def holders(self) -> Holders:
+        columns = self.columns
+        if self._holders is None or self._holders.columns is not columns:
+            self._holders = Holders(columns, self._held)
+        self._holders.refresh()
+        return self._holders
 
     @property
     def mix(self) -> TaskMix:

@@ -5,7 +5,7 @@ preemptions priorities fall by that much at each step: it ends, and no task can 
 one that it gave way to.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
@@ -15,11 +15,12 @@ import numpy as np
 from farshore_center.placement.choose import DEFAULT
 from farshore_center.placement.decisions import Placement
 from farshore_center.placement.errors import PlacementError
+from farshore_center.placement.holders import Harm, harm, part
 from farshore_center.placement.judge import hosts
 from farshore_center.placement.model import Demand, NodeCapacity
 from farshore_center.placement.policies import Policy
 from farshore_center.placement.pool import Pool
-from farshore_center.placement.room import gpus_with
+from farshore_center.placement.room import Beside
 
 DISTANCE = 10
 SEARCHED = 8
@@ -54,24 +55,22 @@ def preempt(
     if distance < 1:
         raise PlacementError(f"the distance of priorities must be 1 or more, not {distance}")
     highest = demand.priority - distance
-    cases = []
-    for row in np.flatnonzero(hosts(pool, demand, policy)):
-        node = pool.columns.names[row]
-        case = _Case(
-            node=pool.node(node),
-            demand=demand,
-            stay=tuple(p for p in pool.on(node) if p.priority > highest or p.task in spared),
-            weaker=tuple(
-                p for p in pool.on(node) if p.priority <= highest and p.task not in spared
-            ),
-        )
+    cases: list[tuple[Harm, str, _Case, int]] = []
+    rows = np.flatnonzero(hosts(pool, demand, policy))
+    for bound, row in pool.holders.least(rows, demand, highest):
+        name = pool.columns.names[row]
+        if len(cases) == SEARCHED and (bound, name) > cases[-1][:2]:
+            break  # neither this node nor one after it does less harm than those that were found
+        case = _Case.of(pool, name, demand, highest, spared)
         victims = case.approached()
         if victims is not None:
-            cases.append((case.harm(victims), node, case))
+            its = case.harm(victims)
+            cases.append((its, name, case, bound[1] if bound[0] == its[0] else 1))
+            cases = sorted(cases, key=lambda found: found[:2])[:SEARCHED]
     best = [
         (case.harm(victims), node, case, victims)
-        for _, node, case in sorted(cases, key=lambda found: found[:2])[:SEARCHED]
-        for victims in [case.smallest()]
+        for _, node, case, fewest in cases
+        for victims in [case.smallest(fewest)]
     ]
     if not best:
         return None
@@ -80,29 +79,30 @@ def preempt(
     return Preemption(node=node, gpus=gpus or (), victims=victims)
 
 
-Harm = tuple[int, int, float]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Case:
-    """One node: those who stay, and those who could give way."""
+    """One node: who could give way there, and what is free beside all."""
 
     node: NodeCapacity
-    demand: Demand
-    stay: tuple[Placement, ...]
+    beside: Beside
     weaker: tuple[Placement, ...]
 
-    def gpus_without(self, victims: Collection[Placement]) -> tuple[int, ...] | None:
-        gone = {victim.task for victim in victims}
-        remain = [held for held in self.weaker if held.task not in gone]
-        return gpus_with(self.node, [*self.stay, *remain], self.demand)
-
-    def harm(self, victims: Sequence[Placement]) -> Harm:
-        return (
-            max((victim.priority for victim in victims), default=0),
-            len(victims),
-            sum(self._part(victim) for victim in victims),
+    @classmethod
+    def of(
+        cls, pool: Pool, node: str, demand: Demand, highest: int, spared: Collection[str]
+    ) -> "_Case":
+        held = pool.on(node)
+        return cls(
+            node=pool.node(node),
+            beside=Beside(pool.node(node), held, demand),
+            weaker=tuple(p for p in held if p.priority <= highest and p.task not in spared),
         )
+
+    def gpus_without(self, victims: Collection[Placement]) -> tuple[int, ...] | None:
+        return self.beside.gpus_without(victims)
+
+    def harm(self, victims: Collection[Placement]) -> Harm:
+        return harm(self.node, victims)
 
     def approached(self) -> tuple[Placement, ...] | None:
         """All up to the lowest priority that is enough, less those who can stay, the smallest first."""
@@ -113,31 +113,27 @@ class _Case:
                 break
         else:
             return None
-        for held in sorted(victims, key=lambda victim: (self._part(victim), victim.task)):
+        for held in sorted(victims, key=lambda victim: (part(self.node, victim), victim.task)):
             without = [victim for victim in victims if victim is not held]
             if self.gpus_without(without) is not None:
                 victims = without
         return tuple(victims)
 
-    def smallest(self) -> tuple[Placement, ...]:
-        """The least harm of few victims, or what was approached."""
+    def smallest(self, fewest: int) -> tuple[Placement, ...]:
+        """The least harm of few victims, or what was approached. It is known to take ``fewest`` at least."""
         found = self.approached() or ()
         highest, count, _ = self.harm(found)
         may = [held for held in self.weaker if held.priority <= highest]
-        for fewer in range(1, count + 1):
-            if comb(len(may), fewer) > SETS:
+        for size in range(1, count + 1):
+            if comb(len(may), size) > SETS:
                 break
+            if size < fewest:
+                continue
             sets = [
                 chosen
-                for chosen in combinations(may, fewer)
+                for chosen in combinations(may, size)
                 if self.gpus_without(chosen) is not None
             ]
             if sets:
                 return min(sets, key=lambda chosen: (self.harm(chosen), [v.task for v in chosen]))
         return found
-
-    def _part(self, held: Placement) -> float:
-        """Which part of the node it holds."""
-        gpu = held.gpu_milli * len(held.gpus) / max(1, 1000 * len(self.node.gpus))
-        cpu = held.cpu_milli / max(1, self.node.cpu_milli)
-        return gpu + cpu + held.memory_bytes / max(1, self.node.memory_bytes)

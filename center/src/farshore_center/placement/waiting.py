@@ -25,7 +25,7 @@ from farshore_center.placement.judge import Judgement, hosts, judge
 from farshore_center.placement.model import Demand, NodeCapacity
 from farshore_center.placement.policies import Policy
 from farshore_center.placement.pool import Pool
-from farshore_center.placement.room import gpus_with
+from farshore_center.placement.room import Beside, gpus_with
 
 ROOM = ("cpu", "memory", "disk", "gpu", "devices")
 """The filters whose refusal ends when something else does."""
@@ -150,12 +150,12 @@ def _that_lack_room(
 def _room(node: NodeCapacity, demand: Demand, held: Held) -> tuple[End, tuple[int, ...]] | None:
     """The earliest end by which enough of what is held there is gone, and the GPUs that it then gets; None:
     nobody knows of one."""
-    for_ever = [each for each, end in held if end is None]
     known = [(each, end) for each, end in held if end is not None]
     known.sort(key=lambda found: found[1].in_s)
+    beside = Beside(node, [each for each, _ in held], demand)
 
     def gpus_after(gone: int) -> tuple[int, ...] | None:
-        return gpus_with(node, [*for_ever, *(each for each, _ in known[gone:])], demand)
+        return beside.gpus_without([each for each, _ in known[:gone]])
 
     enough = bisect_left(range(len(known) + 1), True, key=lambda n: gpus_after(n) is not None)
     gpus = gpus_after(enough) if 0 < enough <= len(known) else None

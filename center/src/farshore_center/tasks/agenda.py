@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable
 
+from farshore_center.sending import woken
 from farshore_center.tasks.deadlines import Deadlines
 from farshore_center.tasks.records import Key
 
@@ -11,8 +12,6 @@ Look = tuple[str, str, int]
 number of the instance."""
 
 BALANCE: Look = ("balance", "", 0)
-
-_LONGEST_WAIT_S = 60.0
 
 
 class Agenda:
@@ -61,13 +60,6 @@ class Agenda:
 
     async def wait(self, held_s: float | None = None) -> None:
         """Until something is due, or somebody wakes; ``held_s``: for so long, whatever is due."""
-        next_s, wait_s = self._due.next_s(), _LONGEST_WAIT_S
-        if held_s is not None:
-            wait_s = held_s
-        elif next_s is not None:
-            wait_s = min(max(next_s - self._now_s(), 0), wait_s)
-        try:
-            async with asyncio.timeout(wait_s):
-                await self._woken.wait()
-        except TimeoutError:
-            return
+        next_s = self._due.next_s()
+        due_in_s = None if next_s is None else next_s - self._now_s()
+        await woken(self._woken, due_in_s if held_s is None else held_s)

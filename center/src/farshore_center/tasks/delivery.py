@@ -8,8 +8,6 @@ import asyncio
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
-from typing import Protocol
 
 import structlog
 from farshore_protocol.codec import MAX_MESSAGE_BYTES, encode
@@ -22,6 +20,7 @@ from sqlalchemy import Connection
 
 from farshore_center.db.database import Database
 from farshore_center.db.errors import DatabaseError
+from farshore_center.sending import Downlink, Publisher, SendCounts, woken
 from farshore_center.tasks import store
 from farshore_center.tasks.deadlines import Deadlines
 from farshore_center.tasks.hearing import heard_document
@@ -31,20 +30,6 @@ from farshore_center.tasks.settings import TaskSettings
 log = structlog.get_logger(__name__)
 
 BATCH = 200
-_LONGEST_WAIT_S = 60.0
-
-
-class Downlink(Protocol):
-    async def send(self, message: Message) -> None: ...
-
-
-@dataclass(slots=True, kw_only=True)
-class DeliveryCounts:
-    """Since the start."""
-
-    sent: int = 0
-    sent_again: int = 0
-    send_failures: int = 0
 
 
 class Delivery:
@@ -59,16 +44,20 @@ class Delivery:
         settings: TaskSettings,
     ) -> None:
         self._database = database
-        self._downlink = downlink
         self._online = online
         self._now_ms = now_ms
         self._now_s = now_s
         self._settings = settings
+        self._pace = settings.pace
+        self._publisher = Publisher(downlink, "tasks", timeout_s=settings.send_timeout_s)
         self._due: Deadlines[str] = Deadlines()
         self._sends: dict[str, int] = {}
         self._births: dict[str, int] = {}
         self._woken = asyncio.Event()
-        self.counts = DeliveryCounts()
+
+    @property
+    def counts(self) -> SendCounts:
+        return self._publisher.counts
 
     @property
     def waiting(self) -> int:
@@ -103,17 +92,8 @@ class Delivery:
                 log.error("tasks can't be sent now", reason=str(exc))
                 await asyncio.sleep(self._settings.retry_s)
                 continue
-            await self._wait()
-
-    async def _wait(self) -> None:
-        next_s, wait_s = self._due.next_s(), _LONGEST_WAIT_S
-        if next_s is not None:
-            wait_s = min(max(next_s - self._now_s(), 0), wait_s)
-        try:
-            async with asyncio.timeout(wait_s):
-                await self._woken.wait()
-        except TimeoutError:
-            return
+            next_s = self._due.next_s()
+            await woken(self._woken, None if next_s is None else next_s - self._now_s())
 
     async def round(self) -> None:
         """Everything that is due now."""
@@ -170,25 +150,10 @@ class Delivery:
                 self._sends.pop(node, None)
                 continue
             sends = self._sends[node] = self._sends.get(node, 0) + 1
-            self._due.put(node, self._now_s() + self._pause_s(sends))
+            self._due.put(node, self._now_s() + self._pace.pause_s(sends))
             message = build(row, held.get(node, ()), specs)
             if message is not None:
-                await self._publish(message, again=sends > 1)
-
-    def _pause_s(self, sends: int) -> float:
-        doubled_s = self._settings.resend_after_s * (1 << min(sends - 1, 16))
-        return min(doubled_s, self._settings.resend_most_s)
-
-    async def _publish(self, message: Message, *, again: bool) -> None:
-        try:
-            async with asyncio.timeout(self._settings.send_timeout_s):
-                await self._downlink.send(message)
-        except Exception as exc:  # whatever a downlink raises, the others must get theirs
-            self.counts.send_failures += 1
-            log.warning("tasks were not sent", topic=message.topic, reason=repr(exc))
-            return
-        self.counts.sent += not again
-        self.counts.sent_again += again
+                await self._publisher.publish(message, again=sends > 1)
 
 
 def _save_heard(conn: Connection, births: Mapping[str, int]) -> None:

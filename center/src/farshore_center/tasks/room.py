@@ -17,10 +17,11 @@ from farshore_center.groups.selection import Selection
 from farshore_center.groups.tree import GroupTree
 from farshore_center.nodes.registry import Registry
 from farshore_center.placement import POLICIES
+from farshore_center.sending import Downlink
 from farshore_center.tasks import estimates, silos, store
 from farshore_center.tasks.books import Books, Charges, on_mains
 from farshore_center.tasks.checking import Accepted, Known, accepted
-from farshore_center.tasks.delivery import Delivery, Downlink
+from farshore_center.tasks.delivery import Delivery
 from farshore_center.tasks.demands import demand_of
 from farshore_center.tasks.draining import Drains
 from farshore_center.tasks.leases import Leases

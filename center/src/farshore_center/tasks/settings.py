@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass, field, replace
 
+from farshore_center.sending import Pace
 from farshore_center.tasks.choices import TaskChoices
 from farshore_center.tasks.engine import Rules
 
@@ -42,6 +43,10 @@ class TaskSettings:
     keep_ended: int = 16
     keep_grants_s: float = 86_400.0
     keep_lines: int = 200_000
+
+    @property
+    def pace(self) -> Pace:
+        return Pace(after_s=self.resend_after_s, most_s=self.resend_most_s)
 
 
 def settings_of(choices: TaskChoices) -> TaskSettings:

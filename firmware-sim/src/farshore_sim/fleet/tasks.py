@@ -7,27 +7,13 @@ task's settings. Where a run has a lease, it ends by the lease also while no age
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
-from farshore_edge.tasks.drivers.model import DriverError, Exit, Usage, Work
+from farshore_edge.tasks.drivers.model import Exit, Work
 from farshore_edge.tasks.lease_files import MemoryLeases
 from farshore_edge.tasks.parts import TaskParts
-from msgspec import Meta
 
-Seconds = Annotated[float, Meta(ge=0, le=30 * 86_400)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SimulatedSettings:
-    """``run_s``: how long it runs, None: until it is ended. ``exit_code``: how it then ends.
-    ``prepare_s``, ``stop_s``: how long it takes to be prepared, and to end once it is asked to.
-    ``fails``: what can't be done with it: ``prepare``, ``start``."""
-
-    run_s: Seconds | None = None
-    exit_code: Annotated[int, Meta(ge=0, le=255)] = 0
-    prepare_s: Seconds = 0.0
-    stop_s: Seconds = 0.0
-    fails: str | None = None
+from farshore_sim.fleet.task_programs import ProgramDriver, ProgramRun, SimulatedSettings
 
 
 @dataclass(slots=True, kw_only=True)
@@ -120,19 +106,11 @@ class Workshop:
         return min(ends) - self._now_s() if ends else None
 
 
-class SimulatedRun:
+class SimulatedRun(ProgramRun):
     def __init__(self, workshop: Workshop, run: Run, stop_s: float) -> None:
         self._workshop = workshop
         self._run = run
         self._stop_s = stop_s
-
-    @property
-    def trace(self) -> Mapping[str, Any]:
-        return {}
-
-    @property
-    def pid(self) -> int | None:
-        return None
 
     async def wait(self) -> Exit:
         changed = self._workshop.changed(self._run.id)
@@ -154,29 +132,13 @@ class SimulatedRun:
         self._workshop.end(self._run, Exit(signal="SIGKILL" if killed else signal))
         return await self.wait()
 
-    async def usage(self) -> Usage | None:
-        return None
 
-
-class SimulatedDriver:
-    name = "simulated"
-    settings = SimulatedSettings
-
+class SimulatedDriver(ProgramDriver):
     def __init__(self, workshop: Workshop) -> None:
         self._workshop = workshop
 
-    async def available(self) -> str | None:
-        return None
-
-    async def prepare(self, work: Work) -> None:
-        if work.run.prepare_s:
-            await asyncio.sleep(work.run.prepare_s)
-        if work.run.fails == "prepare":
-            raise DriverError("no_image", "it can't be prepared, on purpose")
-
     async def start(self, work: Work) -> SimulatedRun:
-        if work.run.fails == "start":
-            raise DriverError("no_program", "it can't be started, on purpose")
+        self.refuse_start(work)
         return SimulatedRun(self._workshop, self._workshop.begin(work), work.run.stop_s)
 
     async def adopt(self, work: Work, trace: Mapping[str, Any]) -> SimulatedRun | None:  # noqa: ARG002 # its id says all

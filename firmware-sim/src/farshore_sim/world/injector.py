@@ -4,8 +4,6 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 
-from farshore_center.api.problems import Problem
-from farshore_center.commands.request import NewCommand, NodeChoice
 from farshore_center.db.errors import DatabaseError
 
 from farshore_sim.world.bus import WorldBus
@@ -13,6 +11,7 @@ from farshore_sim.world.center import SimulatedCenter
 from farshore_sim.world.clock import EPOCH_MS, WorldClock
 from farshore_sim.world.disk import DiskCopy
 from farshore_sim.world.faults import KINDS, Fault
+from farshore_sim.world.load import Load
 from farshore_sim.world.loop import Owner
 from farshore_sim.world.node import SimulatedNode
 from farshore_sim.world.restores import Restores
@@ -24,7 +23,6 @@ from farshore_sim.world.witness import Witness
 
 NOTICED_S = 90.0
 """When a silent end is noticed at the latest: 1.5 times the keep-alive."""
-OUTCOMES = ("succeeds", "succeeds", "fails", "raises")
 SAID = 0.3
 """How often a person says that a store is from a backup."""
 RESUMED_S = 900.0
@@ -57,9 +55,7 @@ class Injector:
         self._witness = witness
         self._disk_copies: dict[Fault, DiskCopy] = {}
         self._store_copies: dict[Fault, sqlite3.Connection] = {}
-        self._given = 0
-        self._told = 0
-        self._newest: str | None = None
+        self._load = Load(nodes, center, witness)
         self.over = False
         self._task_invariants = tasks
         self._tasks = TaskFaults(
@@ -268,55 +264,6 @@ class Injector:
     def center_clock(self, fault: Fault) -> None:
         self._center_clock.jump((fault.a - 0.5) * 20_000)
 
-    # Load
-
-    def event(self, node: SimulatedNode, _fault: Fault) -> None:
-        self._told += 1
-        node.event(self._told)
-
-    def command(self, fault: Fault) -> None:
-        center, owner = self._center.now, self._center.owner
-        if center is None or owner is None:
-            return
-        known = [entry.name for entry in center.nodes.registry.all()]
-        names = known if fault.node < 0 else [self._nodes[fault.node].name]
-        nodes = tuple(name for name in names if name in known)
-        if not nodes:
-            return
-        self._given += 1
-        self._witness.counts.commands += 1
-        outcome = OUTCOMES[int(fault.b * 997) % len(OUTCOMES)]
-        seconds = fault.a**3 * 40
-        effect = ["effect", f"tag-{self._given}", f"{seconds:.3f}", outcome]
-        request = NewCommand(
-            choice=NodeChoice(nodes=nodes),
-            nodes=nodes,
-            verb="ping" if fault.b < 0.1 else "exec",
-            args={} if fault.b < 0.1 else {"argv": effect},
-            ttl_s=fault.for_s,
-        )
-
-        async def give() -> None:
-            try:
-                self._newest = (await center.commands.create(request)).id
-            except DatabaseError:
-                return  # who asked is told; nothing is promised
-
-        owner.spawn(give(), "a person gives a command")
-
-    def cancel(self, _fault: Fault) -> None:
-        center, owner, newest = self._center.now, self._center.owner, self._newest
-        if center is None or owner is None or newest is None:
-            return
-
-        async def cancel() -> None:
-            try:
-                await center.commands.cancel(newest)
-            except (DatabaseError, Problem):
-                return  # too late, or the center can't: who asked is told
-
-        owner.spawn(cancel(), "a person cancels a command")
-
 
 def _broker_s(fault: Fault) -> float:
     """A killed process is noticed at once, a machine without power much later."""
@@ -337,11 +284,11 @@ _OF_NODES: dict[str, Callable[[Injector, SimulatedNode, Fault], None]] = {
     "drift": Injector.drift,
     "slow_disk": Injector.slow_disk,
     "failing_disk": Injector.failing_disk,
-    "event": Injector.event,
+    "event": lambda its, node, _fault: its._load.event(node),
 }
 _OF_ALL: dict[str, Callable[[Injector, Fault], None]] = {
-    "command": Injector.command,
-    "cancel": Injector.cancel,
+    "command": lambda its, fault: its._load.command(fault),
+    "cancel": lambda its, _fault: its._load.cancel(),
     "center_cut": Injector.center_cut,
     "broker": Injector.broker,
     "center_crash": Injector.center_crash,

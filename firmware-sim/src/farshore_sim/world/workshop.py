@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from farshore_edge.tasks.drivers.model import DriverError, Exit, Usage, Work
+from farshore_edge.tasks.drivers.model import DriverError, Exit, Work
 from farshore_edge.tasks.drivers.shim import main as shim
 from farshore_edge.tasks.folders import Folders
 from farshore_edge.tasks.lease import Lease
 from farshore_edge.tasks.lease_files import MemoryLeases
 from farshore_edge.tasks.parts import TaskParts
 
-from farshore_sim.fleet.tasks import SimulatedSettings
+from farshore_sim.fleet.task_programs import ProgramDriver, ProgramRun, SimulatedSettings
 from farshore_sim.world.clock import WorldClock
 from farshore_sim.world.loop import Owner
 
@@ -224,18 +224,10 @@ class WorldWorkshop:
         run.timer = self._later(wait_s, self._look, run)
 
 
-class WorldRunning:
+class WorldRunning(ProgramRun):
     def __init__(self, workshop: WorldWorkshop, run: WorldRun) -> None:
         self._workshop = workshop
         self._run = run
-
-    @property
-    def trace(self) -> Mapping[str, Any]:
-        return {}
-
-    @property
-    def pid(self) -> int | None:
-        return None
 
     async def wait(self) -> Exit:
         await self._run.changed.wait()
@@ -250,29 +242,13 @@ class WorldRunning:
             self._workshop.finish(self._run, Exit(signal="SIGKILL"))
         return await self.wait()
 
-    async def usage(self) -> Usage | None:
-        return None
 
-
-class WorldDriver:
-    name = "simulated"
-    settings = SimulatedSettings
-
+class WorldDriver(ProgramDriver):
     def __init__(self, workshop: WorldWorkshop) -> None:
         self._workshop = workshop
 
-    async def available(self) -> str | None:
-        return None
-
-    async def prepare(self, work: Work) -> None:
-        if work.run.prepare_s:
-            await asyncio.sleep(work.run.prepare_s)
-        if work.run.fails == "prepare":
-            raise DriverError("no_image", "it can't be prepared, on purpose")
-
     async def start(self, work: Work) -> WorldRunning:
-        if work.run.fails == "start":
-            raise DriverError("no_program", "it can't be started, on purpose")
+        self.refuse_start(work)
         rng = self._workshop.rng
         await asyncio.sleep(rng.uniform(0, SPAWN_S))
         if work.lease is not None and self._workshop.over(work.id):

@@ -6,11 +6,6 @@ import random
 from dataclasses import dataclass, replace
 from typing import Any
 
-from farshore_edge.outbox.losses import THINNED
-from farshore_edge.outbox.outbox import DIED, DISK
-from farshore_edge.outbox.reasons import LOST_BY_THE_CENTER, NOT_KEPT
-from farshore_edge.outbox.rewind import RENUMBERED, REWOUND
-from farshore_edge.outbox.room import QUOTA
 from farshore_edge.settings import Settings
 
 from farshore_sim.world.bus import WorldBus
@@ -22,6 +17,7 @@ from farshore_sim.world.injector import Injector
 from farshore_sim.world.invariants import Invariants
 from farshore_sim.world.listening import expected, listening
 from farshore_sim.world.loop import Owner, StandstillError, VirtualLoop
+from farshore_sim.world.losses import justified
 from farshore_sim.world.node import SimulatedNode
 from farshore_sim.world.restores import Restores
 from farshore_sim.world.store import CenterStore
@@ -53,17 +49,7 @@ class World:
         self._over = False
         loop = asyncio.get_running_loop()
         self._loop = loop
-        reasons = {QUOTA, THINNED} if plan.quota_bytes is not None else set()
-        reasons |= {DISK} if plan.has("failing_disk") else set()
-        reasons |= {LOST_BY_THE_CENTER, NOT_KEPT} if plan.has("center_restored") else set()
-        reasons |= {REWOUND, RENUMBERED} if plan.has("rewound") else set()
-        dies = plan.has("crash", "rewound", "reboot") or (
-            plan.has("restart") and plan.has("failing_disk")
-        )
-        reasons |= {DIED} if plan.memory_first and dies else set()
-        self.witness = Witness(
-            time_s=loop.time, justified=frozenset(reasons), keep_trace=keep_trace
-        )
+        self.witness = Witness(time_s=loop.time, justified=justified(plan), keep_trace=keep_trace)
         self._owner = Owner("world")
         self._bus = WorldBus(rng=self._rng("bus"), context=self._owner.context)
         self._store = CenterStore(
