@@ -25,6 +25,8 @@ from farshore_edge.outbox.reasons import reasons
 log = logging.getLogger(__name__)
 
 GREETING_S = 5.0
+LEAST_WAIT_S = 0.05
+"""What is left of a wait may be less than a clock can tell; a timer for that is over at once."""
 MISSING = "missing in the outbox"
 DAMAGED = "damaged in the outbox"
 
@@ -146,7 +148,7 @@ class Courier:
         if not self._up or not self._center_online:
             return None
         if now_s < self._greeted_at_s:
-            return self._greeted_at_s - now_s
+            return max(LEAST_WAIT_S, self._greeted_at_s - now_s)
         gate = self._outbox.gate
         if gate.due(now_s):
             self._say_birth()
@@ -178,7 +180,7 @@ class Courier:
             waits.append(self._outbox.gate.next_in_s(now_s))
         if paced:
             waits.append(self._pace.next_in_s(now_s))
-        return max(0.05, min(waits)) if waits else None
+        return max(LEAST_WAIT_S, min(waits)) if waits else None
 
     def _say_from_memory(self, now_s: float) -> None:
         """What the outbox could not write; live, however much is kept."""
