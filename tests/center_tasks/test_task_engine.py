@@ -219,6 +219,16 @@ def test_a_batch_that_fails_is_tried_again_elsewhere_and_then_has_failed() -> No
     assert last.after.state == "failed"
 
 
+@pytest.mark.parametrize(("kind", "state"), [("batch", "failed"), ("service", "pending")])
+def test_a_long_run_before_a_failure_is_calm_of_a_service_alone(kind: str, state: str) -> None:
+    """A batch that needs an hour to fail has failed all the same."""
+    grant = granted(state="failed", granted_ms=0, ended_ms=3_600_000)
+    view = seen(grant, of=spec(kind=kind), instance=at_work(failures=2))
+    found = decide(view, world(3600.0), RULES)
+    assert found.after is not None
+    assert (found.after.state, found.after.failures) == (state, 3 if kind == "batch" else 1)
+
+
 # Ends by a lease that was not renewed in time
 
 

@@ -16,8 +16,9 @@ from farshore_center.tasks.work import MOST_AVOIDED, Work
 class Rules:
     """``batch_attempts``: grants that a batch instance gets after failures, the first included.
     ``backoff_s`` doubles with each failure, and from the second one on with each lapse of a lease, up to
-    ``backoff_most_s``. After ``calm_s`` of running an earlier failure is forgotten; earlier lapses are after
-    ``lease_calm_s``, and as long as the pause that they have led to."""
+    ``backoff_most_s``. After ``calm_s`` of running an earlier failure of a service is forgotten; a batch may
+    run for long and fail each time. Earlier lapses are after ``lease_calm_s``, and as long as the pause that
+    they have led to."""
 
     batch_attempts: int = 3
     backoff_s: float = 1.0
@@ -40,7 +41,8 @@ def failed(work: Work, current: Granted, rules: Rules) -> None:
     """It has ended by itself, or was rejected: tried again after a pause, rather elsewhere."""
     spec, instance = work.view.task.spec, work.instance
     ran_ms = (current.ended_ms or work.world.now_ms) - current.granted_ms
-    failures = 1 if ran_ms >= rules.calm_s * 1000 else instance.failures + 1
+    calm = spec.kind == "service" and ran_ms >= rules.calm_s * 1000
+    failures = 1 if calm else instance.failures + 1
     reason = f"{current.state} on {current.node}: {current.reason or 'no reason was said'}"
     work.instance = replace(
         instance,
