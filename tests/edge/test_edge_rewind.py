@@ -1,5 +1,6 @@
 """A node whose disk went back in time: what is sent, what goes on, what is declared."""
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
 
@@ -208,6 +209,27 @@ async def test_what_is_sent_where_no_center_is_heard_says_so_and_comes_again() -
     node.clock.advance(30)
     await node.courier._carry()
     assert node.births == 1
+
+
+async def test_a_link_that_comes_anew_while_the_answer_is_noted() -> None:
+    database = FailingDatabase()
+    node = Node(database)
+    await node.outbox.recover()
+    node.courier.link_up()
+    await node.event("one")
+    epoch = node.outbox.heads()["events"].epoch
+    node.clock.advance(6)
+    await node.courier._carry()
+    database.gate.clear()
+    answering = asyncio.create_task(node.answer(StreamAck(epoch=epoch, head=0)))
+    await asyncio.sleep(0)
+    node.courier.link_down()
+    node.courier.link_up()
+    database.gate.set()
+    await answering
+    node.clock.advance(6)
+    await node.courier._carry()
+    assert [(word["seq"], word.get("unanswered")) for word in node.sent] == [(1, True), (1, None)]
 
 
 async def test_a_disk_that_went_back_begins_a_new_epoch() -> None:

@@ -114,7 +114,7 @@ class Courier:
                 return
             ack = dict(gate.answers)
             for stream, sent in gate.sent.items():  # no center has taken these
-                self._sender.asked_again(stream, ack[stream].epoch, sent)
+                self._sender.asked_again(stream, asked[stream].epoch, sent)
             if {h.epoch for h in asked.values()} != {
                 h.epoch for h in self._outbox.heads().values()
             }:
