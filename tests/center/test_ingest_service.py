@@ -150,6 +150,21 @@ async def test_a_failed_commit_acknowledges_nothing(desk: Desk) -> None:
     assert await desk.rows("select count(*) from telemetry_batch") == [(2,)]
 
 
+async def test_what_was_sent_before_any_answer_is_left_until_it_comes_again(desk: Desk) -> None:
+    """It was under way when the center came; taken, it would make the node's disk look like an older one."""
+    birth = Greeting(
+        node="pi-1", heads={"metrics": StreamHead(epoch=EPOCH, head=0, records=1)}, new_boot=True
+    )
+    await desk.take(sample(1, unanswered=True), arrival("tel/host", 2, unanswered=True), birth)
+    (answer,) = desk.acks()
+    assert (answer["metrics"]["ranges"], answer["metrics"]["head"]) == ([], 0)
+    assert await desk.rows("select 1 from event where kind = 'stream.behind'") == []
+    assert (desk.ingest.counts.unanswered, desk.ingest.counts.accepted) == (2, 0)
+    await desk.take(sample(1))
+    assert desk.acks()[-1]["metrics"]["ranges"] == [[1, 1]]
+    assert desk.ingest.counts.accepted == 1
+
+
 async def test_a_birth_that_could_not_be_committed_is_remembered(desk: Desk) -> None:
     """Nobody says it again unasked, so its node is to be asked."""
     desk.database.broken = DatabaseError("disk full")

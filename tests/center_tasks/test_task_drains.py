@@ -71,6 +71,21 @@ async def test_a_restart_takes_one_after_the_other_to_its_end(
     assert {row["run"] for row in await stage.grants("web") if row["want"] == "run"} == {2}
 
 
+async def test_a_new_specification_that_forgets_who_waits_is_begun_all_the_same(
+    databases: Databases, make: MakeStage
+) -> None:
+    """One of three has no place; it is not wanted any more, and the other two are begun anew."""
+    stage = await with_nodes(databases, make, "n1")
+    await stage.put("web", count=3, requests={"cpu_cores": 1.0})
+    await stage.step()
+    assert await stage.where("web") == [("n1", "running"), ("n1", "running"), (None, "pending")]
+    await stage.put("web", count=2, requests={"cpu_cores": 0.9})
+    for _ in range(4):
+        await stage.step()
+    assert await stage.where("web") == [("n1", "running")] * 2
+    assert {row["run"] for row in await stage.grants("web") if row["want"] == "run"} == {2}
+
+
 async def test_at_the_deadline_of_a_drain_what_is_left_is_stopped_budget_or_not(
     databases: Databases, make: MakeStage
 ) -> None:

@@ -151,6 +151,15 @@ async def test_an_unacknowledged_record_is_sent_again(bench: Bench) -> None:
     assert bench.seqs() == [1, 1]
 
 
+async def test_what_is_left_of_a_wait_is_never_less_than_a_timer_can_wait(bench: Bench) -> None:
+    """Else it looks again and again until the clock has moved."""
+    bench.courier.link_up()
+    bench.clock.advance(5.0 - 1e-9)
+    left_s = await bench.courier._carry()
+    assert left_s is not None
+    assert left_s >= 0.05
+
+
 async def test_a_new_connection_sends_what_was_under_way_again_as_backlog(bench: Bench) -> None:
     bench.courier.link_up()
     await bench.greeting()

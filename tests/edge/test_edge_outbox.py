@@ -12,7 +12,13 @@ from edge.edge_bench import FailingDatabase, command_row, eventually, seeded_ids
 from farshore_edge.database import Database, SqliteDatabase
 from farshore_edge.errors import RecordError
 from farshore_edge.outbox import Outbox, journal
-from farshore_edge.outbox.envelope import as_backlog, seal
+from farshore_edge.outbox.envelope import (
+    _MARK_ROOM,
+    as_backlog,
+    as_unanswered,
+    seal,
+    without_marks,
+)
 from farshore_edge.outbox.quota import give_up
 from farshore_protocol.clock import ManualClock
 from farshore_protocol.codec import MAX_MESSAGE_BYTES, decode
@@ -350,3 +356,9 @@ def test_a_marked_record_is_the_same_record(values: int) -> None:
     assert after.hist
     assert (after.m, after.seq, after.dt) == (before.m, before.seq, before.dt)
     assert inflate(marked).startswith(inflate(payload)[:-1])
+    both = as_unanswered(marked)
+    assert decode(TelemetryBatch, inflate(both)).unanswered
+    assert decode(TelemetryBatch, inflate(both)).hist
+    for sent in (payload, marked, both, as_unanswered(payload)):
+        assert without_marks(sent) == payload
+        assert len(sent) <= len(payload) + _MARK_ROOM

@@ -1,5 +1,6 @@
 """A node whose disk went back in time: what is sent, what goes on, what is declared."""
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
 
@@ -186,6 +187,49 @@ async def test_nothing_is_sent_nor_deleted_before_the_answer_and_the_birth_is_sa
     await node.answer(StreamAck(epoch=epoch, head=0))
     assert [(word["epoch"], word["seq"]) for word in node.sent] == [(epoch, 1)]
     assert node.outbox.heads()["events"].head == 1
+
+
+async def test_what_is_sent_where_no_center_is_heard_says_so_and_comes_again() -> None:
+    """Whoever listens gets it; a center that comes just then must not take it for an older time's."""
+    node = Node(FailingDatabase())
+    await node.outbox.recover()
+    node.courier.link_up()
+    await node.event("one")
+    epoch = node.outbox.heads()["events"].epoch
+    node.clock.advance(29)
+    await node.courier._carry()
+    assert [(word["seq"], word.get("unanswered")) for word in node.sent] == [(1, True)]
+    assert node.births == 0
+    node.clock.advance(1)
+    await node.courier._carry()
+    assert node.births == 1, "a center may be there whose answer was lost"
+    await node.answer(StreamAck(epoch=epoch, head=0))
+    assert node.outbox.heads()["events"].epoch == epoch
+    assert [(word["seq"], word.get("unanswered")) for word in node.sent[1:]] == [(1, None)]
+    node.clock.advance(30)
+    await node.courier._carry()
+    assert node.births == 1
+
+
+async def test_a_link_that_comes_anew_while_the_answer_is_noted() -> None:
+    database = FailingDatabase()
+    node = Node(database)
+    await node.outbox.recover()
+    node.courier.link_up()
+    await node.event("one")
+    epoch = node.outbox.heads()["events"].epoch
+    node.clock.advance(6)
+    await node.courier._carry()
+    database.gate.clear()
+    answering = asyncio.create_task(node.answer(StreamAck(epoch=epoch, head=0)))
+    await asyncio.sleep(0)
+    node.courier.link_down()
+    node.courier.link_up()
+    database.gate.set()
+    await answering
+    node.clock.advance(6)
+    await node.courier._carry()
+    assert [(word["seq"], word.get("unanswered")) for word in node.sent] == [(1, True), (1, None)]
 
 
 async def test_a_disk_that_went_back_begins_a_new_epoch() -> None:

@@ -35,6 +35,23 @@ PLANS = {
             Fault(at_s=1800.0, kind="center_cut", for_s=36.135, a=0.552, b=0.906),
         ),
     ),
+    "a wiped node speaks into the silence of a center that comes just then": Plan(
+        seed=1023,
+        nodes=4,
+        hours=0.3053,
+        broker="external",
+        quota_bytes=4000,
+        memory_first=True,
+        faults=(
+            Fault(at_s=412.957, kind="center_crash", for_s=11.406, a=0.737, b=0.656),
+            Fault(at_s=675.836, kind="event", node=1, for_s=95.564, a=0.28, b=0.07),
+            Fault(at_s=869.447, kind="command", node=0, for_s=16.59, a=0.838, b=0.163),
+            Fault(at_s=1016.897, kind="broker", for_s=47.136, a=0.16, b=0.512),
+            Fault(at_s=1051.242, kind="center_crash", for_s=336.678, a=0.108, b=0.629),
+            Fault(at_s=1073.758, kind="wipe", node=2, for_s=30.278, a=0.762, b=0.058),
+            Fault(at_s=1088.905, kind="center_restored", for_s=205.327, a=0.665, b=0.198),
+        ),
+    ),
     "a disk is set back, and then to a newer copy of the time that it had left": Plan(
         seed=7057,
         nodes=1,

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from farshore_center.tasks.endings import Rules
 from farshore_edge.tasks.drivers.model import Work
 from farshore_edge.tasks.lease import Lease
 from farshore_protocol.tasks.spec import Limits, Requests
 from farshore_sim.fleet.task_programs import SimulatedSettings
 from farshore_sim.world import world
 from farshore_sim.world.clock import BOOT_S, WorldClock
-from farshore_sim.world.faults import KINDS, draw
+from farshore_sim.world.faults import KINDS, Fault, Plan, draw
 from farshore_sim.world.loop import Owner, VirtualLoop
 from farshore_sim.world.task_faults import _FAULTS
 from farshore_sim.world.task_specs import name_of, spec_of
@@ -66,6 +67,30 @@ def test_a_rule_that_is_broken_seldom_is_found_by_a_plan(mutant: Any, monkeypatc
     mutant(monkeypatch)
     monkeypatch.setattr(world, "SETTLE_S", 600.0)
     assert {each.invariant for each in run_plan(plan).violations} & {"I10", "I12"}
+
+
+SLOW = Plan(
+    seed=1,
+    nodes=1,
+    hours=0.15,
+    broker="embedded",
+    sites=1,
+    heartbeat_s=10.0,
+    faults=(
+        Fault(at_s=30.0, kind="task", a=0.019, b=0.5),
+        Fault(at_s=60.0, kind="slow_line", node=0, for_s=400.0, a=0.1, b=0.7),
+    ),
+)
+"""A line on which every answer comes too late for a lease of 4 s, of which 3 are for the stop."""
+
+
+def test_a_lease_that_its_line_cannot_carry_is_tried_less_and_less(monkeypatch: Patch) -> None:
+    assert spec_of(SLOW.faults[0])["disconnect"]["lost_after_s"] == 4.0
+    outcome = run_plan(SLOW)
+    assert outcome.violations == (), "and it runs when the line is well again"
+    assert 5 < outcome.counts.task_runs_leased < 15
+    monkeypatch.setattr(Rules, "pause_ms", lambda _self, _failures: 0)
+    assert run_plan(SLOW).counts.task_runs_leased > 100, "it begins and ends all the time"
 
 
 # Plans

@@ -36,6 +36,11 @@ class Budget:
         self._left[task] = self.left(task) - 1
         return True
 
+    def gone(self, task: str) -> None:
+        """One that was not at work is not wanted any more: nobody need wait for it."""
+        if task in self._left:
+            self._left[task] += 1
+
 
 def load_standing(conn: Connection, names: Sequence[str]) -> dict[str, tuple[int, int]]:
     """By task: its instances that are to run, and those that do and are to go on."""

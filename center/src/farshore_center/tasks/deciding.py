@@ -130,6 +130,9 @@ class Deciding:
             self._close(decision)
             self._watch(decision, world)
             decided.decisions.append(decision)
+        for each in decided.decisions:
+            if each.after is None and each.view.instance.state in ("pending", "active"):
+                budget.gone(each.view.task.name)
         self._go_on({task for task, _ in loaded.instances}, budget)
         return decided
 

@@ -5,33 +5,16 @@ place is needed it says so (``place``); whoever finds one comes back with ``gran
 A second look at what it has decided decides nothing.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from farshore_center.tasks.claims import Push
 from farshore_center.tasks.decision import Decision, Place, grant, leave, refused
+from farshore_center.tasks.endings import Rules, calmed, failed, lapse, lapsed
 from farshore_center.tasks.records import Granted
 from farshore_center.tasks.sites import Drain
-from farshore_center.tasks.work import MOST_AVOIDED, View, Work, World
+from farshore_center.tasks.work import View, Work, World
 
 __all__ = ["Decision", "Place", "Rules", "decide", "grant", "leave", "refused"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """``batch_attempts``: grants that a batch instance gets after failures, the first included.
-    ``backoff_s`` doubles with each failure up to ``backoff_most_s``; after ``calm_s`` of running an
-    earlier failure is forgotten."""
-
-    batch_attempts: int = 3
-    backoff_s: float = 1.0
-    backoff_most_s: float = 300.0
-    calm_s: float = 600.0
-
-    def pause_ms(self, failures: int) -> int:
-        if failures < 1:
-            return 0
-        doubled_s = self.backoff_s * (1 << min(failures - 1, 16))
-        return round(min(doubled_s, self.backoff_most_s) * 1000)
 
 
 def decide(view: View, world: World, rules: Rules) -> Decision:
@@ -40,7 +23,7 @@ def decide(view: View, world: World, rules: Rules) -> Decision:
     if not view.task.wants(view.instance.instance):
         gone = _end(work)
         return _decision(work, gone=gone)
-    place = _anew(work) if work.instance.run < view.task.run else _go_on(work, rules)
+    place = _anew(work, rules) if work.instance.run < view.task.run else _go_on(work, rules)
     _stop_others(work)
     return _decision(work, place=place)
 
@@ -82,7 +65,7 @@ def _end(work: Work) -> bool:
 # A person, or its cron rule, began it anew
 
 
-def _anew(work: Work) -> Place | None:
+def _anew(work: Work, rules: Rules) -> Place | None:
     task, current = work.view.task, work.current
     if current is not None and current.alive:
         if current.want == "run":
@@ -101,6 +84,7 @@ def _anew(work: Work) -> Place | None:
         run=task.run,
         revision=task.revision,
         failures=0,
+        lapses=0,
         avoid=(),
         due_ms=0,
         attempt=0,
@@ -108,7 +92,7 @@ def _anew(work: Work) -> Place | None:
         exit_code=None,
         result=None,
     )
-    return _pending(work)
+    return _pending(work, rules)
 
 
 # It goes on
@@ -120,22 +104,22 @@ def _go_on(work: Work, rules: Rules) -> Place | None:
         return None
     _returned(work)
     if work.instance.state == "pending":
-        return _pending(work)
+        return _pending(work, rules)
     current = work.current
     if current is None or current.final:
         return _ended(work, current, rules)
     if current.state == "lost":
-        return _lost(work, current)
+        return _lost(work, current, rules)
     return _running(work, current)
 
 
-def _pending(work: Work) -> Place | None:
+def _pending(work: Work, rules: Rules) -> Place | None:
     deadline_ms = work.view.task.deadline_ms
     now_ms = work.world.now_ms
     if deadline_ms is not None and now_ms >= deadline_ms:
         work.become("failed", "its deadline has passed")
         return None
-    if now_ms < work.instance.due_ms:
+    if not rules.due(work.instance.due_ms, now_ms):
         work.look_at_ms(work.instance.due_ms)
         return None
     # Never two grants of which one may still hold a lease.
@@ -146,7 +130,8 @@ def _pending(work: Work) -> Place | None:
     return Place("placed")
 
 
-def _lost(work: Work, current: Granted) -> Place | None:
+def _lost(work: Work, current: Granted, rules: Rules) -> Place | None:
+    calmed(work, current, rules)
     contract = work.view.task.spec.disconnect
     if not contract.replace:
         work.wait("its node is silent; its contract says that it is not replaced")
@@ -212,35 +197,19 @@ def _drained(work: Work, current: Granted, drain: Drain) -> Place | None:
 
 
 def _ended(work: Work, current: Granted | None, rules: Rules) -> Place | None:
-    if current is None or current.state in ("stopped", "withdrawn"):
+    if current is not None:
+        calmed(work, current, rules)
+    if current is not None and lapsed(current):
+        lapse(work, current, rules)
+    elif current is None or current.state in ("stopped", "withdrawn"):
         work.become("pending", None)
     elif current.state == "succeeded":
         work.become("done", None)
         work.instance = replace(work.instance, exit_code=current.exit_code)
         return None
     else:
-        _failed(work, current, rules)
-    return _pending(work) if work.instance.state == "pending" else None
-
-
-def _failed(work: Work, current: Granted, rules: Rules) -> None:
-    spec, instance = work.view.task.spec, work.instance
-    ran_ms = (current.ended_ms or work.world.now_ms) - current.granted_ms
-    failures = 1 if ran_ms >= rules.calm_s * 1000 else instance.failures + 1
-    avoid = tuple(dict.fromkeys((*instance.avoid, current.node)))[-MOST_AVOIDED:]
-    reason = f"{current.state} on {current.node}: {current.reason or 'no reason was said'}"
-    work.instance = replace(
-        instance,
-        failures=failures,
-        avoid=avoid,
-        exit_code=current.exit_code,
-        due_ms=work.world.now_ms + rules.pause_ms(failures),
-    )
-    never = current.state == "failed" and spec.restart_policy() == "never"
-    if spec.kind == "batch" and (never or failures >= rules.batch_attempts):
-        work.become("failed", reason)
-    else:
-        work.become("pending", reason)
+        failed(work, current, rules)
+    return _pending(work, rules) if work.instance.state == "pending" else None
 
 
 # After a silence

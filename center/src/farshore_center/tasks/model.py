@@ -49,9 +49,9 @@ class TaskRevisionRow(SQLModel, table=True):
 class TaskInstanceRow(SQLModel, table=True):
     """One instance. ``epoch``: of its current grant, 0: none; ``last_epoch``: the highest ever given.
 
-    ``revision`` and ``run``: what the state speaks of. ``due_ms``: not granted before. ``avoid``: nodes on
-    which it failed, JSON. ``result``: the accepted one, JSON. ``decision``: the last one on its
-    place and why, JSON.
+    ``revision`` and ``run``: what the state speaks of. ``lapses``: in a row, of leases that ended it.
+    ``due_ms``: not granted before. ``avoid``: nodes on which it failed, JSON. ``result``: the accepted
+    one, JSON. ``decision``: the last one on its place and why, JSON.
     """
 
     __tablename__ = "task_instance"
@@ -75,6 +75,7 @@ class TaskInstanceRow(SQLModel, table=True):
     revision: int = Field(sa_type=BigInteger)
     run: int = Field(default=1, sa_type=BigInteger)
     failures: int = Field(default=0)
+    lapses: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     due_ms: int = Field(default=0, sa_type=BigInteger)
     avoid: str = Field(default="[]", sa_type=Text)
     reason: str | None = Field(default=None, sa_type=Text)

@@ -53,6 +53,7 @@ class Instance:
     revision: int = 1
     run: int = 1
     failures: int = 0
+    lapses: int = 0
     due_ms: int = 0
     avoid: tuple[str, ...] = ()
     reason: str | None = None

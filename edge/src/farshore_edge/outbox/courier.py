@@ -17,7 +17,7 @@ from farshore_protocol.stream import Ack, Pick, Sender
 from farshore_protocol.topics import PREFIX
 
 from farshore_edge.errors import DatabaseError
-from farshore_edge.outbox.envelope import as_backlog
+from farshore_edge.outbox.envelope import as_backlog, as_unanswered
 from farshore_edge.outbox.outbox import Outbox
 from farshore_edge.outbox.pace import Pace
 from farshore_edge.outbox.reasons import reasons
@@ -25,6 +25,8 @@ from farshore_edge.outbox.reasons import reasons
 log = logging.getLogger(__name__)
 
 GREETING_S = 5.0
+LEAST_WAIT_S = 0.05
+"""What is left of a wait may be less than a clock can tell; a timer for that is over at once."""
 MISSING = "missing in the outbox"
 DAMAGED = "damaged in the outbox"
 
@@ -111,6 +113,8 @@ class Courier:
             if not await self._outbox.answered():
                 return
             ack = dict(gate.answers)
+            for stream, sent in gate.sent.items():  # no center has taken these
+                self._sender.asked_again(stream, asked[stream].epoch, sent)
             if {h.epoch for h in asked.values()} != {
                 h.epoch for h in self._outbox.heads().values()
             }:
@@ -144,9 +148,15 @@ class Courier:
         if not self._up or not self._center_online:
             return None
         if now_s < self._greeted_at_s:
-            return self._greeted_at_s - now_s
-        if not self._outbox.gate.open and self._outbox.gate.center_here:
-            return self._ask(now_s)
+            return max(LEAST_WAIT_S, self._greeted_at_s - now_s)
+        gate = self._outbox.gate
+        if gate.due(now_s):
+            self._say_birth()
+        if not gate.open and gate.center_here:
+            # Nothing that the disk holds is sent before the center has answered: a center that
+            # answers nothing acknowledges nothing.
+            self._say_from_memory(now_s)
+            return gate.next_in_s(now_s)
         spill_in_s = self._outbox.spill_in_s()
         if spill_in_s is not None and spill_in_s <= 0:
             self._outbox.spill()
@@ -158,14 +168,6 @@ class Courier:
         await self._carried(picks)
         return self._look_again_in_s(now_s, paced=allowed is not None and len(picks) == allowed)
 
-    def _ask(self, now_s: float) -> float:
-        """Nothing that the disk holds is sent before the center has answered: a center that answers
-        nothing acknowledges nothing."""
-        if self._outbox.gate.due(now_s):
-            self._say_birth()
-        self._say_from_memory(now_s)
-        return self._outbox.gate.next_in_s(now_s)
-
     def _look_again_in_s(self, now_s: float, *, paced: bool) -> float | None:
         volatile = self._outbox.volatile
         deadlines = [self._sender.next_timeout_s()]
@@ -174,9 +176,11 @@ class Courier:
         waits = [deadline - now_s for deadline in deadlines if deadline is not None]
         waits += [wait for wait in (self._outbox.spill_in_s(),) if wait is not None]
         waits += [wait for wait in (self._pace.backlog_in_s(now_s),) if wait]
+        if not self._outbox.gate.open:
+            waits.append(self._outbox.gate.next_in_s(now_s))
         if paced:
             waits.append(self._pace.next_in_s(now_s))
-        return max(0.05, min(waits)) if waits else None
+        return max(LEAST_WAIT_S, min(waits)) if waits else None
 
     def _say_from_memory(self, now_s: float) -> None:
         """What the outbox could not write; live, however much is kept."""
@@ -208,10 +212,11 @@ class Courier:
             return MISSING
         try:
             payload = as_backlog(record.payload) if pick.backlog else record.payload
+            if not self._outbox.gate.open:
+                payload = as_unanswered(payload)
+                self._outbox.gate.sent[pick.stream].add(pick.seq)
         except MessageError:
             return DAMAGED
-        if not self._outbox.gate.open:
-            self._outbox.gate.sent[pick.stream].add(pick.seq)
         self._publish(record.path, payload)
         return None
 

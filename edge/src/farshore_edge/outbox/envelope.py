@@ -1,4 +1,4 @@
-"""Putting records into their envelope, and marking one that is sent from the backlog."""
+"""Putting records into their envelope, and the marks that one gets when it is sent."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,9 +11,10 @@ from farshore_protocol.telemetry.batch import MAX_INFLATED_BYTES
 
 from farshore_edge.errors import RecordError
 
-_MARK = b',"hist":true}'
+_BACKLOG = b',"hist":true}'
+_UNANSWERED = b',"unanswered":true}'
 _MARK_ROOM = 64
-"""What the mark may add, compressed or not."""
+"""What the marks may add, compressed or not."""
 _PAYLOAD_MAX = MAX_MESSAGE_BYTES - _MARK_ROOM
 _PLAIN_MAX = MAX_INFLATED_BYTES - _MARK_ROOM
 
@@ -75,15 +76,29 @@ def as_backlog(payload: bytes) -> bytes:
 
     Raises MessageError for a payload that is damaged.
     """
-    plain = inflate(payload)
-    marked = plain[:-1] + _MARK
-    return marked if plain is payload else pack_body(marked)
+    return _marked(payload, _BACKLOG)
 
 
-def without_mark(payload: bytes) -> bytes:
-    """The inverse of ``as_backlog``; a payload without the mark is answered as it is."""
-    plain = inflate(payload)
-    if not plain.endswith(_MARK):
+def as_unanswered(payload: bytes) -> bytes:
+    """The same record with ``"unanswered":true``: for whoever listens, not for the center's books.
+
+    Raises MessageError for a payload that is damaged.
+    """
+    return _marked(payload, _UNANSWERED)
+
+
+def without_marks(payload: bytes) -> bytes:
+    """The record as it was sealed; a payload without a mark is answered as it is."""
+    plain = bare = inflate(payload)
+    for mark in (_UNANSWERED, _BACKLOG):
+        if bare.endswith(mark):
+            bare = bare[: -len(mark)] + b"}"
+    if bare is plain:
         return payload
-    bare = plain[: -len(_MARK)] + b"}"
     return bare if plain is payload else pack_body(bare)
+
+
+def _marked(payload: bytes, mark: bytes) -> bytes:
+    plain = inflate(payload)
+    marked = plain[:-1] + mark
+    return marked if plain is payload else pack_body(marked)

@@ -20,7 +20,9 @@ from farshore_protocol.stream.model import MAX_RANGES
 from farshore_protocol.telemetry import inflate, pack_body
 
 ASK_EVERY_S = 10.0
-"""A birth that nobody answers is said again."""
+"""A birth that the center does not answer is said again."""
+ASK_NOBODY_EVERY_S = 30.0
+"""The same where no center was heard on this connection: one may be there all the same."""
 WITHOUT_HEAD_S = 30.0
 """After so long on a connection an answer counts that does not say heads: an older center's."""
 REWOUND = "disk went back in time"
@@ -54,7 +56,7 @@ class Gate:
         self._up_s = self._asked_s = 0.0
         self.center_here = False
         """Whether a center has said anything on this connection. Where there is none, somebody may
-        drive the node by hand, and records are sent that nobody acknowledges."""
+        drive the node by hand, and records are sent for whoever listens, marked as such."""
         self.sent: dict[str, RangeSet] = {stream: RangeSet() for stream in STREAMS}
         """What was sent while it was closed."""
 
@@ -76,13 +78,16 @@ class Gate:
 
     def due(self, now_s: float) -> bool:
         """Whether the birth is to be said again."""
-        if self.open or now_s - self._asked_s < ASK_EVERY_S:
+        if self.open or now_s - self._asked_s < self._every_s():
             return False
         self._asked_s = now_s
         return True
 
     def next_in_s(self, now_s: float) -> float:
-        return max(0.05, self._asked_s + ASK_EVERY_S - now_s)
+        return max(0.05, self._asked_s + self._every_s() - now_s)
+
+    def _every_s(self) -> float:
+        return ASK_EVERY_S if self.center_here else ASK_NOBODY_EVERY_S
 
     def heard(self, ack: Ack, now_s: float) -> bool:
         """Whether the answer is whole now."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import msgspec
 from farshore_center.telemetry import chunk
 from farshore_edge.database import Change, Record
-from farshore_edge.outbox.envelope import without_mark
+from farshore_edge.outbox.envelope import without_marks
 from farshore_edge.outbox.rewind import REWOUND
 from farshore_protocol.commands.lifecycle import FINAL
 from farshore_protocol.errors import RemoteProtocolError
@@ -107,7 +107,7 @@ class Invariants:
             stream=stream,
             seq=envelope.seq,
             path=f"{topic.kind}/{topic.name}",
-            payload=without_mark(message.payload),
+            payload=without_marks(message.payload),
         )
         self._witness.came_to_be(topic.node, envelope.epoch, said)
 

@@ -24,7 +24,11 @@ STREAM_OF = {"res": "results", "evt": "events", "rep": "reports", "tel": "metric
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """What every record of a stream carries; ``hist`` marks one that was sent from the backlog."""
+    """What every record of a stream carries; ``hist`` marks one that was sent from the backlog.
+
+    ``unanswered``: sent before a center had answered this start of the agent, for whoever listens: its seq
+    may be one that an older time of the disk gave out. It comes again, without the mark or anew.
+    """
 
     epoch: Token
     seq: Seq
@@ -33,6 +37,7 @@ class Envelope:
     ts: WallMillis
     synced: bool = False
     hist: bool = False
+    unanswered: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
