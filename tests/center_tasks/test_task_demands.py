@@ -31,8 +31,14 @@ PARTS: list[tuple[dict[str, Any], dict[str, Any]]] = [
         {"affinities": (Affinity(nodes=frozenset({"n2"}), weight=-20.0),)},
     ),
     (
-        {"spread": [{"over": "group", "weight": 3}, {"over": "label.rack"}]},
-        {"spread": (Spread(by="group", weight=3.0), Spread(by="rack", weight=50.0)), "peers": ("n2",)},
+        {"spread": [{"over": "group", "depth": 2, "weight": 3}, {"over": "label.rack"}]},
+        {
+            "spread": (
+                Spread(by="group", depth=2, weight=3.0),
+                Spread(by="label.rack", depth=7, weight=50.0),
+            ),
+            "peers": ("n2",),
+        },
     ),
     (
         {"reads": [{"where": "node:n1", "bytes": 9}, {"where": "group:eu", "bytes": 8}]},
