@@ -34,6 +34,9 @@ from farshore_center.tasks.waits import Plan, Waits
 TRIES = 5
 """Searches for victims for one instance, each sparing those whose budget the one before would break."""
 
+LOOK_S = 5.0
+"""Who waits for a node that is full is looked at when something ends; if nothing does, not more often."""
+
 DRAINED_LATER = "its node is drained; it waits until no more of its task is down than may be"
 
 
@@ -99,7 +102,6 @@ class Placing:
         reason = str(found.choice)
         if plan is not None:
             found.why["waits"], reason = plan.document, f"{reason}; {plan.text}"
-            decision = _looked_at(decision, now_s + plan.wait_s)
         if place.why != "drained":
             claim = self._still(claim, task, found) or self._push(
                 task, instance, found, budget, now_s
@@ -137,7 +139,7 @@ class Placing:
         task, key = decision.view.task, decision.view.instance.key
         self.waiting[key] = task.spec.priority
         why = {**unchosen(found.why), "decision": "waiting", "waits": plan.document}
-        looked_at = _looked_at(decision, now_s + plan.wait_s)
+        looked_at = _looked_at(decision, now_s + max(plan.wait_s, LOOK_S))
         return refused(looked_at, plan.text, orjson.dumps(why).decode(), state="waiting")
 
     def _forget(self, key: Key) -> None:
