@@ -23,11 +23,13 @@ def over(size_bytes: int, run_s: float = 60.0, **more: Any) -> dict[str, Any]:
     }
 
 
-async def edge_and_core(make_stage: MakeStage, *, core: bool = True) -> tuple[Stage, Node]:
-    """``cam`` runs ``first``, which takes 60 s by its hint."""
+async def edge_and_core(
+    make_stage: MakeStage, *, core: bool = True, first_s: float = 60.0
+) -> tuple[Stage, Node]:
+    """``cam`` runs ``first``, which takes ``first_s`` by its hint."""
     stage = await make_stage()
     cam = await stage.node("cam", group="eu")
-    await stage.put("first", **over(0))
+    await stage.put("first", **over(0, first_s))
     await stage.step()
     assert await stage.where("first") == [("cam", "running")]
     if core:
@@ -205,9 +207,7 @@ async def test_where_nothing_has_room_it_says_what_will(make_stage: MakeStage) -
 
 
 async def test_work_begun_anew_waits_from_then_on(make_stage: MakeStage) -> None:
-    stage, _ = await edge_and_core(make_stage)
-    await stage.put("first", **over(0, run_s=300.0))
-    await stage.step()
+    stage, _ = await edge_and_core(make_stage, first_s=300.0)
     await stage.put("second", **over(600 * MB))
     await stage.step()
     before = (await stage.explained("second"))["waits"]
@@ -229,3 +229,32 @@ async def test_a_task_that_is_deleted_waits_no_more(make_stage: MakeStage) -> No
     await stage.room.service.restart("third", "ada")
     await stage.step()
     assert (await stage.explained("third"))["waits"]["ahead"] == 0
+
+
+async def test_a_wait_for_want_of_room_does_not_count_against_one_that_is_chosen(
+    make_stage: MakeStage,
+) -> None:
+    stage, _ = await edge_and_core(make_stage, core=False, first_s=2_000.0)
+    await stage.put("second", **over(600 * MB))
+    await stage.step()
+    await stage.later(1_700)
+    assert (await stage.explained("second"))["waits"]["instead"] is None
+    await stage.node("core-1", cores=64, group="core")
+    await stage.later(0)
+    why = await stage.explained("second")
+    assert (why["decision"], why["waits"]["instead"]) == ("waiting", "core-1")
+    assert why["waits"]["instead_s"] < 700, "less than it has waited already"
+
+
+async def test_who_has_others_pushed_out_does_not_wait_for_an_end(make_stage: MakeStage) -> None:
+    stage, cam = await edge_and_core(make_stage, core=False)
+    cam.slow = True
+    await stage.put("high", **over(600 * MB, priority=90))
+    await stage.step()
+    why = await stage.explained("high")
+    assert "must give way on cam first" in why["reason"]
+    assert why["waits"] is None
+    # Nobody knows how long who comes there will stay.
+    await stage.put("second", **over(600 * MB))
+    await stage.step()
+    assert (await stage.explained("second"))["waits"] is None

@@ -100,17 +100,19 @@ class Placing:
         self.waiting[key] = task.spec.priority
         self._counts.unplaceable += 1
         reason = str(found.choice)
-        if plan is not None:
-            found.why["waits"], reason = plan.document, f"{reason}; {plan.text}"
         if place.why != "drained":
             claim = self._still(claim, task, found) or self._push(
                 task, instance, found, budget, now_s
             )
             if claim is not None:
+                self._waits.forget(key)
                 self._claims.make(claim, found.demand)
                 self.pushed |= {victim.key for victim in claim.victims}
                 reason = f"{reason}; {claim.text}"
                 found.why["claim"] = claim.document()
+            elif plan is not None:
+                reason = f"{reason}; {plan.text}"
+                found.why["waits"] = plan.document
         return refused(decision, reason, orjson.dumps(found.why).decode())
 
     def restore(self, claim: Claim, demand: Demand) -> None:

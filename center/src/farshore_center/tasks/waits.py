@@ -51,7 +51,8 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """``document``: as it is stored with the decision; ``text``: for people; ``wait_s``: from now."""
+    """``document``: as it is stored with the decision; with ``could_ms``, since when it could have gone
+    elsewhere; ``text``: for people; ``wait_s``: from now."""
 
     document: dict[str, Any]
     text: str
@@ -74,18 +75,21 @@ class Waits:
         task."""
         before = stored_wait(instance.decision, run)
         since_ms = now_ms if before is None else min(before["since_ms"], now_ms)
+        could_ms = (before or {}).get("could_ms")
         rank = (-demand.priority, since_ms, instance.key)
         wait = room_to_wait_for(
             self._holdings.pool,
             demand,
             lambda node: self._holdings.held(node, now_ms),
             self._ahead(rank, now_ms),
-            waited_s=(now_ms - since_ms) / 1000,
+            waited_s=0.0 if could_ms is None else (now_ms - could_ms) / 1000,
             policy=policy,
         )
         if wait is None:
             return None
-        document = _document(wait, since_ms, run, now_ms)
+        document = _document(wait, run, now_ms) | {"since_ms": since_ms}
+        if wait.instead is not None:
+            document["could_ms"] = now_ms if could_ms is None else could_ms
         if before is not None and _same(before, document):
             document = before
         self._turns[instance.key] = Turn(
@@ -94,7 +98,7 @@ class Waits:
             placement=placement_of(
                 f"{instance.task}/{instance.instance}", demand, wait.node, wait.gpus
             ),
-            done_ms=document["done_ms"],
+            done_ms=_done_ms(wait, now_ms),
             origin=wait.origin,
         )
         return Plan(document=document, text=text_of(document), wait_s=wait.wait_s)
@@ -113,15 +117,17 @@ def stored_wait(decision: str | None, run: int) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and found.get("run") == run else None
 
 
-def _document(wait: Wait, since_ms: int, run: int, now_ms: int) -> dict[str, Any]:
-    known = wait.origin != "unknown"
+def _done_ms(wait: Wait, now_ms: int) -> int | None:
+    return None if wait.origin == "unknown" else now_ms + round(wait.completion_s * 1000)
+
+
+def _document(wait: Wait, run: int, now_ms: int) -> dict[str, Any]:
     return {
         "node": wait.node,
         "run": run,
-        "since_ms": since_ms,
         "told_ms": now_ms,
         "room_ms": now_ms + round(wait.wait_s * 1000),
-        "done_ms": now_ms + round(wait.completion_s * 1000) if known else None,
+        "done_ms": _done_ms(wait, now_ms),
         "ahead": wait.ahead,
         "estimate": [asdict(figure) for figure in wait.figures],
         "instead": wait.instead,
@@ -140,7 +146,7 @@ def _same(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
 
 
 def text_of(document: Mapping[str, Any]) -> str:
-    """``waits for cam-1, which should have room at 08:01:12 UTC; ...``."""
+    """``it waits: cam-1 should have room at about 08:01:12 UTC; core-1 has room now, and would take …``."""
     node, done_ms = document["node"], document["done_ms"]
     done = "" if done_ms is None else f", and it is done there by {_clock(done_ms)}"
     text = f"{node} should have room at about {_clock(document['room_ms'])} UTC{done}"
