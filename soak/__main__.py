@@ -184,7 +184,7 @@ def _world(chosen: argparse.Namespace) -> int:
 
     def told_of(so_far: Tally) -> dict[str, Any]:
         return report(
-            "world",
+            settings.report,
             began=began,
             settings=settings.told(),
             counts=so_far.counts(),

@@ -41,6 +41,11 @@ class WorldsSettings:
     tasks: bool | None = None
     processes: int = field(default_factory=lambda: os.cpu_count() or 1)
 
+    @property
+    def report(self) -> str:
+        """Its name: a report of worlds that all have tasks stands beside that of the mix."""
+        return "world-tasks" if self.tasks else "world"
+
     def size(self, seed: int) -> Size:
         drawn = size_of(seed)
         return Size(nodes=self.nodes or drawn.nodes, hours=self.hours or drawn.hours)
@@ -219,7 +224,7 @@ def before(
     if folder is None:
         raise SoakError("--from goes on with the report of an earlier part: name it by --report")
     try:
-        told = report.read("world", folder)
+        told = report.read(settings.report, folder)
         tally = Tally.of(told["counts"], told["violations"])
         began, code_then, was = told["date"], told["commit"], told["settings"]
     except (OSError, ValueError, KeyError) as exc:

@@ -75,6 +75,16 @@ def test_a_soak_in_parts_finds_what_a_whole_one_does(tmp_path: Path) -> None:
     assert "| `seeds` | 4 |" in (parts / "world.md").read_text()
 
 
+def test_worlds_that_all_have_tasks_have_a_report_of_their_own(tmp_path: Path) -> None:
+    argv = ["world", "--tasks", *SMALL, "--report", str(tmp_path), "--seeds"]
+    assert main([*argv, "1"]) == 0
+    assert main([*argv, "2", "--from", "1"]) == 0
+    assert not (tmp_path / "world.md").exists()
+    told = read("world-tasks", tmp_path)
+    assert told["counts"]["worlds"] == 2
+    assert told["counts"]["all_tasks"] > 0
+
+
 def test_a_soak_that_was_ended_says_where_to_go_on(tmp_path: Path) -> None:
     argv = ["world", "--seeds", "1000", "--nodes", "2", "--hours", "0.05", "--processes", "2"]
     process = subprocess.Popen(
