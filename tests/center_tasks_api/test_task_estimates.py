@@ -84,7 +84,7 @@ async def again(running: RunningCenter, name: str, spec: dict[str, Any]) -> dict
 async def test_the_rate_of_a_link_is_assumed_until_the_node_has_measured_it(
     running: RunningCenter, pair: tuple[Worker, Worker]
 ) -> None:
-    edge, _ = pair
+    edge, core = pair
     job = {**JOB, "where": "core", "reads": [{"where": "node:pi-1", "bytes": 4 * MB}]}
     await put(running, "first", job)
     why = await decided(running, "first")
@@ -92,7 +92,12 @@ async def test_the_rate_of_a_link_is_assumed_until_the_node_has_measured_it(
     (link,) = why["links"]
     assert (link["node"], link["up_bytes_s"], link["measured_at"]) == ("pi-1", 1e6, None)
 
+    # Whoever still moves something shares the link.
     await measured(running, edge, up_bytes_s=2e5, down_bytes_s=8e5, round_trip_s=0.5)
+    await put(running, "beside", job)
+    assert figure(await decided(running, "beside"), "transfer")[0] > 2 * 20
+    for name in ("first", "beside"):
+        await done(running, core, name, run_s=1.0)
     await put(running, "second", job)
     why = await decided(running, "second")
     expect(why, "transfer", 20.5, "measured")
@@ -101,6 +106,7 @@ async def test_the_rate_of_a_link_is_assumed_until_the_node_has_measured_it(
     assert link["measured_at"] is not None
 
     # What a word leaves out stays as it was.
+    await done(running, core, "second", run_s=1.0)
     await measured(running, edge, up_bytes_s=4e5)
     await put(running, "third", job)
     assert figure(await decided(running, "third"), "transfer")[0] == pytest.approx(10.5)
