@@ -59,16 +59,16 @@ async def throttled(node: Linked) -> None:
     await node.at_work()
     await node.proxy.cut()
     before = (await node.books())["metrics"]["head"]
-    await until(lambda: node.said(DOWN) >= 10, "a time without a link", 30)
+    await until(lambda: node.said(DOWN) >= 25, "a time without a link", 40)
     node.proxy.put(Throttle(bytes_per_s=20_000), Direction.UP)
     healed_ms = time.time() * 1000
     await node.proxy.heal()
 
     async def drained() -> bool:
         book = (await node.books())["metrics"]
-        return bool(book["accepted"] == book["head"] > before + 20)
+        return bool(book["accepted"] == book["head"] > before + 35)
 
-    await until(drained, "the backlog", 45)
+    await until(drained, "the backlog", 60)
     order = [t0_ms >= healed_ms for t0_ms in node.stored()]
     last_old = len(order) - order[::-1].index(False)
     assert sum(order[:last_old]) >= 3, f"new records while the backlog drains: {order}"
