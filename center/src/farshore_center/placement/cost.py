@@ -100,7 +100,8 @@ def reckon(columns: Columns, demand: Demand) -> Cost:
             continue
         way = _way(columns, demand.traffic, data, into)
         transfer += np.where(way.here, 0.0, way.transfer_s)
-        shared += np.where(way.here, 0.0, way.shared_bytes)
+        if way.shared_bytes is not None:
+            shared += np.where(way.here, 0.0, way.shared_bytes)
         moved += np.where(way.here, 0, data.size_bytes)
         fees += np.where(way.here, 0.0, data.size_bytes * way.byte_cost)
         measured &= way.here | way.measured
@@ -133,7 +134,7 @@ class _Way:
 
     here: Bools
     transfer_s: Floats
-    shared_bytes: Floats
+    shared_bytes: Floats | None
     byte_cost: Floats
     measured: Bools
 
@@ -144,10 +145,7 @@ def _way(columns: Columns, traffic: Traffic, data: Data, into: bool) -> _Way:
     held, holder = here(columns, data), _holder(columns, data, into)
     theirs, ours = (columns.up, columns.down) if into else (columns.down, columns.up)
     away, home = _ways(into)
-    shared_here = np.zeros(columns.size)
-    for (node, way), sizes in traffic.items():
-        if way == home and node in columns.row:
-            shared_here[columns.row[node]] = _shared(data, sizes)
+    shared_here = _shared_here(columns, traffic, data, home) if traffic else None
     if holder is None:
         rate, latency, fee = ASSUMED.up_bytes_s, ASSUMED.latency_s, 0.0
         shared, known = 0.0, False
@@ -156,14 +154,25 @@ def _way(columns: Columns, traffic: Traffic, data: Data, into: bool) -> _Way:
         fee, known = float(columns.byte_cost[holder]), bool(columns.link_known[holder])
         shared = _shared(data, traffic.get((columns.names[holder], away), ()))
     there_s = (data.size_bytes + shared) / rate
-    here_s = (data.size_bytes + shared_here) / ours
+    here_s = (data.size_bytes + (0.0 if shared_here is None else shared_here)) / ours
     return _Way(
         here=held,
-        transfer_s=np.maximum(there_s, here_s) + latency + columns.latency,
-        shared_bytes=np.where(there_s >= here_s, shared, shared_here),
+        transfer_s=np.maximum(there_s, here_s) + (latency + columns.latency),
+        shared_bytes=None
+        if shared_here is None
+        else np.where(there_s >= here_s, shared, shared_here),
         byte_cost=fee + columns.byte_cost,
         measured=columns.link_known & known,
     )
+
+
+def _shared_here(columns: Columns, traffic: Traffic, data: Data, home: Way) -> Floats:
+    """Of each row's own link."""
+    shared = np.zeros(columns.size)
+    for (node, way), sizes in traffic.items():
+        if way == home and node in columns.row:
+            shared[columns.row[node]] = _shared(data, sizes)
+    return shared
 
 
 def _ways(into: bool) -> tuple[Way, Way]:
