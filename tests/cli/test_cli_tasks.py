@@ -226,7 +226,11 @@ def test_a_stop_is_followed_until_it_is_one(center: "ContractCenter", cli: Cli) 
 
 def test_a_task_is_deleted(center: "ContractCenter", cli: Cli) -> None:
     center.tasks["camera"] = task()
-    assert cli("task", "delete", "camera").exit_code == 0
+    said = cli("task", "delete", "camera")
+    assert (said.exit_code, said.stdout) == (
+        0,
+        "camera is being ended, and forgotten when it has\n",
+    )
     assert center.tasks == {}
 
 

@@ -6,19 +6,18 @@ import typer
 
 from farshore_center.cli import config_layer as layer_of
 from farshore_center.cli import config_schema
-from farshore_center.cli.cells import clean, counted
+from farshore_center.cli.cells import clean
+from farshore_center.cli.config_change import preview_layer, read_layer, say_made, tell_preview
 from farshore_center.cli.config_layer import Author, Defaults, File, Group, Message, Node, Overlay
 from farshore_center.cli.config_view import (
     change_line,
-    difference_lines,
     explain_sheet,
-    fault_lines,
     revisions_sheet,
     standing,
     status_sheet,
     status_tally,
 )
-from farshore_center.cli.errors import DONE, FAILED, BadUsageError, RefusedError
+from farshore_center.cli.errors import DONE, FAILED, BadUsageError
 from farshore_center.cli.session import Session, command
 
 NodeName = Annotated[str, typer.Argument(metavar="NODE", help="The node's name.")]
@@ -110,26 +109,6 @@ async def preview(
     return DONE if found["valid"] else FAILED
 
 
-async def preview_layer(client: Any, body: dict[str, Any]) -> dict[str, Any]:
-    """Every page of a preview as one."""
-    found: dict[str, Any] = await client.post("/config/preview", body)
-    while found["next"]:
-        page = await client.post("/config/preview", body, {"cursor": found["next"]})
-        found["items"] += page["items"]
-        found["next"] = page["next"]
-    return found
-
-
-def tell_preview(session: Session, found: dict[str, Any]) -> None:
-    for line in difference_lines(found["items"]):
-        session.styled(*line)
-    session.text(f"{found['changed']} of {counted(found['nodes'], 'node')} would change")
-    if not found["valid"]:
-        session.text("it would be refused:")
-    for line in fault_lines(found["faults"]):
-        session.styled(*line)
-
-
 async def set_layer(
     session: Session,
     file: File,
@@ -161,18 +140,6 @@ async def set_layer(
         headers = {} if if_rev is None else {"If-Match": f'"{if_rev}"'}
         made = await client.change("PUT", layer_of.layer_path(layer), body, headers=headers)
     say_made(session, made)
-
-
-async def read_layer(client: Any, layer: str) -> dict[str, Any]:
-    """The layer as it is; what is not there is empty. A deleted one has a revision all the same."""
-    try:
-        found: dict[str, Any] = await client.get(layer_of.layer_path(layer))
-    except RefusedError as exc:
-        if exc.status != 404:
-            raise
-        listed = await client.get(f"{layer_of.layer_path(layer)}/revisions", {"limit": 1})
-        return {"patch": {}, "rev": listed["items"][0]["rev"] if listed["items"] else 0}
-    return found
 
 
 async def delete(
@@ -242,17 +209,6 @@ async def rollback(
     async with session.connect() as client:
         made = await client.post(f"{path}/rollback", body)
     say_made(session, made)
-
-
-def say_made(session: Session, made: dict[str, Any]) -> None:
-    if session.as_json:
-        session.document(made)
-        return
-    name = f"{clean(made['layer'])}@{made['rev']}"
-    if made["changed"]:
-        session.text(f"{name}: {counted(made['nodes'], 'node')} to be told")
-    else:
-        session.text(f"{name}: it says so already, nothing changed")
 
 
 async def status(

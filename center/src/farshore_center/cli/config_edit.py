@@ -17,7 +17,7 @@ import typer
 
 from farshore_center.cli import config_layer as layer_of
 from farshore_center.cli.cells import clean
-from farshore_center.cli.config import preview_layer, read_layer, say_made, tell_preview
+from farshore_center.cli.config_change import preview_layer, read_layer, say_made, tell_preview
 from farshore_center.cli.config_input import read_document
 from farshore_center.cli.config_layer import Author, Defaults, Group, Message, Node, Overlay
 from farshore_center.cli.errors import BadUsageError, RefusedError

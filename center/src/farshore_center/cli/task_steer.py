@@ -65,7 +65,7 @@ async def delete(session: Session, name: Name, author: Author = None) -> None:
     headers = {"X-Farshore-Author": who(author)}
     async with session.connect() as client:
         found = await client.change("DELETE", f"/tasks/{segment(name)}", headers=headers)
-    tell(session, found, f"{clean(name)} is ended and forgotten")
+    tell(session, found, f"{clean(name)} is being ended, and forgotten when it has")
 
 
 async def followed(
