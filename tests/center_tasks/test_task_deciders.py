@@ -1,6 +1,7 @@
 """Two centers that decide at once on one database: one loses and looks again; never two current grants."""
 
 import asyncio
+import threading
 
 import pytest
 from center_tasks.databases import WITHIN_S, Databases, Late, MakeStage, RealStage
@@ -8,6 +9,7 @@ from center_tasks.databases import databases as databases
 from center_tasks.databases import make as make
 from center_tasks.databases import server as server
 from farshore_center.db.database import Database
+from farshore_center.tasks.reports import Recorder
 from sqlalchemy import RowMapping
 
 pytestmark = pytest.mark.processes
@@ -91,3 +93,43 @@ async def test_a_word_of_a_node_that_comes_while_it_is_decided_is_not_written_ov
     assert second.room.stats()["outrun"] == 1
     states = {row["epoch"]: row["state"] for row in await first.grants("web")}
     assert states[old.epoch] == "stopped"
+
+
+async def test_a_result_that_comes_while_another_center_decides_is_not_lost(
+    databases: Databases, make: MakeStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One has read what it records on, when the other one writes."""
+    first, second, late = await two(databases, make)
+    await first.put("job", kind="batch")
+    await first.step()
+    await first.step()
+    name = await first.node_of("job")
+    grant, node = first.grant(name, "job"), first.at(name)
+    await first.room.service.stop("job", "ada")
+    second.room.runner.look_now([("job", 0)])
+    late.may.clear()
+    late.asked.clear()
+    deciding = asyncio.create_task(second.room.runner.round())
+    await asyncio.wait_for(late.asked.wait(), WITHIN_S)
+
+    read, save = threading.Event(), threading.Event()
+    saved = Recorder._save
+
+    def held_back(recorder: Recorder) -> None:
+        read.set()
+        assert save.wait(WITHIN_S)
+        saved(recorder)
+
+    monkeypatch.setattr(Recorder, "_save", held_back)
+    recording = asyncio.create_task(first.say_all((name, node.succeeds(grant, {"found": 7}))))
+    assert await asyncio.to_thread(read.wait, WITHIN_S)
+    late.may.set()
+    # It is done at once, or waits for the first one; there is nothing to be seen of that from here.
+    await asyncio.wait([deciding], timeout=1.0)
+    save.set()
+    await asyncio.wait_for(asyncio.gather(deciding, recording), WITHIN_S)
+    (instance,) = await first.instances("job")
+    assert instance["result"] == {"found": 7}
+    assert {row["epoch"]: row["state"] for row in await first.grants("job")}[grant.epoch] == (
+        "succeeded"
+    )

@@ -92,6 +92,8 @@ class Recorder:
             for grant in node:
                 self._grants.setdefault(grant.key, grant)
         of = {grant.of for grant in self._grants.values()} | highest
+        if store.lock_instances(conn, of):  # another center may have written meanwhile
+            self._grants = store.load_grants(conn, self._grants)
         self._instances: dict[Key, Instance] = store.load_instances(conn, of)
         self._tasks: dict[str, Task] = store.load_tasks(conn, [task for task, _ in of])
         self._before = dict(self._instances)

@@ -95,9 +95,10 @@ def keep(conn: Connection, decided: Decided, events: EventLog, now_ms: int, pool
     """What changed, in this transaction; who was outrun is among the ``lost``. Nodes that are not in the
     pool are gone: nothing is told to them."""
     kept = Decided(decisions=decided.decisions)
-    for decision in decided.decisions:
-        if decision.changed or decision.lines:
-            (kept.won if write(conn, decision) else kept.lost).append(decision)
+    written = [each for each in decided.decisions if each.changed or each.lines]
+    store.lock_instances(conn, [each.view.instance.key for each in written])
+    for decision in written:
+        (kept.won if write(conn, decision) else kept.lost).append(decision)
     lines = [line for decision in kept.won for line in decision.lines]
     told = {node for decision in kept.won for node in decision.nodes} | decided.asks
     store.bump(conn, {node for node in told if node in pool})

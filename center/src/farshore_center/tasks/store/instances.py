@@ -38,6 +38,20 @@ def load_instances(conn: Connection, keys: Iterable[Key]) -> dict[Key, Instance]
     return found
 
 
+def lock_instances(conn: Connection, keys: Iterable[Key]) -> bool:
+    """Until the end of this transaction nobody else writes what is decided or recorded of them; in one order,
+    so that two centers don't wait for each other. False: there is no other writer (SQLite)."""
+    if conn.dialect.name == "sqlite":
+        return False
+    for chunk in chunks(sorted(keys)):
+        question = select(instances.c.version).where(
+            tuple_(instances.c.task, instances.c.instance).in_(chunk)
+        )
+        order = (instances.c.task, instances.c.instance)
+        conn.execute(question.order_by(*order).with_for_update()).all()
+    return True
+
+
 def instances_of(conn: Connection, names: Sequence[str]) -> dict[str, list[Instance]]:
     found: dict[str, list[Instance]] = {}
     for chunk in chunks(names):
