@@ -219,3 +219,25 @@ def test_what_the_filter_lets_pass_travels(sizes: list[int], more: int, rng: Any
     for number in range(len(held)):
         documents.remove("n1", f"t/{number}/1")
     assert "n1" not in documents.full_for(text_of("t", spec_of("x")))
+
+
+async def test_what_a_deleted_task_had_lost_holds_no_place_for_ever(make_stage: MakeStage) -> None:
+    """Nobody looks again at an instance that is gone; its node comes back, and has all its room."""
+    stage = await make_stage()
+    await stage.node("n1")
+    full = {"requests": {"cpu_cores": 2.0}, "disconnect": {"lost_after_s": 1.0, "replace": False}}
+    await stage.put("web", **full)
+    await stage.step()
+    assert await stage.where("web") == [("n1", "running")]
+    stage.away("n1")
+    stage.clock.now_s += 60.0
+    stage.room.wake()
+    await stage.step()
+    assert await stage.where("web") == [("n1", "lost")]
+    await stage.room.service.delete("web", "ada")
+    await stage.step()
+    stage.back("n1")
+    await stage.step()
+    await stage.put("next", requests={"cpu_cores": 2.0})
+    await stage.step()
+    assert await stage.where("next") == [("n1", "running")]

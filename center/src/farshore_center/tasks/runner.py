@@ -279,8 +279,18 @@ class Runner:
         await self._keep(decided)
         self._settling.settle(decided)
         self.look_now(sorted(self._placing.take_pushed()))
-        if self._placing.waiting and any(map(_placed, decided.won)):
+        if self._release(decided.won) or (self._placing.waiting and any(map(_placed, decided.won))):
             self.freed()
+
+    def _release(self, won: Sequence[Decision]) -> bool:
+        """What was decided to have ended holds nothing any more: nobody looks again at an instance that is
+        gone. Whether something became free."""
+        released = False
+        for decision in won:
+            grants = {**decision.view.grants, **{each.epoch: each for each in decision.grants}}
+            left = () if decision.after is None else grants.values()
+            released |= self._books.follow(decision.view.instance.key, left, {})
+        return released
 
     async def _keep(self, decided: Decided) -> None:
         if not decided.asks and not any(each.changed or each.lines for each in decided.decisions):
