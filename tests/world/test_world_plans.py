@@ -65,6 +65,36 @@ PLANS = {
             Fault(at_s=673.865, kind="rewound", node=0, for_s=257.633, a=0.077, b=0.54),
         ),
     ),
+    "an original that took its place back dies, as the site of its former replacement is cut": Plan(
+        seed=31669,
+        nodes=3,
+        hours=0.3726,
+        broker="external",
+        sites=2,
+        heartbeat_s=5.0,
+        faults=(
+            Fault(at_s=292.363, kind="task", for_s=28.881, a=0.193, b=0.439),
+            Fault(at_s=928.104, kind="drain", node=0, for_s=431.565, a=0.84, b=0.21),
+            Fault(at_s=970.7, kind="partition", node=1, for_s=22.282, a=0.474, b=0.324),
+            Fault(at_s=1326.531, kind="reboot", node=1, for_s=60.772, a=0.452, b=0.739),
+            Fault(at_s=1331.358, kind="site_cut", node=0, for_s=13.856, a=0.391, b=0.479),
+        ),
+    ),
+    "a node whose disk fails does not take a grant, and its site is cut before that is decided": Plan(
+        seed=30944,
+        nodes=3,
+        hours=0.4907,
+        broker="external",
+        sites=1,
+        heartbeat_s=30.0,
+        faults=(
+            Fault(at_s=1374.978, kind="site_cut", node=0, for_s=1.888, a=0.684, b=0.757),
+            Fault(at_s=1403.653, kind="task", for_s=6.655, a=0.379, b=0.342),
+            Fault(at_s=1667.869, kind="failing_disk", node=1, for_s=154.42, a=0.818, b=0.601),
+            Fault(at_s=1669.805, kind="task", for_s=1.475, a=0.085, b=0.455),
+            Fault(at_s=1756.431, kind="site_cut", node=2, for_s=100.154, a=0.547, b=0.64),
+        ),
+    ),
 }
 
 

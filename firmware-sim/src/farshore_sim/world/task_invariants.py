@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgspec
+from farshore_center.tasks.work import UNANSWERED
 from farshore_protocol.tasks import TaskSpec
 
 from farshore_sim.world.node import SimulatedNode
@@ -148,9 +149,9 @@ class TaskInvariants:
             if state == "done" and author == "center":
                 self._done((task, instance), epoch, run)
             elif state in ("placed", "replaced", "kept"):
+                if state == "replaced":
+                    self._replaced((task, instance), self._current.get((task, instance)))
                 self._current[task, instance] = epoch
-            if state == "replaced":
-                self._replaced((task, instance), epoch)
         self._results()
 
     def _newest_step(self) -> int:
@@ -192,28 +193,38 @@ class TaskInvariants:
                     "I9", f"{key} run {run}: accepted {accepted[0]}, stored {epoch}, of {said}"
                 )
 
-    def _replaced(self, key: Key, epoch: int) -> None:
-        """I11: whose node is where nobody can be heard stays where it is."""
+    def _replaced(self, key: Key, lost: int | None) -> None:
+        """I11: whose node is where nobody can be heard stays where it is. ``lost``: the epoch that was its
+        current one, which is not the highest where an original took its place back."""
         self._witness.counts.task_moves += 1
         spec = self._spec(key[0])
         if spec is None or spec.disconnect.silent_site != "wait":
             return
-        lost = self._store.rows(
-            "SELECT node, granted_ms FROM task_grant WHERE task = ? AND instance = ? "
-            "AND epoch < ? ORDER BY epoch DESC LIMIT 1",
+        found = self._store.rows(
+            "SELECT node, heard_ms, reason FROM task_grant "
+            "WHERE task = ? AND instance = ? AND epoch = ?",
             *key,
-            epoch,
+            lost,
         )
-        now_s = self._witness.time_s()
+        if not found or self._never_there(key, lost or 0, *found[0]):
+            return
+        node, now_s = found[0][0], self._witness.time_s()
         for cut in self._cuts:
             silent = cut.at_s <= now_s < cut.until_s
-            late = max((self._heard_s.get(node, 0.0) for node in cut.nodes), default=0.0)
-            if silent and late <= cut.at_s + LATE_S and lost and lost[0][0] in cut.well:
+            late = max((self._heard_s.get(each, 0.0) for each in cut.nodes), default=0.0)
+            if silent and late <= cut.at_s + LATE_S and node in cut.well:
                 self._witness.violated(
                     "I11",
-                    f"{key} was moved from {lost[0][0]}, though all of {cut.site} is silent since "
+                    f"{key} was moved from {node}, though all of {cut.site} is silent since "
                     f"{cut.at_s:.3f} s",
                 )
+
+    def _never_there(
+        self, key: Key, epoch: int, node: str, heard_ms: int, reason: str | None
+    ) -> bool:
+        """Whether it was lost because its node, which was heard, would not take it: that is no silence."""
+        unanswered = not heard_ms and (reason or "").startswith(UNANSWERED)
+        return unanswered and self._highest.get((node, key), 0) < epoch
 
     def _spec(self, task: str) -> TaskSpec | None:
         found = self._store.rows("SELECT spec FROM task WHERE name = ?", task)
