@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import sqlite3
 from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any
 
 import pytest
 import typer
+from farshore_center.db.tables import metadata
 from farshore_edge.database import Change, Record
+from farshore_protocol.stream import RangeSet
 from farshore_sim.cli import app
 from farshore_sim.world.clock import EPOCH_MS, WorldClock
 from farshore_sim.world.disk import Disk
@@ -17,7 +20,9 @@ from farshore_sim.world.faults import KINDS, Fault, PlanError, draw, read
 from farshore_sim.world.injector import _OF_ALL, _OF_NODES
 from farshore_sim.world.invariants import _fits
 from farshore_sim.world.loop import Owner, StandstillError, VirtualLoop
+from farshore_sim.world.restores import Restores
 from farshore_sim.world.shrink import shrink
+from farshore_sim.world.store import CenterStore
 from farshore_sim.world.task_faults import _FAULTS
 from farshore_sim.world.witness import Witness
 from world.mutants import MUTANTS, RARE
@@ -246,3 +251,50 @@ def test_only_a_copy_of_a_time_that_was_left_crosses_what_came_since() -> None:
         assert disk.crossed == {("events", epoch, 1), ("events", epoch, 2)}
 
     run(work())
+
+
+def test_only_a_copy_of_the_center_of_a_time_that_was_left_crosses() -> None:
+    store = CenterStore(time_s=lambda: 0.0, rng=random.Random(1), committed=lambda: None)
+    restores = Restores(store, Witness(time_s=lambda: 0.0))
+    key = ("node-1", "metrics", "e1")
+    stream_book = metadata.tables["stream_book"]
+
+    def knows(accepted: bytes) -> None:
+        with store.engine.begin() as connection:
+            connection.execute(stream_book.delete())
+            connection.execute(
+                stream_book.insert().values(
+                    **dict(zip(("node", "stream", "epoch"), key, strict=True)),
+                    accepted=accepted,
+                    created_ms=0,
+                    updated_ms=0,
+                )
+            )
+
+    def copied() -> sqlite3.Connection:
+        copy = store.copy()
+        assert copy is not None
+        return copy
+
+    with store.engine.begin() as connection:
+        connection.execute(
+            metadata.tables["center"].insert().values(id=1, database="d", since_ms=0)
+        )
+    knows(b"[[1,3]]")
+    oldest = copied()
+    knows(b"[[1,5]]")
+    older = copied()
+    knows(b"[[1,13]]")
+    newer = copied()
+    restores.set_back(newer, said=True)
+    restores.set_back(older, said=True)
+    knows(b"[[1,5],[12,15]]")
+    on_the_new_way = copied()
+    restores.set_back(on_the_new_way, said=True)
+    assert restores.crossed == {}, "a center that goes back on its own way"
+    restores.set_back(newer, said=True)
+    assert restores.crossed == {key: RangeSet([(6, 13)])}, "not what both ways come from"
+    restores.crossed.clear()
+    restores.set_back(oldest, said=True)
+    assert restores.crossed == {}, "a center that goes back on its own way"
+    store.close()

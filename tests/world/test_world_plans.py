@@ -106,3 +106,23 @@ def test_it_holds_now(name: str) -> None:
     assert outcome.counts.center_lives == 1 + deaths
     assert outcome.counts.records > 0
     assert not outcome.violations
+
+
+def test_copies_of_a_center_that_cross_are_let_pass() -> None:
+    """A disk gives two numbers again; a center that was set back knows nothing of that and takes
+    them; then the center is set to a newer copy, which has the first records under them."""
+    plan = Plan(
+        seed=30718,
+        nodes=1,
+        hours=0.37,
+        broker="embedded",
+        faults=(
+            Fault(at_s=780.0, kind="rewound", node=0, for_s=86.5, a=0.779, b=0.278),
+            Fault(at_s=782.0, kind="partition", node=0, for_s=279.0, a=0.213, b=0.542),
+            Fault(at_s=853.0, kind="center_restored", for_s=661.0, a=0.897, b=0.559),
+            Fault(at_s=1279.5, kind="center_restored", for_s=502.5, a=0.298, b=0.431),
+        ),
+    )
+    outcome = run_plan(plan)
+    assert outcome.counts.center_lives == 3
+    assert not outcome.violations

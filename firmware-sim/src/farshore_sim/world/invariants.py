@@ -225,9 +225,10 @@ class Invariants:
     def whole(self) -> None:
         """I1: whatever a disk remembers of having made is stored or declared lost, also where its
         seq was another record's to the center: then the books have that one, and the node's word
-        stands among the events. But of two copies that cross, the first one to arrive counts."""
+        stands among the events. But of two copies that cross, of a disk or of the center's store,
+        the first one to arrive counts."""
         told = self.books()
-        doubtful = self._doubtful()
+        doubtful, crossed = self._doubtful(), self._restores.crossed
         for node in self._nodes:
             if node.retired or not any(key[0] == node.name for key in self._witness.others):
                 continue
@@ -241,7 +242,8 @@ class Invariants:
                     if name != stream:
                         continue
                     declared = key in told and seq in told[key].lost
-                    if (name, epoch, seq) in node.disk.crossed and key in told:
+                    crosses = (name, epoch, seq) in node.disk.crossed or seq in crossed.get(key, ())
+                    if crosses and key in told:
                         others = self._witness.others.get(key, {})
                         excused |= seq in others and seq in told[key].accepted
                     if excused or declared or seq in doubtful.get(key, ()):

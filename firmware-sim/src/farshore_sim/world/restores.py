@@ -5,6 +5,7 @@ that prove a restore to the center, and that nothing of before is sent until a p
 """
 
 import sqlite3
+from collections.abc import Iterable
 
 import msgspec
 from farshore_protocol.errors import RemoteProtocolError
@@ -23,13 +24,19 @@ _BIRTH = msgspec.json.Decoder(Birth)
 
 
 class Restores:
-    """``happened``: how often. ``futures``: what the center had settled in all that was lost."""
+    """``happened``: how often. ``futures``: what the center had settled in all that was lost.
+
+    ``crossed``: what of it a copy has accepted, too, that is of a time that was left already, and
+    accepted on its own: there it may be another record, as if two centers ran with copies of one
+    store.
+    """
 
     def __init__(self, store: CenterStore, witness: Witness) -> None:
         self._store = store
         self._witness = witness
         self.happened = 0
         self.futures: dict[StreamKey, RangeSet] = {}
+        self.crossed: dict[StreamKey, RangeSet] = {}
         self._before: dict[str, int] = {}
         self._known: dict[str, int] = {}
         self._waiting: set[tuple[str, str]] = set()
@@ -47,7 +54,9 @@ class Restores:
             for ranges in settled:
                 future.update(RangeSet(msgspec.json.decode(ranges)))
         self._before = self._epochs()
-        self._store.set_back(copy)
+        shared = self._store.set_back(copy)
+        if shared is not None:
+            self._cross(shared)
         self.happened += 1
         self._known = self._epochs()
         self._waiting = set(
@@ -59,6 +68,18 @@ class Restores:
         self._told_by.clear()
         self._said = said
         self._seen_before = self._seen()
+
+    def _cross(self, shared: Iterable[sqlite3.Connection]) -> None:
+        before: dict[StreamKey, RangeSet] = {}
+        for past in shared:
+            for key, accepted in _accepted(past):
+                before.setdefault(key, RangeSet()).update(accepted)
+        for key, accepted in _accepted(self._store.raw):
+            crossed = self.crossed.setdefault(key, RangeSet())
+            for both in accepted:
+                for part in self.futures.get(key, RangeSet()).within(*both):
+                    for own in before.get(key, RangeSet()).missing(*part):
+                        crossed.add(*own)
 
     def resumed(self) -> None:
         """A person goes on: nothing is held any more."""
@@ -110,3 +131,9 @@ class Restores:
     def _seen(self) -> int:
         found = self._store.rows("SELECT count(*) FROM event WHERE kind = 'center.restored'")
         return int(found[0][0])
+
+
+def _accepted(store: sqlite3.Connection) -> Iterable[tuple[StreamKey, RangeSet]]:
+    rows = store.execute("SELECT node, stream, epoch, accepted FROM stream_book")
+    for node, stream, epoch, accepted in rows:
+        yield (node, stream, epoch), RangeSet(msgspec.json.decode(accepted))

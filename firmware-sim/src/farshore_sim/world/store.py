@@ -35,7 +35,9 @@ class CenterStore:
         self.failing_until_s = 0.0
         self.slow_until_s = 0.0
         self.slow_s = 0.0
-        self._copies: list[sqlite3.Connection] = []
+        self._past: frozenset[sqlite3.Connection] = frozenset()
+        self._copies: dict[sqlite3.Connection, frozenset[sqlite3.Connection]] = {}
+        """Each with those that were taken in its past, itself included."""
         self.raw = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         self.raw.execute("PRAGMA foreign_keys=ON")
         self.engine = create_engine("sqlite://", creator=lambda: self.raw, poolclass=StaticPool)
@@ -77,12 +79,17 @@ class CenterStore:
             return None
         copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         self.raw.backup(copy)
-        self._copies.append(copy)
+        self._past |= {copy}
+        self._copies[copy] = self._past
         return copy
 
-    def set_back(self, copy: sqlite3.Connection) -> None:
+    def set_back(self, copy: sqlite3.Connection) -> frozenset[sqlite3.Connection] | None:
+        """Of a copy of a time that was left already, for an older one: the copies that both ways
+        come from. None for one of its own past."""
         self.reset()
         copy.backup(self.raw)
+        past, self._past = self._past, self._copies[copy]
+        return None if copy in past else past & self._past
 
     def close(self) -> None:
         for copy in self._copies:
