@@ -258,3 +258,18 @@ async def test_who_has_others_pushed_out_does_not_wait_for_an_end(make_stage: Ma
     await stage.put("second", **over(600 * MB))
     await stage.step()
     assert (await stage.explained("second"))["waits"] is None
+
+
+async def test_an_instance_does_not_share_a_link_with_itself(make_stage: MakeStage) -> None:
+    """It is begun anew while what it moved before counts as under way."""
+    stage, _ = await edge_and_core(make_stage)
+    await stage.put("moving", **over(100 * MB), where="core")
+    await stage.step()
+    before = (await stage.explained("moving"))["estimate"]
+    stage.nodes["core-1"].slow = True
+    stage.away("core-1")
+    await stage.node("core-2", cores=64, group="core")
+    await stage.later(40, "cam", "core-2")
+    assert await stage.where("moving") == [("core-2", "running")]
+    after = (await stage.explained("moving"))["estimate"]
+    assert after == before, "nothing is shared"

@@ -202,7 +202,9 @@ class Books(Holdings):
             everywhere=self.nodes() if instance.avoid else (),
             deadline_s=None if deadline_ms is None else max(0.0, (deadline_ms - now_ms) / 1000),
             run_times=runs,
-            traffic=self.traffic(now_ms) if task.spec.reads or task.spec.writes else {},
+            traffic=self.traffic(now_ms, beside=instance.key)
+            if task.spec.reads or task.spec.writes
+            else {},
         )
 
     def find(

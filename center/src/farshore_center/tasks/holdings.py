@@ -134,12 +134,12 @@ class Holdings:
             for held in self.pool.on(node)
         ]
 
-    def traffic(self, now_ms: int) -> Traffic:
-        """What is still to move over each link, by those who move it."""
+    def traffic(self, now_ms: int, beside: Key) -> Traffic:
+        """What is still to move over each link, by those who move it, but for the instance itself."""
         found: dict[tuple[str, Way], list[int]] = {}
         for label in sorted(self._moving):
             left = list(self._outlooks[label].left(now_ms))
-            for each in left:
+            for each in left if key_of(label) != beside else ():
                 found.setdefault((each.node, each.way), []).append(each.size_bytes)
             if not left:
                 self._moving.discard(label)
