@@ -74,8 +74,10 @@ async def again(running: RunningCenter, name: str, spec: dict[str, Any]) -> dict
     assert (await running.http.post(f"/api/v1/tasks/{name}/start")).status_code == 200
 
     async def anew() -> bool:
-        (each,) = (await running.get(f"/tasks/{name}"))["instances"]
-        return each["epoch"] != before or bool(each["pending_reason"])
+        found = await running.get(f"/tasks/{name}")
+        (each,) = [each for each in found["instances"] if each["instance"] == 0]
+        # What was said of its last run may still stand there until it is begun anew.
+        return not found["behind"] and (each["epoch"] != before or bool(each["pending_reason"]))
 
     await until(anew, f"a new decision on {name}")
     return await decided(running, name)
