@@ -170,6 +170,7 @@ class Stage:
             standing = replace(entry.standing, online=True, boot="b")
             deadline_s = self.clock.now_s + standing.patience_s()
             entry.standing = replace(standing, deadline_s=deadline_s)
+            self.room.heard(name)
 
     def away(self, name: str) -> None:
         """It says that it goes."""

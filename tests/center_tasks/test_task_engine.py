@@ -131,6 +131,16 @@ def test_a_grant_without_an_answer_is_lost_and_its_node_avoided() -> None:
     assert found.place == engine.Place("replaced")
 
 
+def test_a_node_with_rare_heartbeats_is_not_given_up_before_it_is_heard_again() -> None:
+    """It may be cut off: nothing was heard of it since it should have answered."""
+    grant = granted(state="granted", granted_ms=10_000)
+    unheard = decide(seen(grant), world(170.0, {"n1": Sight(heard_s=99.9)}), RULES)
+    assert (unheard.grants, unheard.place, set(unheard.awaited)) == ((), None, {"n1"})
+    heard = decide(seen(grant), world(170.0, {"n1": Sight(heard_s=100.0)}), RULES)
+    assert [each.state for each in heard.grants] == ["lost"]
+    assert not heard.awaited
+
+
 def test_a_node_that_is_drained_keeps_its_batch_until_the_deadline() -> None:
     drained = {"n1": Sight(drain=Drain(until_ms=200_000))}
     view = seen(granted(), of=spec(kind="batch"))

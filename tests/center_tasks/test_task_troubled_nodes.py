@@ -1,6 +1,7 @@
 """Nodes that are heard and do not do what they are given: deaf ones, liars, those whose document is full."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -43,6 +44,43 @@ async def test_a_grant_that_an_online_node_never_answers_goes_elsewhere(
     deaf.deaf = False
     await stage.later(31)
     assert await stage.where("more") == [("n1", "running")]
+
+
+async def with_rare_heartbeats(stage: Stage) -> None:
+    """``n1`` is given what nobody else at its site has room for, and says nothing; ``far`` comes after."""
+    for name, cores in (("n1", 2), ("n2", 1)):
+        await stage.node(name, cores=cores, group="site")
+        entry = stage.registry.get(name)
+        assert entry is not None
+        entry.standing = replace(entry.standing, heartbeat_s=60.0)
+    stage.beat()
+    stage.nodes["n1"].deaf = True
+    await stage.put("web", requests=FULL, disconnect={"lost_after_s": 40.0})
+    await stage.step()
+    await stage.node("far")
+    await stage.later(31, "far")
+    assert await stage.where("web") == [("n1", "granted")]
+
+
+async def test_a_site_that_is_cut_before_it_counts_as_silent_moves_nothing(
+    make_stage: MakeStage,
+) -> None:
+    stage = await make_stage(answer_s=30.0)
+    await with_rare_heartbeats(stage)
+    for _ in range(10):
+        await stage.later(31, "far")
+    assert await stage.where("web") == [("n1", "lost")]
+    lost = [line for line in await stage.lines("web") if line[0] == "lost"]
+    assert lost == [("lost", "n1", "nothing was heard of its node")]
+
+
+async def test_a_node_with_rare_heartbeats_is_judged_when_it_is_heard(
+    make_stage: MakeStage,
+) -> None:
+    stage = await make_stage(answer_s=30.0)
+    await with_rare_heartbeats(stage)
+    await stage.later(1)
+    assert await stage.where("web") == [("far", "running")]
 
 
 async def test_it_waits_where_its_contract_does_not_replace(make_stage: MakeStage) -> None:

@@ -180,6 +180,8 @@ class Deciding:
             self._agenda.put_at_ms(look, decision.look_ms)
         if key in self._placing.waiting:
             self._agenda.put(look, world.now_s + self._settings.look_again_s)
+        for node in decision.awaited:
+            self._listening.await_([node], node)
         sites = None
         for node in {grant.node for grant in decision.view.grants.values() if not grant.final}:
             sight = world.sight(node)

@@ -17,7 +17,8 @@ class Place(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """``after``: None: it is gone for good. ``grants``: those that changed. ``look_s``: on the monotonic
-    clock, when time alone may change it; ``look_ms``: the same on the wall clock."""
+    clock, when time alone may change it; ``look_ms``: the same on the wall clock. ``awaited``: nodes whose
+    next word, whatever it is, may change it."""
 
     view: View
     after: Instance | None
@@ -26,6 +27,7 @@ class Decision:
     place: Place | None = None
     look_s: float | None = None
     look_ms: int | None = None
+    awaited: frozenset[str] = frozenset()
 
     @property
     def changed(self) -> bool:

@@ -37,6 +37,7 @@ def _decision(work: Work, *, gone: bool = False, place: Place | None = None) -> 
         place=place,
         look_s=work.look_s,
         look_ms=work.look_ms,
+        awaited=frozenset(work.awaited),
     )
 
 

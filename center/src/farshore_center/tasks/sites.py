@@ -6,6 +6,7 @@ should have spoken: a cut is noticed for each node at another moment, and the fi
 because the others have not missed a word yet.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -53,12 +54,13 @@ class Drain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
-    """A node as decisions see it. ``cut``: its silence may be that of its site's link. ``here_since_s``: it
-    is online since then, by the center's monotonic clock."""
+    """A node as decisions see it. ``cut``: its silence may be that of its site's link. By the center's
+    monotonic clock, ``here_since_s``: it is online since then; ``heard_s``: its last sign of life."""
 
     known: bool = True
     silent_since_s: float | None = None
     here_since_s: float = 0.0
+    heard_s: float = math.inf
     cut: bool = False
     drain: Drain | None = None
 
@@ -100,6 +102,7 @@ class Sites:
         return Sight(
             silent_since_s=since_s,
             here_since_s=ear.here_since_s,
+            heard_s=ear.heard_s,
             cut=since_s is not None and self.cut(node),
             drain=drain,
         )

@@ -65,6 +65,7 @@ class Work:
         self.lines: list[Line] = []
         self.look_s: float | None = None
         self.look_ms: int | None = None
+        self.awaited: set[str] = set()
 
     # Grants
 
@@ -172,17 +173,22 @@ class Work:
                 self._await_answer(each, sight)
 
     def _await_answer(self, grant: Granted, sight: Sight) -> None:
-        """Its node is there, and should say that it has it; one that asks for its lease has it."""
+        """Its node is there, and should say that it has it; one that asks for its lease has it. A node with
+        rare heartbeats may be cut off although it does not count as silent yet: it is judged when it is
+        heard after it should have answered, or by its silence."""
         if self.leased(grant):
             return
         world = self.world
         since_s = max(sight.here_since_s, world.now_s - (world.now_ms - grant.granted_ms) / 1000)
-        if world.now_s >= since_s + world.answer_s:
+        due_s = since_s + world.answer_s
+        if world.now_s < due_s:
+            self.look_at_s(due_s)
+        elif sight.heard_s < due_s:
+            self.awaited.add(grant.node)
+        else:
             self._lose(grant, "lost", f"{UNANSWERED} {world.answer_s:g} s")
             avoid = tuple(dict.fromkeys((*self.instance.avoid, grant.node)))[-MOST_AVOIDED:]
             self.instance = replace(self.instance, avoid=avoid)
-        else:
-            self.look_at_s(since_s + world.answer_s)
 
     def _lost_after_s(self, grant: Granted) -> float:
         return grant.lease_s or self.view.task.spec.disconnect.lost_after_s
