@@ -12,6 +12,7 @@ import sqlalchemy
 from center_tasks.moving_stage import Node, Stage
 from farshore_center.db.database import Database
 from farshore_center.tasks.model import grants
+from farshore_center.tasks.hearing import Moment
 from farshore_center.tasks.reports import Word
 from farshore_protocol.tasks import Grant, TaskEvent, TasksReport
 from sqlalchemy import Connection, select
@@ -160,7 +161,7 @@ class RealStage(Stage):
 
     async def say_all(self, *said: tuple[str, Any]) -> None:
         """Words of several nodes, accepted together."""
-        words = [Word(node, word, self.clock.ms()) for node, word in said]
+        words = [Word(node, word, Moment(self.clock.ms())) for node, word in said]
         await self.database.write(lambda conn: self.room.record_many(conn, words))
         self.room.reported()
 

@@ -15,6 +15,7 @@ from farshore_center.groups.tree import GroupTree
 from farshore_center.nodes import store as node_store
 from farshore_center.nodes.model import nodes
 from farshore_center.nodes.registry import Registry
+from farshore_center.tasks.hearing import Moment
 from farshore_center.tasks.reports import Word
 from farshore_center.tasks.room import TaskRoom
 from farshore_center.tasks.settings import TaskSettings
@@ -202,7 +203,7 @@ class Stage:
                     await self.say(node.name, *words)
 
     async def say(self, node: str, *words: Any) -> None:
-        said = [Word(node, word, self.clock.ms()) for word in words]
+        said = [Word(node, word, Moment(self.clock.ms())) for word in words]
         await self.database.write(lambda conn: self.room.record_many(conn, said))
         self.room.reported()
 

@@ -10,7 +10,7 @@ from typing import Any
 from center_tasks.engine_world import NODES, RULES, contract, spec, task
 from farshore_center.tasks import engine
 from farshore_center.tasks.engine import Decision, decide
-from farshore_center.tasks.hearing import hear
+from farshore_center.tasks.hearing import Moment, hear
 from farshore_center.tasks.leases import Leases
 from farshore_center.tasks.records import Granted, Instance
 from farshore_center.tasks.sites import Sight
@@ -120,7 +120,7 @@ class Played:
             at_ms=0,
             result=grant.epoch,
         )
-        found = hear(self.instance, grant, word, round(self.now_s * 1000), batch=True)
+        found = hear(self.instance, grant, word, Moment(round(self.now_s * 1000)), batch=True)
         self.accepted += [grant.epoch] if found.accepted else []
         self.instance, self.grants[grant.epoch] = found.instance, found.grant
 

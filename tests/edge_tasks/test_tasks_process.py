@@ -326,7 +326,7 @@ async def test_what_an_answer_leaves_out_is_ended_at_once(world: World) -> None:
     world.renews = False
     asked = len(world.words("lease"))
     assert world.agent is not None
-    world.agent._supervisor.link_up()
+    world.agent._supervisor.birth_said()
     await eventually(lambda: len(world.words("lease")) > asked)
     request = world.words("lease")[-1]
     for boot in ("another", request["boot"]):

@@ -306,7 +306,7 @@ class Agent:
         self._links.up(conn, self._clock.now_ms())
         self._presence.link_up(conn, self._link)
         self._courier.link_up()
-        self._supervisor.link_up()
+        self._supervisor.birth_said()
 
     def link_down(self, conn: int, reason: str) -> None:
         log.info("disconnected", extra={"conn": conn, "reason": reason})

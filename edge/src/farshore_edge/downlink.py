@@ -103,8 +103,10 @@ class Downlink:
                 word = decode(CenterStateMessage, message.payload)
                 to.courier.center_wishes(rate=word.rate, hold_s=word.hold_s)
                 to.courier.center_is(word.state == "online")
-                if word.state == "online":
-                    to.presence.saw_center(word.epoch, live=not message.retain)
+                if word.state == "online" and to.presence.saw_center(
+                    word.epoch, live=not message.retain
+                ):
+                    to.tasks.birth_said()
             case Up(kind="presence") if not message.retain:  # what was said since "online"
                 to.presence.saw_own(decode(PresenceMessage, message.payload))
 
@@ -112,6 +114,7 @@ class Downlink:
         if word.reason == UNKNOWN_NODE:
             log.info("the center does not know this node; it says its birth again")
             self._to.presence.say_birth()
+            self._to.tasks.birth_said()
             return
         log.warning(
             "the center refused a message",

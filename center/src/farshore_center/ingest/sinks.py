@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from farshore_center.events.model import Draft
 from farshore_center.ingest.arrival import Arrival
 from farshore_center.nodes import store as node_store
+from farshore_center.tasks.hearing import Moment
 from farshore_center.tasks.reports import LinkWord, Word
 from farshore_center.telemetry import store as telemetry_store
 from farshore_center.telemetry.inbox import pack
@@ -98,9 +99,13 @@ def results_write(records: Sequence[Timed], recorder: ReportRecorder) -> Write:
     return lambda connection: recorder.record_many(connection, reports)
 
 
+def _moment(arrival: Arrival, at_ms: int) -> Moment:
+    return Moment(at_ms, arrival.envelope.boot, arrival.envelope.up_ms)
+
+
 def events_write(records: Sequence[Timed], tasks: TaskRecorder) -> Write:
     words = [
-        Word(arrival.node, convert(TaskEvent, arrival.body.data), at_ms)
+        Word(arrival.node, convert(TaskEvent, arrival.body.data), _moment(arrival, at_ms))
         for arrival, at_ms, _ in records
         if isinstance(arrival.body, Event) and arrival.topic.name == "task"
     ]
@@ -143,7 +148,7 @@ def reports_write(
     }
 
     words = [
-        Word(arrival.node, arrival.body, at_ms)
+        Word(arrival.node, arrival.body, _moment(arrival, at_ms))
         for arrival, at_ms, _ in records
         if isinstance(arrival.body, TasksReport)
     ]

@@ -6,6 +6,7 @@ stores it in the transaction in which it was compared.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import orjson
 from farshore_protocol.tasks import FINAL, Held, TaskEvent
@@ -23,17 +24,48 @@ class Heard:
     accepted: bool = False
 
 
+class Moment(NamedTuple):
+    """When a node said a word: on the center's clock, and by its own, ``up_ms`` since the start ``boot`` of
+    its agent (PROTOCOL: envelope). ``""``: not known."""
+
+    at_ms: int
+    boot: str = ""
+    up_ms: int = 0
+
+
+def is_older(said: Moment, heard: Moment, boot: str | None) -> bool:
+    """Whether a word is of before the last one that was heard; words overtake each other. A node's wall
+    clock may be seconds off, and be believed for one word and not for the next, so it decides only between
+    two boots of which neither is the current one, ``boot``."""
+    if said.boot == heard.boot:
+        return (said.up_ms, said.at_ms) < (heard.up_ms, heard.at_ms)
+    if boot is not None and boot in (said.boot, heard.boot):
+        return heard.boot == boot
+    return said.at_ms < heard.at_ms
+
+
 def hear(
-    instance: Instance, grant: Granted, word: Held | TaskEvent, at_ms: int, *, batch: bool
+    instance: Instance,
+    grant: Granted,
+    word: Held | TaskEvent,
+    said: Moment,
+    *,
+    boot: str | None = None,
+    batch: bool,
 ) -> Heard:
-    """``at_ms``: of the word, on the center's clock; an older one than the last changes nothing, unless it
-    tells of an end."""
-    if grant.final or (at_ms < grant.heard_ms and word.state not in FINAL):
+    """``boot``: the current one of its node. An older word than the last changes nothing, unless it tells of
+    an end."""
+    heard_last = Moment(grant.heard_ms, grant.heard_boot, grant.heard_up_ms)
+    older = is_older(said, heard_last, boot)
+    if grant.final or (older and word.state not in FINAL):
         return Heard(instance=instance, grant=grant)
-    before = grant
+    before, at_ms = grant, said.at_ms
+    newest = heard_last if older else said
     grant = replace(
         grant,
-        heard_ms=max(at_ms, grant.heard_ms),
+        heard_ms=newest.at_ms,
+        heard_boot=newest.boot,
+        heard_up_ms=newest.up_ms,
         healthy=word.healthy,
         restarts=max(word.restarts, grant.restarts),
         exit_code=word.exit_code,

@@ -86,8 +86,8 @@ class TaskInstanceRow(SQLModel, table=True):
 
 class TaskGrantRow(SQLModel, table=True):
     """(task, instance, attempt, epoch) on a node. ``state``: of the lifecycle INSTANCE; ``want`` and
-    ``why``: what the node is told. ``heard_ms``: of when its last word is, on the center's clock.
-    ``lease_s``: 0: it runs on none."""
+    ``why``: what the node is told. ``heard_ms``: of when its last word is, on the center's clock;
+    ``heard_boot``, ``heard_up_ms``: the same on the node's. ``lease_s``: 0: it runs on none."""
 
     __tablename__ = "task_grant"
     __table_args__ = (
@@ -106,6 +106,10 @@ class TaskGrantRow(SQLModel, table=True):
     since_ms: int = Field(sa_type=BigInteger)
     granted_ms: int = Field(sa_type=BigInteger)
     heard_ms: int = Field(default=0, sa_type=BigInteger)
+    heard_boot: str = Field(default="", max_length=64, sa_column_kwargs={"server_default": ""})
+    heard_up_ms: int = Field(
+        default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"}
+    )
     ended_ms: int | None = Field(default=None, sa_type=BigInteger)
     want: str = Field(max_length=8)
     why: str | None = Field(default=None, max_length=16)

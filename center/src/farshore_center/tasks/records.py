@@ -81,6 +81,8 @@ class Granted:
     since_ms: int = 0
     granted_ms: int = 0
     heard_ms: int = 0
+    heard_boot: str = ""
+    heard_up_ms: int = 0
     ended_ms: int | None = None
     want: str = "run"
     why: str | None = None

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from farshore_center.events.model import Draft
 from farshore_center.tasks import estimates, store
 from farshore_center.tasks.hearing import (
+    Moment,
     beyond,
     hear,
     heard_document,
@@ -26,14 +27,15 @@ from farshore_center.tasks.lines import drafts_of
 from farshore_center.tasks.records import Granted, GrantKey, Instance, Key, Line, NodeTasks, Task
 
 KindsOf = Callable[[str], tuple[str, ...]]
+BootOf = Callable[[str], str | None]
 
 
 class Word(NamedTuple):
-    """A report or an event of a node; ``at_ms`` on the center's clock."""
+    """A report or an event of a node."""
 
     node: str
     said: TasksReport | TaskEvent
-    at_ms: int
+    at: Moment
 
 
 class LinkWord(NamedTuple):
@@ -64,9 +66,15 @@ class Recorder:
     """One group of words, in their order."""
 
     def __init__(
-        self, conn: Connection, words: Sequence[Word], now_ms: int, kinds_of: KindsOf
+        self,
+        conn: Connection,
+        words: Sequence[Word],
+        now_ms: int,
+        kinds_of: KindsOf,
+        boot_of: BootOf,
     ) -> None:
         self._kinds_of = kinds_of
+        self._boot_of = boot_of
         self._conn = conn
         self._words = words
         self._now_ms = now_ms
@@ -102,19 +110,19 @@ class Recorder:
     def run(self) -> Recorded:
         for word in self._words:
             if isinstance(word.said, TasksReport):
-                self._report(word.node, word.said, word.at_ms)
+                self._report(word.node, word.said, word.at)
             else:
-                self._said(word.node, word.said, word.at_ms)
+                self._said(word.node, word.said, word.at)
         self._save()
         return self.recorded
 
-    def _report(self, node: str, report: TasksReport, at_ms: int) -> None:
+    def _report(self, node: str, report: TasksReport, at: Moment) -> None:
         row = self._nodes.get(node) or NodeTasks(node=node)
         for of, epoch in highest_of(report.highest).items():
             if of in self._instances:
                 self._instances[of] = beyond(self._instances[of], epoch)
         for each in report.held:
-            self._said(node, each, at_ms)
+            self._said(node, each, at)
         if report.rev >= row.rev and row.rev:
             told = {(each.task, each.instance, each.epoch) for each in report.held}
             for key, grant in list(self._grants.items()):
@@ -123,7 +131,7 @@ class Recorder:
         self._nodes[node] = heard_document(row, report.rev)
         self.recorded.nodes.add(node)
 
-    def _said(self, node: str, word: Held | TaskEvent, at_ms: int) -> None:
+    def _said(self, node: str, word: Held | TaskEvent, at: Moment) -> None:
         key = (word.task, word.instance, word.epoch)
         grant, instance = self._grants.get(key), self._instances.get(key[:2])
         task = self._tasks.get(word.task)
@@ -131,7 +139,7 @@ class Recorder:
             self.recorded.strays += 1
             return
         batch = task.spec.kind == "batch"
-        heard = hear(instance, grant, word, at_ms, batch=batch)
+        heard = hear(instance, grant, word, at, boot=self._boot_of(node), batch=batch)
         self._grants[key] = heard.grant
         self._lines += heard.lines
         self.recorded.accepted += heard.accepted
@@ -185,8 +193,16 @@ def _itself(node: str) -> tuple[str, ...]:
     return (node,)
 
 
+def _unknown(_node: str) -> None:
+    return None
+
+
 def record_many(
-    conn: Connection, words: Sequence[Word], now_ms: int, kinds_of: KindsOf = _itself
+    conn: Connection,
+    words: Sequence[Word],
+    now_ms: int,
+    kinds_of: KindsOf = _itself,
+    boot_of: BootOf = _unknown,
 ) -> Recorded:
-    """``kinds_of``: by what a node's run times are kept, itself among it."""
-    return Recorder(conn, words, now_ms, kinds_of).run()
+    """``kinds_of``: by what a node's run times are kept, itself among it; ``boot_of``: its current boot."""
+    return Recorder(conn, words, now_ms, kinds_of, boot_of).run()

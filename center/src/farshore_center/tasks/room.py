@@ -169,7 +169,9 @@ class TaskRoom:
 
     def record_many(self, conn: Connection, words: Sequence[Word]) -> list[Draft]:
         """Accepted reports and events, inside the transaction; ``reported`` after its commit."""
-        recorded = record_many(conn, words, self._now_ms(), kinds_of=self._books.kinds_of)
+        recorded = record_many(
+            conn, words, self._now_ms(), kinds_of=self._books.kinds_of, boot_of=self._boot_of
+        )
         # A thread of the database is here; the sets are only looked into after the commit.
         self._look |= recorded.look
         self._send |= recorded.nodes
@@ -180,6 +182,10 @@ class TaskRoom:
         counts.results_refused += recorded.refused
         counts.strays += recorded.strays
         return recorded.drafts
+
+    def _boot_of(self, node: str) -> str | None:
+        entry = self._registry.get(node)
+        return None if entry is None else entry.standing.boot
 
     def record_links(self, conn: Connection, words: Sequence[LinkWord]) -> None:
         """What nodes have measured of their links, inside the transaction."""

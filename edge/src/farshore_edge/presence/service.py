@@ -106,12 +106,15 @@ class Presence:
             birth = encode(self._birth())
             self._uplink.publish(Message(topic=self._topic("birth"), payload=birth, qos=1))
 
-    def saw_center(self, epoch: str, *, live: bool) -> None:
+    def saw_center(self, epoch: str, *, live: bool) -> bool:
         """A center that came while this node was connected to the broker has not heard its birth,
-        and may know less than the one before it. ``live``: said now, not lying at the broker."""
-        if live and epoch != self._center_epoch:
+        and may know less than the one before it: then the birth is said. ``live``: said now, not lying
+        at the broker."""
+        another = live and epoch != self._center_epoch
+        if another:
             self.say_birth()
         self._center_epoch = epoch
+        return another
 
     def _birth(self) -> Birth:
         identity = self._identity()

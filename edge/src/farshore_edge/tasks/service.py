@@ -130,8 +130,9 @@ class TaskService:
         """The database is there."""
         self._there.set()
 
-    def link_up(self) -> None:
-        """The birth is said: the center is told what is here, and leases are asked for."""
+    def birth_said(self) -> None:
+        """On a new connection, or to a center that came meanwhile and may know less than the one before it:
+        it is told what is here, and leases are asked for."""
         self._renewing.hurry()
         if self._ledger.books.rev:
             self._report_due.set()
