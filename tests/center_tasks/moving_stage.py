@@ -166,12 +166,20 @@ class Stage:
     def beat(self, *names: str) -> None:
         """These are heard."""
         for name in names or self.nodes:
-            entry = self.registry.get(name)
-            assert entry is not None
-            standing = replace(entry.standing, online=True, boot="b")
-            deadline_s = self.clock.now_s + standing.patience_s()
-            entry.standing = replace(standing, deadline_s=deadline_s)
+            self._stands(name)
             self.room.heard(name)
+
+    def shown(self, name: str) -> None:
+        """A broker says of it that it is online; itself it says nothing."""
+        self._stands(name)
+        self.room.stood(name, True, True)
+
+    def _stands(self, name: str) -> None:
+        entry = self.registry.get(name)
+        assert entry is not None
+        standing = replace(entry.standing, online=True, boot="b")
+        deadline_s = self.clock.now_s + standing.patience_s()
+        entry.standing = replace(standing, deadline_s=deadline_s)
 
     def away(self, name: str) -> None:
         """It says that it goes."""

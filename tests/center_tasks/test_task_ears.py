@@ -63,3 +63,34 @@ async def test_only_what_runs_at_a_silent_node_is_loaded_and_it_is_lost_in_time(
     assert {*loaded} == {*there}
     assert "n1" not in {node for node, _ in await stage.where("web")}
     assert [state for _, state in await stage.where("web")] == ["running"] * 10
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["the same center", "a center that begins"])
+async def test_what_a_broker_says_of_a_silent_node_does_not_end_its_silence(
+    make_stage: MakeStage, again: bool
+) -> None:
+    """It says "online" to a center that connects, until it notices that the connection is dead."""
+    stage = await make_stage()
+    await stage.node("n1", group="site")
+    await stage.node("n2", group="site", cores=1)
+    contract = {"on_disconnect": "stop", "lost_after_s": 12.0}
+    await stage.put("web", requests={"cpu_cores": 2.0}, disconnect=contract)
+    await stage.step()
+    await stage.node("far")
+    for _ in range(12):
+        await stage.later(BEAT_S, "far")
+    assert await stage.where("web") == [("n1", "lost")]
+    for name in ("n1", "n2"):
+        stage.away(name)
+    if again:
+        stage.make_room()
+        await stage.room.start()
+        stage.room.stood("far", True, False)
+    for _ in range(12):
+        for name in ("n1", "n2"):
+            stage.shown(name)
+        await stage.later(1.0, "far")
+    assert await stage.where("web") == [("n1", "lost")]
+    stage.beat("n1")
+    await stage.step()
+    assert [state for _, state in await stage.where("web")] == ["running"]

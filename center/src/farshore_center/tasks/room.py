@@ -127,10 +127,9 @@ class TaskRoom:
     # What happens elsewhere in the center
 
     def heard(self, node: str) -> None:
-        """Any message of a node."""
-        if self._listening.awaits:
-            for silent in sorted(self._listening.heard(node)):
-                self.runner.look_at_node(silent)
+        """Any message of a node but one of presence."""
+        for silent in sorted(self._listening.heard(node)):
+            self.runner.look_at_node(silent)
 
     def stood(self, node: str, online: bool, told: bool) -> None:
         """Its presence changed; ``told``: by its own word or its will."""
