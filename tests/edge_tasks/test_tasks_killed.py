@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -64,6 +65,28 @@ async def test_a_killed_agents_task_is_taken_up_and_not_begun_again(
     await eventually(lambda: kept(agents)["signal"] == "SIGKILL")
     await eventually(lambda: note.read_text().count("\n") == 2)
     await eventually(lambda: kept(agents)["restarts"] == 1)
+
+
+async def test_a_run_that_its_agent_had_no_time_to_write_down_is_taken_up(
+    agents: Agents, bench: Bench, tmp_path: Path
+) -> None:
+    """Its books are a quarter of a second behind what it does."""
+    note, go = tmp_path / "starts", tmp_path / "go"
+    script = f"echo $$ >> {note}; while ! [ -e {go} ]; do sleep 0.02; done"
+    once = {"kind": "batch", "restart": {"policy": "never"}}
+    agent = await given(agents, bench, grant(argv=["sh", "-c", script], **once))
+    await agents.ended(agent, signal.SIGKILL)
+    ((name, body),) = agents.rows("SELECT id, body FROM task")
+    early = {**orjson.loads(body), "state": "received", "runs": 0, "trace": None, "pid": None}
+    with sqlite3.connect(tmp_path / "agent.db") as books:
+        books.execute("UPDATE task SET body = ? WHERE id = ?", (orjson.dumps(early), name))
+    books.close()
+    agents.start(NOWHERE)
+    log = tmp_path / "agent.log"
+    await eventually(lambda: "a task is taken up" in log.read_text())
+    go.touch()
+    await eventually(lambda: kept(agents)["state"] == "succeeded")
+    assert note.read_text().count("\n") == 1
 
 
 async def test_how_it_ended_while_no_agent_lived_is_known(

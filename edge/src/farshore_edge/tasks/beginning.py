@@ -131,14 +131,15 @@ class Beginning:
     # After an agent's death
 
     async def taken_up(self) -> Begun | None:
-        """What an earlier agent has begun of it."""
+        """What an earlier agent has begun of it; what it did in its last quarter of a second
+        (``account.QUIET_S``) may not stand in its books."""
         account, kept = self._account, self._account.kept
-        if kept.state == "received":
-            return None
         try:
             work = self._office.work(kept.grant, kept.cpus)
             self._office.folders.make(kept.id)
         except (DriverError, OSError) as exc:
+            if kept.state == "received":
+                return None  # there it is told
             why = f"what the agent before had begun can't be taken up: {exc}"
             account.fail("not_taken_up", why)
             return None
@@ -158,7 +159,8 @@ class Beginning:
         account, office, kept = self._account, self._office, self._account.kept
         log.info("a task is taken up", extra={"task": kept.id, "pid": found.pid})
         for state in ("preparing", "starting"):
-            if account.kept.state in ("preparing", "backing_off") and account.kept.state != state:
+            before = account.kept.state
+            if before in ("received", "preparing", "backing_off") and before != state:
                 account.move(state)
         account.kept = replace(account.kept, trace=dict(found.trace), pid=found.pid)
         ago_s = max(0.0, (office.now_ms() - kept.at_ms) / 1000)
