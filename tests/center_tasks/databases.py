@@ -11,8 +11,8 @@ import pytest
 import sqlalchemy
 from center_tasks.moving_stage import Node, Stage
 from farshore_center.db.database import Database
-from farshore_center.tasks.model import grants
 from farshore_center.tasks.hearing import Moment
+from farshore_center.tasks.model import grants
 from farshore_center.tasks.reports import Word
 from farshore_protocol.tasks import Grant, TaskEvent, TasksReport
 from sqlalchemy import Connection, select

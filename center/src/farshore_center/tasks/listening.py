@@ -12,7 +12,6 @@ from collections.abc import Set as AbstractSet
 from farshore_center.nodes.registry import NodeEntry, Registry
 from farshore_center.tasks.sites import Ear, Sites
 
-
 _NOBODY: frozenset[str] = frozenset()
 
 
