@@ -263,6 +263,48 @@ async def test_a_disk_that_went_back_begins_a_new_epoch() -> None:
     assert third.outbox.heads()["events"].epoch == "drawn2"
 
 
+async def test_a_link_that_comes_anew_while_an_epoch_ends() -> None:
+    """What the center answered on the one before is no answer any more, and who had to wait for the new
+    epoch, which did not begin, waits for the next."""
+    database = FailingDatabase()
+    node = Node(database)
+    await node.outbox.recover()
+    node.courier.link_up()
+    epoch = node.outbox.heads()["events"].epoch
+    ahead = StreamAck(epoch=epoch, head=9, ranges=((1, 9),))
+    database.gate.clear()
+    writing = asyncio.create_task(node.event("one"))
+    await asyncio.sleep(0)
+
+    async def answers() -> None:
+        """One at once after the other, as they wait in a queue; the disk is slow again."""
+        await node.answer(ahead)
+        database.gate.clear()
+        await node.answer(ahead)
+
+    answering = asyncio.create_task(answers())
+    await asyncio.sleep(0)
+    waiting = asyncio.create_task(node.event("two"))
+    await asyncio.sleep(0)
+    node.courier.link_down()
+    node.courier.link_up()
+    database.gate.set()
+    await writing
+    await eventually(lambda: not database.gate.is_set())
+    for _ in range(10):  # whoever was woken meanwhile goes as far as it can
+        await asyncio.sleep(0)
+    database.gate.set()
+    async with asyncio.timeout(30):
+        await asyncio.gather(waiting, answering)
+    assert node.outbox.heads()["events"].epoch == "drawn1"
+    await node.courier._carry()
+    words = [word["data"].get("word") for word in node.sent]
+    assert sorted(filter(None, words)) == ["one", "two"]
+    assert {word["epoch"] for word in node.sent} == {"drawn1"}
+    assert sorted(word["seq"] for word in node.sent) == list(range(1, len(words) + 1))
+    assert node.outbox.outage() is None
+
+
 async def test_an_agent_that_was_never_answered_leaves_its_doubt_to_the_next_one() -> None:
     database = FailingDatabase()
     first = Node(database)

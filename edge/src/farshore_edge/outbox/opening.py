@@ -61,9 +61,9 @@ class Opening:
         """The heads of a start that the disk does not know to be answered: the next start will call
         it a journey in time when the center knows more than these."""
         self._rewound: SetAside | None = None
-        self.steady = asyncio.Event()
+        self._steady = asyncio.Event()
         """Not set while an epoch ends: nobody gets a seq of it any more."""
-        self.steady.set()
+        self._steady.set()
         self._answered = asyncio.Event()
         self.gate = Gate({}, {})
         self.absent: DiskError | None = None
@@ -164,6 +164,11 @@ class Opening:
         for name in self._streams:
             self._sender.hold(name, above=self._doubt.get(name))
 
+    async def until_steady(self) -> None:
+        """Who was woken because an epoch had ended looks again: another may be ending now."""
+        while not self._steady.is_set():
+            await self._steady.wait()
+
     async def until_answered(self) -> SetAside | None:
         """Before it what this disk remembers may be less than what was; told once that it is."""
         await self._answered.wait()
@@ -177,11 +182,13 @@ class Opening:
         return told if sure else min(told, self._before[name])
 
     async def _turned(self) -> bool:
-        self.steady.clear()
+        self._steady.clear()
         try:
             await self._at_rest()
             if self._draw_epoch is None or self._journal.outage() is not None:
                 return False
+            if not self.gate.whole:
+                return False  # that connection is gone: it is asked anew on the next
             turn = turned(
                 self._database,
                 self._sender,
@@ -198,7 +205,7 @@ class Opening:
             log.error("a new epoch can't be begun", extra={"error": str(exc)})
             return False
         finally:
-            self.steady.set()
+            self._steady.set()
         self._go_on(turn)
         return True
 

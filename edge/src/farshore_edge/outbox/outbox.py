@@ -117,7 +117,7 @@ class Outbox:
             now=now,
             buffer=buffer,
             writable=lambda: self._journal.outage() is None,
-            steady=self._opening.steady.wait,
+            steady=self._opening.until_steady,
             start=self._durable.start,
         )
         self._settling = Settling(
@@ -172,7 +172,7 @@ class Outbox:
             if tasks:
                 self._durable.start(Change(tasks=tasks))
             return self.say_from_memory(stream, path, body, timing=timing, commands=commands)
-        await self._opening.steady.wait()
+        await self._opening.until_steady()
         if stream == METRICS:
             if await self._held.reserved():
                 return self._hold(path, body, timing)
@@ -187,7 +187,7 @@ class Outbox:
         """Records that become durable together; the last one's seq. Otherwise as ``append``."""
         if self._opening.absent is not None:
             return max((self.say_from_memory(stream, path, body) for body in bodies), default=0)
-        await self._opening.steady.wait()
+        await self._opening.until_steady()
         return await self._durable.append(stream, path, bodies, self._now(), ()) if bodies else 0
 
     # Memory first

@@ -97,6 +97,11 @@ class Gate:
                 continue
             if word.head is not None or now_s - self._up_s >= WITHOUT_HEAD_S:
                 self._answers[stream] = word
+        return self.whole
+
+    @property
+    def whole(self) -> bool:
+        """Whether the center has answered for every stream."""
         return self._answers.keys() >= set(STREAMS)
 
     def rewound(self) -> bool:
