@@ -73,7 +73,7 @@ async def test_a_run_that_its_agent_had_no_time_to_write_down_is_taken_up(
     """Its books are a quarter of a second behind what it does."""
     note, go = tmp_path / "starts", tmp_path / "go"
     script = f"echo $$ >> {note}; while ! [ -e {go} ]; do sleep 0.02; done"
-    once = {"kind": "batch", "restart": {"policy": "never"}}
+    once: dict[str, Any] = {"kind": "batch", "restart": {"policy": "never"}}
     agent = await given(agents, bench, grant(argv=["sh", "-c", script], **once))
     await agents.ended(agent, signal.SIGKILL)
     ((name, body),) = agents.rows("SELECT id, body FROM task")
