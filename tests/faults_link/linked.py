@@ -55,12 +55,13 @@ class Linked:
         items = found["items"] if found else []
         return {item["stream"]: item for item in items if item["current"]}
 
-    def stored(self) -> list[int]:
-        """The first instants of its batches at the center, in the order of their arrival."""
+    def stored(self) -> dict[int, int]:
+        """The first instants of its batches at the center, by number in the order of their arrival; of those
+        that the history has not taken yet."""
         uri = f"file:{self.center.data / 'center.db'}?mode=ro"
-        rows = "select t0_ms from telemetry_batch where node = ? order by id"
+        rows = "select id, t0_ms from telemetry_batch where node = ? order by id"
         with contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
-            return [t0_ms for (t0_ms,) in database.execute(rows, [self.name])]
+            return dict(database.execute(rows, [self.name]).fetchall())
 
     async def accepted(self) -> int:
         book = (await self.books()).get("metrics")
