@@ -5,8 +5,11 @@ from collections.abc import Sequence
 import pytest
 from edge.edge_bench import FailingDatabase
 from farshore_edge.database import Loss
+from farshore_edge.outbox import BufferSettings, Outbox
+from farshore_edge.outbox.envelope import Timing
 from farshore_edge.outbox.reasons import LOST_BY_THE_CENTER, NOT_KEPT, reasons
 from farshore_edge.presence import CenterMemory
+from farshore_protocol.stream import Sender
 
 
 def line(first: int, last: int, reason: str = "quota", epoch: str = "e1") -> Loss:
@@ -69,3 +72,22 @@ async def test_the_newest_mark_is_kept_and_written_once_in_a_while() -> None:
     await memory.obeyed(("db", "two", 2), answer=True)  # a restored center counts from further back
     assert memory.mark == ("db", "two", 2)
     assert CenterMemory(disk, now_s=lambda: 0.0).mark == ("db", "one", 6)
+
+
+async def test_what_is_deleted_because_of_a_mark_is_deleted_with_it() -> None:
+    """A power loss between them would leave a restored center without the only evidence."""
+    disk, mark = FailingDatabase(), ("db", "one", 7)
+    sender = Sender()
+    outbox = Outbox(
+        disk,
+        sender,
+        now=lambda: Timing(boot="b", up_ms=1, ts=1, synced=False),
+        max_bytes=1 << 20,
+        woken=lambda: None,
+        buffer=BufferSettings(settle_s=0.0),
+        obeyed=lambda: mark,
+    )
+    seq = await outbox.append("events", "evt/x", {"data": {}})
+    assert disk.center() is None
+    await outbox.acknowledged("events", outbox.heads()["events"].epoch, [(seq, seq)])
+    assert (disk.records("events", [seq]), disk.center()) == ({}, mark)

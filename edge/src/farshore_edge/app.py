@@ -132,6 +132,7 @@ class Agent:
             quotas=settings.quotas,
             draw_epoch=self._ids.epoch,
             asks=True,
+            obeyed=lambda: self._center.mark,
         )
         self._courier = Courier(
             node=settings.node,

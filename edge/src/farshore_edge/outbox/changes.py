@@ -15,6 +15,7 @@ def joined(*changes: Change) -> Change:
         marks=[mark for change in changes for mark in change.marks],
         tasks=[tasks for change in changes for tasks in change.tasks],
         aside=next((change.aside for change in reversed(changes) if change.aside), None),
+        center=next((change.center for change in reversed(changes) if change.center), None),
         unanswered=next(
             (c.unanswered for c in reversed(changes) if c.unanswered is not None), None
         ),

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from farshore_protocol.messages import Queue, StreamHead
+from farshore_protocol.messages import CenterMark, Queue, StreamHead
 from farshore_protocol.stream import RangeSet, Sender
 
 from farshore_edge.database import (
@@ -57,11 +57,13 @@ class Outbox:
         quotas: Mapping[str, Quota] | None = None,
         draw_epoch: Callable[[], str] | None = None,
         asks: bool = False,
+        obeyed: Callable[[], CenterMark | None] = lambda: None,
     ) -> None:
         """``now`` stamps records; ``woken`` is called when there is something new to send.
 
         ``draw_epoch``: for what is said while the disk can't be written; without it nothing is.
         ``asks``: nothing is sent before the center has answered how far it knows the streams.
+        ``obeyed``: the mark of the center that acknowledged last.
         """
         self._database = database
         self._sender = sender
@@ -121,7 +123,10 @@ class Outbox:
             start=self._durable.start,
         )
         self._settling = Settling(
-            self._journal, settle_s=buffer.settle_s, spawn=self._durable.spawn
+            self._journal,
+            settle_s=buffer.settle_s,
+            spawn=self._durable.spawn,
+            obeyed=obeyed,
         )
 
     # Starting

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from farshore_protocol.messages import CenterMark
 from farshore_protocol.stream import RangeSet
 
 from farshore_edge.database import Change
@@ -18,8 +19,12 @@ class Settling:
         *,
         settle_s: float,
         spawn: Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"],
+        obeyed: Callable[[], CenterMark | None],
     ) -> None:
-        """``settle_s``: how long acknowledged records may wait to be deleted together."""
+        """``settle_s``: how long acknowledged records may wait to be deleted together. ``obeyed``: the mark
+        of the center that has acknowledged; it is written with what is deleted by its word, or a power
+        loss could take the evidence and leave the deletion."""
+        self._obeyed = obeyed
         self._journal = journal
         self._settle_s = settle_s
         self._spawn = spawn
@@ -43,7 +48,7 @@ class Settling:
                         await self._hurry.wait()
             gone, self._gone = self._gone, {}
             ranges = [(stream, a, b) for stream, parts in gone.items() for a, b in parts]
-            await self._journal.write(Change(settled=ranges))
+            await self._journal.write(Change(settled=ranges, center=self._obeyed()))
 
     def hurry(self) -> None:
         """Nothing waits to be deleted together any more."""

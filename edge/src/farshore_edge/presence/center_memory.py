@@ -1,7 +1,8 @@
 """Which center this node has obeyed last, and how far that had come.
 
-Kept in memory with every acknowledgement and on the disk once in a while: it is evidence, by which
-a center that was restored from a backup finds out that it was. It decides nothing.
+Kept in memory with every acknowledgement, on the disk with what is deleted because of it
+(``outbox/settling.py``), and once in a while: it is evidence, by which a center that was restored from a
+backup finds out that it was. It decides nothing.
 """
 
 import contextlib
