@@ -16,6 +16,7 @@ from farshore_sim.world import world
 from farshore_sim.world.clock import BOOT_S, WorldClock
 from farshore_sim.world.faults import KINDS, Fault, Plan, draw
 from farshore_sim.world.loop import Owner, VirtualLoop
+from farshore_sim.world.lost_leases import LostLeases
 from farshore_sim.world.task_faults import _FAULTS
 from farshore_sim.world.task_specs import name_of, spec_of
 from farshore_sim.world.workshop import WorldDriver, WorldRun, WorldWorkshop
@@ -91,6 +92,34 @@ def test_a_lease_that_its_line_cannot_carry_is_tried_less_and_less(monkeypatch: 
     assert 5 < outcome.counts.task_runs_leased < 15
     monkeypatch.setattr(Rules, "pause_ms", lambda _self, _failures: 0)
     assert run_plan(SLOW).counts.task_runs_leased > 100, "it begins and ends all the time"
+
+
+LOST = Plan(
+    seed=40051,
+    nodes=3,
+    hours=0.0121,
+    broker="embedded",
+    sites=1,
+    heartbeat_s=30.0,
+    quota_bytes=4000,
+    memory_first=True,
+    faults=(
+        Fault(at_s=9.611, kind="task", for_s=24.073, a=0.18, b=0.484),
+        Fault(at_s=16.212, kind="center_restored", for_s=142.477, a=0.492, b=0.739),
+        Fault(at_s=33.735, kind="task", a=0.216, b=0.325),
+    ),
+)
+"""A backup that lacks a task with a lease; another one of its name without one is put after the restore."""
+
+
+def test_a_lease_that_no_restored_center_can_know_of_is_excused_and_counted(
+    monkeypatch: Patch,
+) -> None:
+    outcome = run_plan(LOST)
+    assert (outcome.violations, outcome.counts.task_overlaps_excused) == ((), 1)
+    # Not because of the restore alone: one that it could know of is none.
+    monkeypatch.setattr(LostLeases, "_leases", lambda _self: {})
+    assert {each.invariant for each in run_plan(LOST).violations} == {"I10"}
 
 
 # Plans

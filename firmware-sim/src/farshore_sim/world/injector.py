@@ -240,6 +240,7 @@ class Injector:
             return
         self._center.crash(_broker_s(fault))
         said = fault.b < SAID
+        self._task_invariants.leave()
         self._restores.set_back(copy, said=said)
         self._task_invariants.set_back()
         self._center.restored = said

@@ -13,6 +13,7 @@ import msgspec
 from farshore_center.tasks.work import UNANSWERED
 from farshore_protocol.tasks import TaskSpec
 
+from farshore_sim.world.lost_leases import LostLeases
 from farshore_sim.world.node import SimulatedNode
 from farshore_sim.world.store import CenterStore
 from farshore_sim.world.witness import Witness
@@ -79,6 +80,7 @@ class TaskInvariants:
         self._step = 0
         self._cuts: list[SiteCut] = []
         self._heard_s: dict[str, float] = {}
+        self._lost_leases = LostLeases(store)
 
     # Nodes
 
@@ -91,7 +93,11 @@ class TaskInvariants:
         others = self._running.setdefault(key, [])
         for other in others:
             # The contract of the earlier grant counts: the task may have been changed since.
-            if min(other, run, key=lambda each: each.epoch).leased or other.node == run.node:
+            harms = min(other, run, key=lambda each: each.epoch).leased or other.node == run.node
+            if harms and self._lost_leases.excuse(run, other):
+                counts.task_overlaps_excused += 1
+                self._witness.note("excused", run, other)
+            elif harms:
                 self._witness.violated("I10", f"{run} began while {other} was at work")
         others.append(run)
         before = self._highest.get((run.node, key), 0)
@@ -122,8 +128,13 @@ class TaskInvariants:
 
     # The center
 
+    def leave(self) -> None:
+        """The store is about to be set back."""
+        self._lost_leases.leave()
+
     def set_back(self) -> None:
         """The store is what it was some time before: what was accepted since is not known any more."""
+        self._lost_leases.left()
         self._step = self._newest_step()
         self._accepted = {}
         self._current = {

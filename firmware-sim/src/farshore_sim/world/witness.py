@@ -45,6 +45,7 @@ class Counts:
     task_runs_leased: int = 0
     task_results: int = 0
     task_moves: int = 0
+    task_overlaps_excused: int = 0
 
 
 @dataclass(slots=True)
