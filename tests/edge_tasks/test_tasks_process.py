@@ -169,8 +169,8 @@ async def test_a_newer_grant_begins_after_the_older_one_has_ended(
 ) -> None:
     await world.up()
     note = tmp_path / "note"
-    script = f"echo +$FARSHORE_EPOCH >> {note}; "
-    script += f"trap 'sleep 0.3; echo -$FARSHORE_EPOCH >> {note}; exit' TERM; "
+    script = f"trap 'sleep 0.3; echo -$FARSHORE_EPOCH >> {note}; exit' TERM; "
+    script += f"echo +$FARSHORE_EPOCH >> {note}; "
     script += "while :; do sleep 0.02; done"
     world.give(1, grant(argv=["sh", "-c", script], epoch=10, stop_grace_s=60))
     await eventually(note.exists)
