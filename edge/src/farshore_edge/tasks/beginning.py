@@ -139,7 +139,7 @@ class Beginning:
             self._office.folders.make(kept.id)
         except (DriverError, OSError) as exc:
             if kept.state == "received":
-                return None  # there it is told
+                return None  # ``begin`` fails the same way, and tells it
             why = f"what the agent before had begun can't be taken up: {exc}"
             account.fail("not_taken_up", why)
             return None
