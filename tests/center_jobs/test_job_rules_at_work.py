@@ -1,8 +1,13 @@
 """The rules of a job in a whole center: time, windows, budgets, gates, following, cron."""
 
+import asyncio
 from typing import Any
 
-from center_jobs.stage import Stage, doubled, told
+import pytest
+from center_jobs.stage import DEADLINE_S, Stage, doubled, told
+from farshore_center.jobs.record import Record
+from farshore_center.jobs.state import Facts
+from farshore_center.jobs.surroundings import Surroundings
 from farshore_center.telemetry.samples import Batch
 
 ONE_BY_ONE = {"waves": {"sizes": [1]}}
@@ -70,6 +75,27 @@ async def test_a_window_is_open_in_the_nodes_own_time_zone(stage: Stage) -> None
     await stage.until_that(job, lambda f: "2023-11-15T07:00:00" in (f["waits_for"] or ""))
     stage.advance(9 * 3600)
     await stage.birth("utc0000")  # it was silent for hours, and may be held for offline
+    await stage.until(job, "succeeded")
+
+
+async def test_a_window_that_opens_while_the_center_looks_is_not_missed(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gather = Surroundings.gather
+    opens = asyncio.Event()
+
+    async def slow(self: Surroundings, record: Record, *more: Any) -> Facts:
+        facts = await gather(self, record, *more)
+        if record.job.wave == 1 and not opens.is_set():  # its next step is to wait for the window
+            opens.set()
+            stage.clock.advance(9 * 3600)
+        return facts
+
+    monkeypatch.setattr(Surroundings, "gather", slow)
+    await stage.fleet(1)
+    job = await stage.make(rules={"windows": [{"cron": "0 7 * * *", "duration_s": 3600}]})
+    await asyncio.wait_for(opens.wait(), DEADLINE_S)
+    await stage.birth("n0000")
     await stage.until(job, "succeeded")
 
 

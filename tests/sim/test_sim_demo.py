@@ -46,7 +46,13 @@ async def demo(folder: Path, *arguments: str, **environment: str) -> AsyncIterat
 def children(program: Started) -> dict[str, psutil.Process]:
     """By name; a script's name is its own, not its interpreter's."""
     found = psutil.Process(program.process.pid).children(recursive=True)
-    return {Path(each.cmdline()[1]).name: each for each in found if len(each.cmdline()) > 1}
+    named: dict[str, psutil.Process] = {}
+    for each in found:
+        with contextlib.suppress(psutil.NoSuchProcess):  # it may end while it is looked at
+            line = each.cmdline()
+            if len(line) > 1:
+                named[Path(line[1]).name] = each
+    return named
 
 
 def nothing_left(folder: Path, *processes: psutil.Process) -> bool:

@@ -44,7 +44,7 @@ class JobRoom:
     ) -> None:
         settings = settings or JobSettings()
         counts = JobCounts()
-        surroundings = Surroundings(database, registry, groups.selection, latest, now_ms=now_ms)
+        surroundings = Surroundings(database, registry, groups.selection, latest)
         maker = Maker(
             events,
             groups.selection,

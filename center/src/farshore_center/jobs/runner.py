@@ -193,8 +193,9 @@ class Runner:
         """Whether there may be another one at once."""
         record = loaded.record
         nodes = heard(loaded.nodes, loaded.words)
-        snapshot = snapshot_of(record, nodes, await self._surroundings.gather(record, nodes))
         now_ms = self._now_ms()
+        facts = await self._surroundings.gather(record, nodes, now_ms)
+        snapshot = snapshot_of(record, nodes, facts)
         actions = [explained(each, loaded) for each in plan(snapshot, now_ms)]
         if not actions:
             await self._judge(record, snapshot, now_ms)

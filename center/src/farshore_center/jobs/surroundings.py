@@ -1,6 +1,6 @@
 """The world around a job, gathered for one step: places, windows, disruptions, members, gates."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 from zoneinfo import ZoneInfo
@@ -45,14 +45,11 @@ class Surroundings:
         registry: Registry,
         selection: Choose,
         latest: Latest,
-        *,
-        now_ms: Callable[[], int],
     ) -> None:
         self._database = database
         self._registry = registry
         self._selection = selection
         self._latest = latest
-        self._now_ms = now_ms
 
     def known(self, nodes: AbstractSet[str]) -> frozenset[str]:
         return frozenset(node for node in nodes if self._registry.get(node) is not None)
@@ -73,8 +70,10 @@ class Surroundings:
             for budget in rules.budgets
         }
 
-    async def gather(self, record: Record, nodes: Sequence[NodeRecord]) -> Facts:
-        rules, now_ms = record.job.rules, self._now_ms()
+    async def gather(self, record: Record, nodes: Sequence[NodeRecord], now_ms: int) -> Facts:
+        """``now_ms``: the step's one instant. With a later one of its own, what opens in between would
+        count as closed, and nobody would look again when it opens: that is past."""
+        rules = record.job.rules
         out = await self._disrupted(record.id, now_ms) if rules.budgets else frozenset()
         # A budget counts whoever is disrupted, whether the job means him or not.
         names = {each.each.node for each in nodes} | out
