@@ -1,6 +1,5 @@
 """The bench with real processes: a short measurement, and that nothing stays behind."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -57,12 +56,7 @@ def test_when_it_is_ended_it_ends_all_that_it_started() -> None:
         for line in bench.stderr:
             if "an agent is connected" in line:
                 break
-        parent_of = {
-            int(name): proc.parse_parent(Path(f"/proc/{name}/stat").read_text())
-            for name in os.listdir("/proc")
-            if name.isdigit()
-        }
-        started = proc.descendants(bench.pid, parent_of)
+        started = proc.descendants(bench.pid, proc.parents())
         assert len(started) == 2  # a center and an agent
         bench.send_signal(signal.SIGTERM)
         _, rest = bench.communicate(timeout=DEADLINE_S)

@@ -7,17 +7,21 @@ import orjson
 from edge.edge_bench import FailingDatabase, eventually, seeded_ids, timing
 from farshore_edge.database import MemoryDatabase
 from farshore_edge.outbox import Courier, Outbox
+from farshore_edge.outbox.quota import Quota
 from farshore_edge.outbox.rewind import REWOUND
+from farshore_edge.outbox.room import QUOTA
 from farshore_protocol.clock import ManualClock
 from farshore_protocol.link import Message
-from farshore_protocol.stream import STREAMS, Sender, StreamAck
+from farshore_protocol.stream import STREAMS, Book, RangeSet, Sender, StreamAck
 from farshore_protocol.telemetry import inflate
 
 
 class Node:
     """An outbox with its courier on a database that others may have used before."""
 
-    def __init__(self, database: FailingDatabase, seed: int = 1) -> None:
+    def __init__(
+        self, database: FailingDatabase, seed: int = 1, quota: Quota | None = None
+    ) -> None:
         self.clock = ManualClock()
         self.sent: list[dict[str, Any]] = []
         self.births = self.woken = 0
@@ -29,6 +33,7 @@ class Node:
             max_bytes=1 << 20,
             woken=self._wake,
             draw_epoch=lambda: f"drawn{seed}",
+            quotas={} if quota is None else {"events": quota},
             retry_s=0.01,
             asks=True,
         )
@@ -151,6 +156,50 @@ async def test_a_disk_that_went_back_begins_a_new_epoch() -> None:
     third = Node(database, seed=3)
     await third.outbox.recover()
     assert third.outbox.heads()["events"].epoch == "drawn2"
+
+
+async def test_what_was_given_up_before_the_disk_was_found_out_has_numbers_of_its_own() -> None:
+    """The center has other records under those that it had, and would never count it."""
+    database = FailingDatabase()
+    first = Node(database)
+    await first.outbox.recover()
+    first.courier.link_up()
+    epoch = first.outbox.heads()["events"].epoch
+    await first.answer(StreamAck(epoch=epoch, head=0))
+    await first.event("kept")
+
+    node = Node(database, seed=2, quota=Quota(max_bytes=1 << 20, max_records=4, max_age_s=1e9))
+    await node.outbox.recover()
+    for number in range(2, 12):
+        await node.event(f"{number}")
+    gone = RangeSet((line.first, line.last) for line in node.outbox.losses())
+    assert gone.within(1, 4) == [(1, 4)]
+    node.courier.link_up()
+    await node.answer(StreamAck(epoch=epoch, head=4, ranges=((2, 3),)))
+
+    book, again = Book(), []
+    head = node.outbox.heads()["events"].head
+    for seq in range(1, head + 1):
+        record = node.outbox.record("events", seq)
+        if record is not None:
+            assert book.accept(seq)
+            data = orjson.loads(inflate(record.payload))["data"]
+            again += [data] if "was" in data else []
+    (word,) = again
+    assert (word["reason"], word["was"]) == (QUOTA, {"epoch": epoch, "range": [2, 4]})
+    first_seq, last_seq = word["range"]
+    assert book.declare_lost(first_seq, last_seq) == [(first_seq, last_seq)], "nobody else's"
+    assert book.complete()
+    assert book.head == head
+    lines = [(line.epoch, line.first, line.last, line.reason) for line in node.outbox.losses()]
+    assert ("drawn2", first_seq, last_seq, QUOTA) in lines
+    await node.courier._carry()
+    assert not any(first_seq <= each["seq"] <= last_seq for each in node.sent)
+
+    # The next start goes on behind them.
+    third = Node(database, seed=3)
+    await third.outbox.recover()
+    assert third.outbox.heads()["events"].head == head
 
 
 async def test_a_link_that_comes_anew_while_an_epoch_ends() -> None:

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 
 import pytest
 from edge.edge_bench import timing
+from farshore_edge.database import Loss
 from farshore_edge.outbox.envelope import seal
-from farshore_edge.outbox.rewind import Gate, fate, resealed
+from farshore_edge.outbox.rewind import Gate, fate, given_up, resealed
 from farshore_protocol.clock import ManualClock
 from farshore_protocol.stream import STREAMS, Book, RangeSet, StreamAck
 from farshore_protocol.stream.model import MAX_RANGES
@@ -81,6 +82,30 @@ def test_what_an_answer_of_many_ranges_leaves_open_is_declared_and_not_sent() ->
     found = fate([(10, 10), (1_990, 1_990)], word, before=1_995, began=1_995)
     assert found.again.pairs() == [(1_990, 1_990)]
     assert 10 in found.lost
+
+
+@given(
+    lines=st.lists(
+        st.tuples(st.sampled_from(["quota", "thinned", "died"]), SEQS, st.integers(0, 9))
+    ),
+    above=st.integers(0, 40),
+    known=st.integers(0, 40),
+)
+def test_what_was_given_up_is_said_once_where_the_center_has_others(
+    lines: list[tuple[str, int, int]], above: int, known: int
+) -> None:
+    ledger = [
+        Loss(stream="events", epoch=epoch, first=first, last=first + more, reason=reason, at_ms=0)
+        for reason, first, more in lines
+        for epoch in ("e", "other")[: 1 + first % 2]
+    ]
+    reasons = frozenset({"quota", "thinned"})
+    found = given_up(ledger, "events", "e", reasons=reasons, above=above, known=known)
+    seqs = [seq for _, first, last in found for seq in range(first, last + 1)]
+    assert len(seqs) == len(set(seqs))
+    meant = {s for r, first, more in lines if r in reasons for s in range(first, first + more + 1)}
+    assert set(seqs) == {seq for seq in meant if above < seq <= known}
+    assert not given_up(ledger, "metrics", "e", reasons=reasons, above=0, known=40)
 
 
 @pytest.mark.parametrize("body", [{"x": 1}, {"m": {"a": [1.5] * 900}}])

@@ -1,6 +1,7 @@
 """The driver ``process`` ends all that a run has begun, also what hides: with control groups and without."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -44,8 +45,12 @@ class Bench:
 
     def hidden(self) -> list[int]:
         """Those that have become what they are to be."""
-        names = {pid: Path(f"/proc/{pid}/comm") for pid in living(self.mark)}
-        return [pid for pid, name in names.items() if name.read_text() == "sleep\n"]
+        found = []
+        for pid in living(self.mark):
+            with contextlib.suppress(OSError):  # it may end while it is looked at
+                if Path(f"/proc/{pid}/comm").read_text() == "sleep\n":
+                    found.append(pid)
+        return found
 
     async def begin(self, after: str) -> tuple[Running, Work]:
         made = self.work(after)

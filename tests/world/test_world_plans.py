@@ -65,6 +65,21 @@ PLANS = {
             Fault(at_s=673.865, kind="rewound", node=0, for_s=257.633, a=0.077, b=0.54),
         ),
     ),
+    "a disk is set back, and its node gives up what it made since, before anybody tells it": Plan(
+        seed=81889,
+        nodes=2,
+        hours=0.2465,
+        broker="embedded",
+        quota_bytes=4000,
+        sites=1,
+        faults=(
+            Fault(at_s=127.018, kind="task", a=0.735, b=0.611),
+            Fault(at_s=146.447, kind="task", a=0.404, b=0.138),
+            Fault(at_s=704.962, kind="site_cut", node=1, for_s=480.939, a=0.122, b=0.717),
+            Fault(at_s=745.997, kind="rewound", node=0, for_s=329.246, a=0.404, b=0.969),
+            Fault(at_s=767.274, kind="program_dies", node=0, for_s=1.071, a=0.518, b=0.141),
+        ),
+    ),
     "an original that took its place back dies, as the site of its former replacement is cut": Plan(
         seed=31669,
         nodes=3,

@@ -62,6 +62,21 @@ class Losses:
             losses.append(self._line(stream, epoch, first, last, reason, timing))
         return Change(records=records, losses=losses)
 
+    def under_new_seqs(
+        self, lost: Iterable[tuple[str, int, int]], stream: str, old: str, at: int
+    ) -> Change:
+        """Reason, first and last in the epoch ``old`` of what is gone: said again with seqs from ``at`` on,
+        which no record has had."""
+        epoch, timing = self._streams[stream].epoch, self._now()
+        records, losses = [], []
+        for reason, first, last in lost:
+            to = at + last - first
+            was = {"was": {"epoch": old, "range": [first, last]}}
+            records.append(self._event(stream, epoch, at, to, reason, was, timing))
+            losses.append(self._line(stream, epoch, at, to, reason, timing))
+            at = to + 1
+        return Change(records=records, losses=losses)
+
     def _event(
         self,
         stream: str,

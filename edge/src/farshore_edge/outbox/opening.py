@@ -212,7 +212,7 @@ class Opening:
     def _go_on(self, turn: Turned) -> None:
         self._streams.update(turn.streams)
         for name, stream in turn.streams.items():
-            kept = [(1, stream.head)] if stream.head else []
+            kept = turn.kept[name].pairs()
             self._sender.open(name, epoch=stream.epoch, kept=kept, head=stream.head)
         self._doubt = {}
         self._rewound = turn.change.aside

@@ -10,7 +10,7 @@ when this agent began. They are the same unless an agent was started and stopped
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
 from farshore_protocol.codec import encode
@@ -18,6 +18,8 @@ from farshore_protocol.errors import MessageError
 from farshore_protocol.stream import STREAMS, Ack, RangeSet, StreamAck
 from farshore_protocol.stream.model import MAX_RANGES
 from farshore_protocol.telemetry import inflate, pack_body
+
+from farshore_edge.database import Loss
 
 ASK_EVERY_S = 10.0
 """A birth that the center does not answer is said again."""
@@ -149,6 +151,25 @@ def fate(
     renumbered.update(RangeSet(again.within(*beyond)))
     lost.update(RangeSet(again.missing(*beyond)))
     return Fate(again=again, lost=lost, renumbered=renumbered)
+
+
+def given_up(
+    ledger: Iterable[Loss], stream: str, epoch: str, *, reasons: Set[str], above: int, known: int
+) -> list[tuple[str, int, int]]:
+    """Reason, first and last of what this disk gave up for ``reasons`` since it went back, under seqs
+    ``above`` what it had counted. Up to ``known`` the center has other records under these, or misses
+    them: what is said of such a seq is said of another record."""
+    found: list[tuple[str, int, int]] = []
+    told = RangeSet([(1, above)] if above else ())
+    for line in ledger:
+        if (line.stream, line.epoch) != (stream, epoch) or line.reason not in reasons:
+            continue
+        for first, last in told.missing(line.first, min(line.last, known)):
+            told.add(first, last)
+            if found and found[-1][0] == line.reason and found[-1][2] + 1 == first:
+                first = found.pop()[1]
+            found.append((line.reason, first, last))
+    return found
 
 
 def resealed(payload: bytes, *, old: tuple[str, int], new: tuple[str, int]) -> bytes:

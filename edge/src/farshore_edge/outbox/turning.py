@@ -1,4 +1,6 @@
 """Begins a new epoch on a disk that went back in time: what goes on gets new seqs, the rest is declared.
+What was given up before anybody knew gets new seqs, too, and is declared again: under its old ones the
+center has other records.
 
 It makes the change and what the streams are after it; who writes it, and when, is the outbox's.
 """
@@ -10,22 +12,27 @@ from typing import Any
 from farshore_protocol.errors import MessageError
 from farshore_protocol.stream import RangeSet, Sender, StreamAck
 
-from farshore_edge.database import Change, Database, Record, SetAside, Turn
+from farshore_edge.database import Change, Database, Mark, Record, SetAside, Turn
+from farshore_edge.outbox.changes import joined
 from farshore_edge.outbox.envelope import Timing
-from farshore_edge.outbox.losses import Losses
-from farshore_edge.outbox.rewind import RENUMBERED, REWOUND, fate, resealed
+from farshore_edge.outbox.losses import DISK, THINNED, Losses
+from farshore_edge.outbox.rewind import RENUMBERED, REWOUND, fate, given_up, resealed
+from farshore_edge.outbox.room import DAMAGED, QUOTA
 from farshore_edge.outbox.streams import Stream
 
+GIVEN_UP = frozenset({THINNED, QUOTA, DAMAGED, DISK})
+"""Reasons for which a record was given up that there was."""
 AT_ONCE = 512
 """Records that are read together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turned:
-    """``change`` makes it so; ``streams`` are what they are once it is durable."""
+    """``change`` makes it so; ``streams`` are what they are once it is durable, ``kept`` what they keep."""
 
     change: Change
     streams: dict[str, Stream]
+    kept: dict[str, RangeSet]
 
 
 def turned(
@@ -44,6 +51,8 @@ def turned(
     fresh = {name: Stream(epoch=epoch, head=0, told=0, bytes=0, reserved=0) for name in streams}
     records: list[Record] = []
     told: dict[str, Any] = {}
+    ledger = database.losses()
+    again: list[tuple[str, int, list[tuple[str, int, int]]]] = []
     lost: dict[str, list[tuple[str, str, int, int]]] = {REWOUND: [], RENUMBERED: []}
     for name, old in streams.items():
         word = answers[name]
@@ -56,6 +65,11 @@ def turned(
             found.lost.add(seq)
         for reason, ranges in ((REWOUND, found.lost), (RENUMBERED, found.renumbered)):
             lost[reason] += [(name, old.epoch, *part) for part in ranges]
+        gone = given_up(
+            ledger, name, old.epoch, reasons=GIVEN_UP, above=before[name], known=word.head or 0
+        )
+        again.append((name, fresh[name].head + 1, gone))
+        fresh[name].head += sum(last - first + 1 for _, first, last in gone)
         told[name] = {"epoch": old.epoch, "head": before[name], "known_head": word.head}
     timing = now()
     data = {"data": {"state": "rewound", "streams": told}}
@@ -63,24 +77,26 @@ def turned(
     losses = Losses(fresh, sender, now)
     change = Change()
     for reason, parts in lost.items():
-        said = losses.of_another_epoch(parts, reason)
-        change = replace(
-            change,
-            records=[*change.records, *said.records],
-            losses=[*change.losses, *said.losses],
-        )
+        change = joined(change, losses.of_another_epoch(parts, reason))
+    for name, at, gone in again:
+        change = joined(change, losses.under_new_seqs(gone, name, streams[name].epoch, at))
     for stream in fresh.values():
         stream.pending = RangeSet()
         stream.told = stream.reserved = stream.head
+    records += change.records
     aside = SetAside(file="", reason=REWOUND, at_ms=timing.ts, told=True)
     change = replace(
         change,
-        records=[*records, *change.records],
+        records=records,
+        marks=[Mark(stream=name, head=s.head, reserved=s.head) for name, s in fresh.items()],
         turn=Turn(epoch=epoch),
         unanswered={},
         aside=aside,
     )
-    return Turned(change=change, streams=fresh)
+    kept = {name: RangeSet() for name in fresh}
+    for record in records:
+        kept[record.stream].add(record.seq)
+    return Turned(change=change, streams=fresh, kept=kept)
 
 
 def _moved(

@@ -13,7 +13,6 @@ import msgspec
 from farshore_center.telemetry import chunk
 from farshore_edge.database import Change, Record
 from farshore_edge.outbox.envelope import without_marks
-from farshore_edge.outbox.rewind import REWOUND
 from farshore_protocol.commands.lifecycle import FINAL
 from farshore_protocol.errors import RemoteProtocolError
 from farshore_protocol.link import Message
@@ -23,6 +22,7 @@ from farshore_protocol.stream import RangeSet
 from farshore_protocol.telemetry import inflate
 from farshore_protocol.topics import Down, Up, parse
 
+from farshore_sim.world.loss_words import loss_words
 from farshore_sim.world.node import SERIES, SimulatedNode
 from farshore_sim.world.restores import Restores
 from farshore_sim.world.store import CenterStore
@@ -224,11 +224,14 @@ class Invariants:
 
     def whole(self) -> None:
         """I1: whatever a disk remembers of having made is stored or declared lost, also where its
-        seq was another record's to the center: then the books have that one, and the node's word
-        stands among the events. But of two copies that cross, of a disk or of the center's store,
-        the first one to arrive counts."""
+        seq was another record's to the center: what was given up is declared under a new one, and
+        of what can't be told apart the node's word stands among the events. But of two copies that
+        cross, of a disk or of the center's store, the first one to arrive counts."""
         told = self.books()
-        doubtful, crossed = self._doubtful(), self._restores.crossed
+        said = loss_words(
+            self._store.rows("SELECT node, data FROM event WHERE kind = 'stream.loss'")
+        )
+        crossed = self._restores.crossed
         for node in self._nodes:
             if node.retired or not any(key[0] == node.name for key in self._witness.others):
                 continue
@@ -241,12 +244,15 @@ class Invariants:
                     excused = epoch not in current and self._restores.knew(key, seq)
                     if name != stream:
                         continue
-                    declared = key in told and seq in told[key].lost
+                    declared = any(
+                        which in told and number in told[which].lost
+                        for which, number in ((key, seq), *said.again.get((key, seq), ()))
+                    )
                     crosses = (name, epoch, seq) in node.disk.crossed or seq in crossed.get(key, ())
                     if crosses and key in told:
                         others = self._witness.others.get(key, {})
                         excused |= seq in others and seq in told[key].accepted
-                    if excused or declared or seq in doubtful.get(key, ()):
+                    if excused or declared or seq in said.doubtful.get(key, ()):
                         have.update(numbers(record))
                     missing |= dict.fromkeys(numbers(record), seq)
                 gone = sorted(missing.keys() - have)
@@ -254,19 +260,6 @@ class Invariants:
                     self._witness.violated(
                         "I1", f"{node.name} {stream}: silently gone: {gone[:10]}"
                     )
-
-    def _doubtful(self) -> dict[StreamKey, RangeSet]:
-        """What nodes gave up because they could not tell it from what the center has."""
-        found: dict[StreamKey, RangeSet] = {}
-        for node, data in self._store.rows(
-            "SELECT node, data FROM event WHERE kind = 'stream.loss'"
-        ):
-            word = json.loads(data)
-            if word["reason"] == REWOUND:
-                found.setdefault((node, word["stream"], word["epoch"]), RangeSet()).add(
-                    *word["range"]
-                )
-        return found
 
     def _compare(self, what: str, accepted: Counter[float], stored: Counter[float]) -> None:
         twice = sorted(number for number, times in stored.items() if times > 1)
