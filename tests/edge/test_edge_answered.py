@@ -193,13 +193,20 @@ async def test_what_was_given_up_before_the_disk_was_found_out_has_numbers_of_it
     assert book.head == head
     lines = [(line.epoch, line.first, line.last, line.reason) for line in node.outbox.losses()]
     assert ("drawn2", first_seq, last_seq, QUOTA) in lines
+    await node.outbox.declare_lost("events", [(first_seq, last_seq)], "asked for")
+    assert node.outbox.heads()["events"].head == head, "it is on its way already"
     await node.courier._carry()
     assert not any(first_seq <= each["seq"] <= last_seq for each in node.sent)
+
+    await node.outbox.declare_lost("events", [(5, 5)], "missing")
+    assert ("drawn2", 5, 5) in [
+        (line.epoch, line.first, line.last) for line in node.outbox.losses()
+    ]
 
     # The next start goes on behind them.
     third = Node(database, seed=3)
     await third.outbox.recover()
-    assert third.outbox.heads()["events"].head == head
+    assert third.outbox.heads()["events"].head == node.outbox.heads()["events"].head
 
 
 async def test_a_link_that_comes_anew_while_an_epoch_ends() -> None:

@@ -101,6 +101,10 @@ class Losses:
             stream=stream, epoch=epoch, first=first, last=last, reason=reason, at_ms=timing.ts
         )
 
+    def take_over(self, other: "Losses") -> None:
+        """What the other one has declared is on its way now."""
+        self._declared = other._declared
+
     def unsaid(self, stream: str, ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
         """What of the ranges is not on its way to the disk, nor declared by an event that the
         center has not acknowledged."""

@@ -214,6 +214,7 @@ class Opening:
         for name, stream in turn.streams.items():
             kept = turn.kept[name].pairs()
             self._sender.open(name, epoch=stream.epoch, kept=kept, head=stream.head)
+        self._losses.take_over(turn.losses)
         self._doubt = {}
         self._rewound = turn.change.aside
         self.gate.open = True

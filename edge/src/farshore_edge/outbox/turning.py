@@ -28,11 +28,13 @@ AT_ONCE = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turned:
-    """``change`` makes it so; ``streams`` are what they are once it is durable, ``kept`` what they keep."""
+    """``change`` makes it so; ``streams`` are what they are once it is durable, ``kept`` what they keep,
+    ``losses`` what has declared in their new epoch."""
 
     change: Change
     streams: dict[str, Stream]
     kept: dict[str, RangeSet]
+    losses: Losses
 
 
 def turned(
@@ -96,7 +98,7 @@ def turned(
     kept = {name: RangeSet() for name in fresh}
     for record in records:
         kept[record.stream].add(record.seq)
-    return Turned(change=change, streams=fresh, kept=kept)
+    return Turned(change=change, streams=fresh, kept=kept, losses=losses)
 
 
 def _moved(
