@@ -1,5 +1,6 @@
 """For all tests: how long property tests search. ``HYPOTHESIS_PROFILE`` or ``CI`` chooses."""
 
+import gc
 import os
 import signal
 
@@ -17,6 +18,12 @@ settings.load_profile(
 # the tests start; some of those are ended by it.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported now lives as long as the tests: nobody need look for garbage in it."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

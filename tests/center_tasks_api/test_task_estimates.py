@@ -97,7 +97,8 @@ async def test_the_rate_of_a_link_is_assumed_until_the_node_has_measured_it(
     # Whoever still moves something shares the link.
     await measured(running, edge, up_bytes_s=2e5, down_bytes_s=8e5, round_trip_s=0.5)
     await put(running, "beside", job)
-    assert figure(await decided(running, "beside"), "transfer")[0] > 2 * 20
+    # 41 s beside all of the first one's bytes; what has gone of them meanwhile is reckoned off.
+    assert figure(await decided(running, "beside"), "transfer")[0] > 30
     for name in ("first", "beside"):
         await done(running, core, name, run_s=1.0)
     await put(running, "second", job)

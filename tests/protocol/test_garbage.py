@@ -5,7 +5,9 @@ import sys
 
 CODE = """
 import gc
-from farshore_protocol.garbage import YOUNG_AT_NODE, settle
+from farshore_protocol.garbage import YOUNG_AT_NODE, settle, starting
+starting()
+assert not gc.isenabled()
 class Ring:
     alive = 0
     def __init__(self): self.own = self; Ring.alive += 1

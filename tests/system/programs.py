@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from center.running import NO_TLS
 from ports import free_port
 
 DEADLINE_S = 60.0
@@ -94,7 +95,9 @@ class CenterProgram(Program):
         super().__init__(argv, folder / f"{name}.log")
         # A center that is killed leaves no connection behind that a later request would try.
         limits = httpx.Limits(max_keepalive_connections=0)
-        self.http = httpx.AsyncClient(base_url=self.url, timeout=DEADLINE_S, limits=limits)
+        self.http = httpx.AsyncClient(
+            base_url=self.url, timeout=DEADLINE_S, limits=limits, verify=NO_TLS
+        )
 
     async def ready(self, within_s: float = DEADLINE_S) -> None:
         async def look() -> bool:

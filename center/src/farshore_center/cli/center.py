@@ -215,8 +215,10 @@ def _set_up_logging(level: str) -> None:
 
 
 async def _serve(settings: Settings) -> int:
+    from farshore_protocol import garbage
+
+    garbage.starting()
     from farshore_protocol.clock import SystemClock
-    from farshore_protocol.garbage import settle
     from farshore_protocol.ids import system_rng
 
     from farshore_center.app import Center
@@ -238,7 +240,7 @@ async def _serve(settings: Settings) -> int:
     try:
         await center.start()
         marker.unlink(missing_ok=True)
-        settle()
+        garbage.settle()
         serving = asyncio.create_task(server.serve(sockets=_listen(settings.http)))
         broken = asyncio.create_task(center.broken.wait())
         await asyncio.wait([serving, broken], return_when=asyncio.FIRST_COMPLETED)
