@@ -120,6 +120,7 @@ class Podman:
             self._service = subprocess.Popen(
                 [*self._argv(), "system", "service", "--time", "0", f"unix://{self.socket}"],
                 env=self._env(),
+                cwd=self._folder,  # where memory is short, it leaves a file there
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 start_new_session=True,
