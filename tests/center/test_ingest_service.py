@@ -289,6 +289,17 @@ async def test_facts_from_the_backlog_do_not_replace_newer_ones(desk: Desk) -> N
     assert desk.ingest.counts.accepted == 2
 
 
+async def test_of_facts_in_one_group_the_later_made_stay_whatever_the_clock_said(
+    desk: Desk,
+) -> None:
+    now_ms = desk.clock.now_ms()
+    old = arrival("rep/facts", 1, digest="old", facts={"n": 1}, ts=now_ms, synced=True)
+    new = arrival("rep/facts", 2, digest="new", facts={"n": 2}, ts=now_ms - 2_000, synced=True)
+    await desk.take(old, new)
+    assert await desk.rows("select facts_digest from node") == [("new",)]
+    assert desk.facts == ["new"]
+
+
 async def test_two_epochs_in_one_group_are_both_acknowledged(desk: Desk) -> None:
     await desk.take(sample(1), sample(1, epoch="older"))
     assert sorted(ack["metrics"]["epoch"] for ack in desk.acks()) == sorted([EPOCH, "older"])

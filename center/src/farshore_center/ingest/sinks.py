@@ -140,10 +140,11 @@ def events_write(records: Sequence[Timed], tasks: TaskRecorder) -> Write:
 def reports_write(
     records: Sequence[Timed], recorder: ConfigRecorder, tasks: TaskRecorder, received_ms: int
 ) -> Write:
-    # The newest of each node is enough; a later one in the list was made later.
+    # The newest of each node is enough. A later one in the list was made later: of one epoch its seq
+    # says so, while the node's wall clock may have been set in between.
     newest = {
         arrival.node: (arrival.node, arrival.body.digest, arrival.body.facts)
-        for arrival, _, _ in sorted(records, key=lambda record: record[1])
+        for arrival, _, _ in records
         if isinstance(arrival.body, FactsReport)
     }
 
