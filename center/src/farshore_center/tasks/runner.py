@@ -148,6 +148,7 @@ class Runner:
         """Takes over what the database has; before the loop and before any node is heard."""
         of = await found(self._database)
         self._drains.update(of.drains)
+        self._books.changed(None)  # who asked before may have met a registry that was not read yet
         await self._books.refresh()
         self._leases.used = bool(self._books.nodes())
         for node in self._books.nodes():
