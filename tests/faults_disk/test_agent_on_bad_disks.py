@@ -35,9 +35,18 @@ class Bench:
         self.ran = folder / f"{name}.ran"
         self.paths = database_paths(self.agent.data / "agent.db")
 
+    def asked(self, query: str) -> list[Any]:
+        """Of the agent's database."""
+        path = self.agent.data / "agent.db"
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+            return db.execute(query).fetchall()
+
     async def books(self) -> dict[str, dict[str, Any]]:
+        """Of the epochs that are on its disk: what it said from memory is in others."""
         found = await self.center.get(f"/nodes/{self.agent.name}/streams")
-        return {item["stream"]: item for item in found["items"]} if found else {}
+        epochs = dict(self.asked("SELECT name, epoch FROM stream"))
+        items = found["items"] if found else []
+        return {item["stream"]: item for item in items if epochs[item["stream"]] == item["epoch"]}
 
     async def accepted(self) -> int:
         metrics = (await self.books()).get("metrics")
@@ -45,10 +54,7 @@ class Bench:
 
     async def arrived(self) -> None:
         """Metrics that are on the disk have arrived."""
-        with closing(
-            sqlite3.connect(f"file:{self.agent.data / 'agent.db'}?mode=ro", uri=True)
-        ) as db:
-            ((head,),) = db.execute("SELECT head FROM stream WHERE name = 'metrics'")
+        ((head,),) = self.asked("SELECT head FROM stream WHERE name = 'metrics'")
 
         async def look() -> bool:
             return bool(await self.accepted() >= head)
@@ -58,16 +64,12 @@ class Bench:
     async def all_numbered(self) -> bool:
         """Whether the disk has given out every number that the center has of its metrics; in memory may be
         what is sent under a number that it has reserved."""
-        found = await self.center.get(f"/nodes/{self.agent.name}/streams")
-        with closing(
-            sqlite3.connect(f"file:{self.agent.data / 'agent.db'}?mode=ro", uri=True)
-        ) as db:
-            [(epoch, counted)] = db.execute(
-                "SELECT epoch, max(head, reserved, coalesce((SELECT max(seq) FROM record "
-                "WHERE stream = name), 0)) FROM stream WHERE name = 'metrics'"
-            )
-        heads: dict[str, int] = {item["epoch"]: item["head"] for item in found["items"]}
-        return bool(0 < heads[epoch] <= counted)
+        known = (await self.books())["metrics"]["head"]
+        ((counted,),) = self.asked(
+            "SELECT max(head, reserved, coalesce((SELECT max(seq) FROM record "
+            "WHERE stream = name), 0)) FROM stream WHERE name = 'metrics'"
+        )
+        return bool(0 < known <= counted)
 
     async def at_work(self) -> None:
         self.agent.start()
@@ -165,7 +167,7 @@ async def slow_for_a_while(bench: Bench) -> None:
         async with inject(process.pid, slow(0.15), paths=bench.paths) as injection:
             command = await bench.command()
             await bench.more(2)
-            assert injection.met() > 3
+            await until(lambda: injection.met() > 3, "more calls that are slow")
         await bench.all_there(command)
         assert bench.agent.end() == 0
 
