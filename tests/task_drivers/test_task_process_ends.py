@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from farshore_edge.commands.verbs.table import marked
 from farshore_edge.tasks.drivers.limits.choice import host_cages
-from farshore_edge.tasks.drivers.limits.model import Cages, Open
+from farshore_edge.tasks.drivers.limits.model import Cage, Cages, Confinement, Open, OpenCages
 from farshore_edge.tasks.drivers.limits.rlimits import ProcessLimits
-from farshore_edge.tasks.drivers.model import Exit, Running, Work
+from farshore_edge.tasks.drivers.model import DriverError, Exit, Running, Work
 from farshore_edge.tasks.drivers.process import ProcessDriver
 from farshore_edge.tasks.drivers.process.run_files import mark_of
 from farshore_edge.tasks.drivers.process.running import ProcessRun
@@ -195,3 +195,37 @@ async def test_the_agent_ends_a_group_by_the_kernel_s_word(tmp_path: Path) -> No
     cage = Spied()
     await ProcessRun(work(tmp_path, ProcessSettings(argv=["x"])), cage, None, 1).kill()
     assert cage.kills == 1
+
+
+class TakenAway(OpenCages):
+    """Somebody removes the group of each of the first runs before a program is in it."""
+
+    def __init__(self, folder: Path, times: int) -> None:
+        self.made = 0
+        self._gone, self._times = str(folder / "gone/cgroup.procs"), times
+
+    def make(self, work: Work) -> Cage:
+        self.made += 1
+        gone = (self._gone,) if self.made <= self._times else ()
+        return Open(Confinement(procs_files=gone, cpus=work.cpus))
+
+
+async def test_a_group_that_is_taken_away_before_it_is_entered_is_made_again(
+    tmp_path: Path,
+) -> None:
+    cages = TakenAway(tmp_path, times=2)
+    driver = ProcessDriver(tmp_path, cages)
+    running = await driver.start(work(tmp_path, ProcessSettings(argv=["/bin/sh", "-c", "exit 7"])))
+    async with asyncio.timeout(DEADLINE_S):
+        assert (await running.wait()).exit_code == 7
+    assert cages.made == 3
+
+
+async def test_a_machine_without_its_groups_fails_the_start(tmp_path: Path) -> None:
+    cages = TakenAway(tmp_path, times=100)
+    with pytest.raises(DriverError, match="can't be confined: No such file") as raised:
+        await ProcessDriver(tmp_path, cages).start(
+            work(tmp_path, ProcessSettings(argv=["/bin/true"]))
+        )
+    assert (raised.value.code, raised.value.permanent) == ("not_started", False)
+    assert cages.made == 4

@@ -22,10 +22,17 @@ from farshore_edge.tasks.drivers.process.run_files import (
     number_of,
 )
 from farshore_edge.tasks.drivers.process.running import ProcessRun
-from farshore_edge.tasks.drivers.process.starting import refused, shim_argv, spawned, user_of
+from farshore_edge.tasks.drivers.process.starting import (
+    CageGoneError,
+    refused,
+    shim_argv,
+    spawned,
+    user_of,
+)
 from farshore_edge.tasks.drivers.shim.system import boot_id
 
 ADOPT_S = 10.0
+MADE_AGAIN = 3
 
 
 class ProcessDriver:
@@ -48,6 +55,14 @@ class ProcessDriver:
             raise DriverError("no_folder", f"cwd {folder}: there is no such folder")
 
     async def start(self, work: Work) -> ProcessRun:
+        """Who keeps order among the machine's control groups (systemd, as it starts or ends) takes empty ones
+        away: one that goes before its program is in it is made once more."""
+        for _ in range(MADE_AGAIN):
+            with contextlib.suppress(CageGoneError):
+                return await self._started(work)
+        return await self._started(work)
+
+    async def _started(self, work: Work) -> ProcessRun:
         cage = self._cages.make(work)
         try:
             number = begin(work.state)

@@ -15,6 +15,7 @@ import farshore_edge
 from farshore_edge.tasks.drivers.limits.model import Cage
 from farshore_edge.tasks.drivers.model import DriverError, Work
 from farshore_edge.tasks.drivers.process.run_files import MARK, mark_of
+from farshore_edge.tasks.drivers.shim.program import UNCONFINED
 
 PACKAGES = str(Path(farshore_edge.__file__).parents[1])
 SHIM = (
@@ -72,10 +73,16 @@ def user_of(run: ProcessSettings, folder: Path) -> pwd.struct_passwd | None:
     return user
 
 
+class CageGoneError(DriverError):
+    """The group that was made for it was not there any more."""
+
+
 def refused(word: str, rest: str) -> DriverError:
     if word != "error":
         return DriverError("not_started", f"the shim did not start it: {word or 'it died'} {rest}")
     number, _, words = rest.partition(" ")
+    if number == "2" and words.startswith(UNCONFINED):
+        return CageGoneError("not_started", words)
     missing = number in ("2", "13", "8")  # ENOENT, EACCES, ENOEXEC
     return DriverError("no_program" if missing else "not_started", words)
 

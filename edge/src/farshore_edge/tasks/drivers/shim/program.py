@@ -6,10 +6,12 @@ import os
 from farshore_edge.tasks.drivers.shim.options import Options
 from farshore_edge.tasks.drivers.shim.system import put
 
+UNCONFINED = "it can't be confined"
+
 
 def become(said: int, options: Options, argv: list[str]) -> None:
     """In the child: everything that is imposed on it, and then it is the program. Never returns."""
-    stage = "it can't be confined"
+    stage = UNCONFINED
     try:
         os.setsid()
         for file in options.several["procs"]:
