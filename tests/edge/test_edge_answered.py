@@ -66,6 +66,17 @@ class Node:
         await self.courier._carry()
 
 
+async def one_life(database: FailingDatabase, word: str) -> str:
+    """An agent that was answered, and made one record that nobody has acknowledged; its epoch."""
+    node = Node(database)
+    await node.outbox.recover()
+    node.courier.link_up()
+    epoch = node.outbox.heads()["events"].epoch
+    await node.answer(StreamAck(epoch=epoch, head=0))
+    await node.event(word)
+    return epoch
+
+
 async def test_nothing_is_sent_nor_deleted_before_the_answer_and_the_birth_is_said_again() -> None:
     node = Node(FailingDatabase())
     await node.outbox.recover()
@@ -129,12 +140,7 @@ async def test_a_link_that_comes_anew_while_the_answer_is_noted() -> None:
 
 async def test_a_disk_that_went_back_begins_a_new_epoch() -> None:
     database = FailingDatabase()
-    first = Node(database)
-    await first.outbox.recover()
-    first.courier.link_up()
-    epoch = first.outbox.heads()["events"].epoch
-    await first.answer(StreamAck(epoch=epoch, head=0))
-    await first.event("kept")  # seq 1, unacknowledged when the copy was made
+    epoch = await one_life(database, "kept")  # seq 1, unacknowledged when the copy was made
 
     node = Node(database, seed=2)
     await node.outbox.recover()
@@ -161,12 +167,7 @@ async def test_a_disk_that_went_back_begins_a_new_epoch() -> None:
 async def test_what_was_given_up_before_the_disk_was_found_out_has_numbers_of_its_own() -> None:
     """The center has other records under those that it had, and would never count it."""
     database = FailingDatabase()
-    first = Node(database)
-    await first.outbox.recover()
-    first.courier.link_up()
-    epoch = first.outbox.heads()["events"].epoch
-    await first.answer(StreamAck(epoch=epoch, head=0))
-    await first.event("kept")
+    epoch = await one_life(database, "kept")
 
     node = Node(database, seed=2, quota=Quota(max_bytes=1 << 20, max_records=4, max_age_s=1e9))
     await node.outbox.recover()
@@ -301,11 +302,7 @@ async def test_a_kill_after_the_answer_is_no_journey_in_time() -> None:
 
 async def test_a_kill_while_the_disk_could_not_note_the_answer_is_no_journey_in_time() -> None:
     disk = MemoryDatabase(seeded_ids())
-    first = Node(FailingDatabase(disk))
-    await first.outbox.recover()
-    epoch = first.outbox.heads()["events"].epoch
-    await first.answer(StreamAck(epoch=epoch, head=0))
-    await first.event("one")
+    epoch = await one_life(FailingDatabase(disk), "one")
 
     failing = FailingDatabase(disk)
     node = Node(failing, seed=2)
@@ -345,11 +342,7 @@ async def test_what_was_held_back_goes_once_the_disk_has_noted_the_answer() -> N
 
 async def test_a_disk_that_never_held_the_doubt_holds_nothing_back() -> None:
     disk = MemoryDatabase(seeded_ids())
-    first = Node(FailingDatabase(disk))
-    await first.outbox.recover()
-    epoch = first.outbox.heads()["events"].epoch
-    await first.answer(StreamAck(epoch=epoch, head=0))
-    await first.event("one")
+    epoch = await one_life(FailingDatabase(disk), "one")
     failing = FailingDatabase(disk)
     failing.commits_fail = True
     node = Node(failing, seed=2)

@@ -212,7 +212,7 @@ class Opening:
     def _go_on(self, turn: Turned) -> None:
         self._streams.update(turn.streams)
         for name, stream in turn.streams.items():
-            kept = turn.kept[name].pairs()
+            kept = turn.kept(name).pairs()
             self._sender.open(name, epoch=stream.epoch, kept=kept, head=stream.head)
         self._losses.take_over(turn.losses)
         self._doubt = {}

@@ -28,13 +28,16 @@ AT_ONCE = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turned:
-    """``change`` makes it so; ``streams`` are what they are once it is durable, ``kept`` what they keep,
-    ``losses`` what has declared in their new epoch."""
+    """``change`` makes it so; ``streams`` are what they are once it is durable, ``losses`` what has declared
+    in their new epoch."""
 
     change: Change
     streams: dict[str, Stream]
-    kept: dict[str, RangeSet]
     losses: Losses
+
+    def kept(self, name: str) -> RangeSet:
+        """What a stream keeps: between that may be seqs that no record has."""
+        return RangeSet((each.seq, each.seq) for each in self.change.records if each.stream == name)
 
 
 def turned(
@@ -95,10 +98,7 @@ def turned(
         unanswered={},
         aside=aside,
     )
-    kept = {name: RangeSet() for name in fresh}
-    for record in records:
-        kept[record.stream].add(record.seq)
-    return Turned(change=change, streams=fresh, kept=kept, losses=losses)
+    return Turned(change=change, streams=fresh, losses=losses)
 
 
 def _moved(

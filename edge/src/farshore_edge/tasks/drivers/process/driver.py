@@ -33,6 +33,7 @@ from farshore_edge.tasks.drivers.shim.system import boot_id
 
 ADOPT_S = 10.0
 MADE_AGAIN = 3
+"""Times that a control group is made again for one start."""
 
 
 class ProcessDriver:
